@@ -1,0 +1,205 @@
+//! The configuration of a job: as a client writes it ([`JobConfig`], everything optional) and as resolved with every
+//! default filled in ([`Settings`]).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::{ErrorCode, Problem};
+
+/// A named set of hyper-parameters; members given beside it override its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// A good student in minutes on a CPU.
+    #[default]
+    Fast,
+    /// The reference method and its hyper-parameters.
+    Paper,
+    /// Everything we know, for the highest accuracy.
+    Best,
+}
+
+/// Where training inputs come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Generators trained against the teacher.
+    #[default]
+    Kegnet,
+    /// U(-1, 1), a baseline.
+    Uniform,
+    /// N(0, 1), a baseline.
+    Gaussian,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    #[default]
+    Tucker,
+    /// Distil into an uncompressed copy.
+    None,
+}
+
+/// What happens to one named layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerChoice {
+    /// Leave the layer as it is.
+    Keep,
+    /// Ranks by empirical variational Bayes matrix factorisation.
+    Evbmf,
+    /// Given ranks: `[in, out]` for a convolution, `[rank]` or `[in, out]` for a linear layer.
+    #[serde(untagged)]
+    Ranks { ranks: Vec<usize> },
+}
+
+/// `input`: what the model takes, where the file does not say, and how its training data was normalised.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputConfig {
+    /// Without the batch: `[channels, height, width]` or `[features]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<usize>>,
+    /// Per channel, in units of the 0..1 image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f64>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompressionConfig {
+    pub method: Option<Method>,
+    /// Teacher parameters divided by student parameters.
+    pub ratio: Option<f64>,
+    pub layers: Option<BTreeMap<String, LayerChoice>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractionConfig {
+    pub sampler: Option<Sampler>,
+    pub generators: Option<u32>,
+    pub epochs: Option<u32>,
+    pub steps_per_epoch: Option<u32>,
+    pub batch_size: Option<u32>,
+    pub latent_dim: Option<u32>,
+    pub alpha: Option<f64>,
+    pub beta: Option<f64>,
+    pub decoder_layers: Option<u32>,
+    pub learning_rate: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DistillationConfig {
+    pub samples_per_generator: Option<u32>,
+    pub epochs: Option<u32>,
+    pub batch_size: Option<u32>,
+    pub learning_rate: Option<f64>,
+    /// Steps of the adversarial generator, each followed by `student_steps` of the student; 0 leaves it out.
+    pub adversarial_steps: Option<u32>,
+    pub student_steps: Option<u32>,
+    /// Decay of the exponential average of the student's weights; 0 keeps the last weights.
+    pub average_decay: Option<f64>,
+}
+
+/// `config`, as a client sends it. Unknown members are an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobConfig {
+    pub name: Option<String>,
+    #[serde(default)]
+    pub preset: Preset,
+    #[serde(default)]
+    pub input: InputConfig,
+    /// Names of the classes, in the order of the model's output.
+    pub classes: Option<Vec<String>>,
+    #[serde(default)]
+    pub compression: CompressionConfig,
+    #[serde(default)]
+    pub extraction: ExtractionConfig,
+    #[serde(default)]
+    pub distillation: DistillationConfig,
+    pub seed: Option<u64>,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: Option<String>,
+    pub priority: Option<i32>,
+}
+
+impl JobConfig {
+    /// Reads the JSON of a `config` part.
+    ///
+    /// # Errors
+    /// `unknown_field` or `invalid_config`, with the member's path in `param`.
+    pub fn parse(json: &[u8]) -> Result<Self, Problem> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let config = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let path = error.path().to_string();
+            let detail = error.inner().to_string();
+            let code = if detail.starts_with("unknown field") { ErrorCode::UnknownField } else { ErrorCode::InvalidConfig };
+            let param = if path == "." { "config".to_owned() } else { format!("config.{path}") };
+            Problem::new(code, format!("{param}: {detail}"))
+                .param(param)
+                .hint("GET /openapi.json lists every member of config and its type.")
+        })?;
+        reader.end().map_err(|error| {
+            Problem::new(ErrorCode::InvalidConfig, format!("config: text after the JSON object: {error}")).param("config")
+        })?;
+        Ok(config)
+    }
+}
+
+/// How much of which layer to compress.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compression {
+    pub method: Method,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<BTreeMap<String, LayerChoice>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Extraction {
+    pub sampler: Sampler,
+    pub generators: u32,
+    pub epochs: u32,
+    pub steps_per_epoch: u32,
+    pub batch_size: u32,
+    pub latent_dim: u32,
+    pub alpha: f64,
+    pub beta: f64,
+    pub decoder_layers: u32,
+    pub learning_rate: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distillation {
+    pub samples_per_generator: u32,
+    pub epochs: u32,
+    pub batch_size: u32,
+    pub learning_rate: f64,
+    pub adversarial_steps: u32,
+    pub student_steps: u32,
+    pub average_decay: f64,
+}
+
+/// A configuration with every default filled in: what a job runs with, and what `GET /jobs/{id}` shows as `config`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub name: String,
+    pub preset: Preset,
+    pub input: InputConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+    pub compression: Compression,
+    pub extraction: Extraction,
+    pub distillation: Distillation,
+    pub seed: u64,
+    pub device: String,
+    pub priority: i32,
+}

@@ -1,0 +1,250 @@
+//! Presets: from what a client wrote to what a job runs with, and the bounds no request may pass.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    config::{
+        Compression, CompressionConfig, Distillation, DistillationConfig, Extraction, ExtractionConfig, JobConfig,
+        Method, Preset, Sampler, Settings,
+    },
+    problem::{ErrorCode, Problem},
+};
+
+/// What the hyper-parameters of the reference depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TeacherKind {
+    /// Images through plain layers: LeNet5, VGG.
+    PlainImage,
+    /// Images through residual blocks.
+    ResidualImage,
+    /// A vector of features.
+    Tabular,
+}
+
+/// Seed of a job that names none.
+const SEED: u64 = 2019;
+
+/// Ratio of a job that says nothing about compression.
+const RATIO: f64 = 4.0;
+
+impl JobConfig {
+    /// Fills in every default; `file_stem` names the job where the configuration does not.
+    ///
+    /// # Errors
+    /// `invalid_config` where a value lies outside its bounds.
+    pub fn resolve(&self, teacher: TeacherKind, file_stem: &str) -> Result<Settings, Problem> {
+        let settings = Settings {
+            name: self.name.clone().unwrap_or_else(|| file_stem.to_owned()),
+            preset: self.preset,
+            input: self.input.clone(),
+            classes: self.classes.clone(),
+            compression: compression(&self.compression),
+            extraction: self.extraction.over(extraction(self.preset, teacher)),
+            distillation: self.distillation.over(distillation(self.preset, teacher, self.extraction.sampler)),
+            seed: self.seed.unwrap_or(SEED),
+            device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
+            priority: self.priority.unwrap_or(0),
+        };
+        check(&settings)?;
+        Ok(settings)
+    }
+}
+
+fn compression(config: &CompressionConfig) -> Compression {
+    let method = config.method.unwrap_or_default();
+    let ratio = match (method, &config.layers) {
+        (Method::Tucker, None) => Some(config.ratio.unwrap_or(RATIO)),
+        _ => config.ratio,
+    };
+    Compression { method, ratio, layers: config.layers.clone() }
+}
+
+fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
+    // The paper's appendix: beta, the decoder's depth and the learning rate are per data set.
+    let (beta, decoder_layers, learning_rate) = match teacher {
+        TeacherKind::PlainImage => (0.0, 1, 1e-3),
+        TeacherKind::ResidualImage => (1.0, 3, 1e-2),
+        TeacherKind::Tabular => (0.0, 2, 1e-4),
+    };
+    let paper = Extraction {
+        sampler: Sampler::Kegnet,
+        generators: 5,
+        epochs: 200,
+        steps_per_epoch: 100,
+        batch_size: 256,
+        latent_dim: 10,
+        alpha: 1.0,
+        beta,
+        decoder_layers,
+        learning_rate,
+    };
+    match preset {
+        Preset::Paper => paper,
+        Preset::Fast | Preset::Best => Extraction {
+            generators: 3,
+            epochs: 4,
+            steps_per_epoch: 50,
+            batch_size: 128,
+            learning_rate: if teacher == TeacherKind::Tabular { 1e-3 } else { learning_rate },
+            ..paper
+        },
+    }
+}
+
+fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) -> Distillation {
+    let noise = matches!(sampler, Some(Sampler::Uniform | Sampler::Gaussian));
+    let learning_rate = match (teacher, noise) {
+        (TeacherKind::PlainImage, false) => 1e-5,
+        (TeacherKind::PlainImage, true) => 1e-6,
+        _ => 1e-4,
+    };
+    let paper = Distillation {
+        samples_per_generator: 6400,
+        epochs: if noise { 1000 } else { 400 },
+        batch_size: 64,
+        learning_rate,
+        adversarial_steps: 0,
+        student_steps: 5,
+        average_decay: 0.0,
+    };
+    match preset {
+        Preset::Paper => paper,
+        Preset::Fast | Preset::Best => Distillation {
+            samples_per_generator: 2000,
+            epochs: 2,
+            batch_size: 128,
+            learning_rate: 1e-3,
+            adversarial_steps: 400,
+            student_steps: 5,
+            average_decay: 0.995,
+        },
+    }
+}
+
+impl ExtractionConfig {
+    fn over(&self, preset: Extraction) -> Extraction {
+        Extraction {
+            sampler: self.sampler.unwrap_or(preset.sampler),
+            generators: self.generators.unwrap_or(preset.generators),
+            epochs: self.epochs.unwrap_or(preset.epochs),
+            steps_per_epoch: self.steps_per_epoch.unwrap_or(preset.steps_per_epoch),
+            batch_size: self.batch_size.unwrap_or(preset.batch_size),
+            latent_dim: self.latent_dim.unwrap_or(preset.latent_dim),
+            alpha: self.alpha.unwrap_or(preset.alpha),
+            beta: self.beta.unwrap_or(preset.beta),
+            decoder_layers: self.decoder_layers.unwrap_or(preset.decoder_layers),
+            learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
+        }
+    }
+}
+
+impl DistillationConfig {
+    fn over(&self, preset: Distillation) -> Distillation {
+        Distillation {
+            samples_per_generator: self.samples_per_generator.unwrap_or(preset.samples_per_generator),
+            epochs: self.epochs.unwrap_or(preset.epochs),
+            batch_size: self.batch_size.unwrap_or(preset.batch_size),
+            learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
+            adversarial_steps: self.adversarial_steps.unwrap_or(preset.adversarial_steps),
+            student_steps: self.student_steps.unwrap_or(preset.student_steps),
+            average_decay: self.average_decay.unwrap_or(preset.average_decay),
+        }
+    }
+}
+
+/// Bounds that keep one request from exhausting the machine.
+fn check(settings: &Settings) -> Result<(), Problem> {
+    let extraction = &settings.extraction;
+    let distillation = &settings.distillation;
+    bounded("extraction.generators", f64::from(extraction.generators), 1.0, 32.0)?;
+    bounded("extraction.epochs", f64::from(extraction.epochs), 1.0, 10_000.0)?;
+    bounded("extraction.steps_per_epoch", f64::from(extraction.steps_per_epoch), 1.0, 10_000.0)?;
+    bounded("extraction.batch_size", f64::from(extraction.batch_size), 2.0, 4096.0)?;
+    bounded("extraction.latent_dim", f64::from(extraction.latent_dim), 1.0, 4096.0)?;
+    bounded("extraction.alpha", extraction.alpha, 0.0, 1e6)?;
+    bounded("extraction.beta", extraction.beta, 0.0, 1e6)?;
+    bounded("extraction.decoder_layers", f64::from(extraction.decoder_layers), 0.0, 32.0)?;
+    bounded("extraction.learning_rate", extraction.learning_rate, 1e-9, 10.0)?;
+    bounded("distillation.samples_per_generator", f64::from(distillation.samples_per_generator), 2.0, 1e6)?;
+    bounded("distillation.epochs", f64::from(distillation.epochs), 0.0, 10_000.0)?;
+    bounded("distillation.batch_size", f64::from(distillation.batch_size), 2.0, 4096.0)?;
+    bounded("distillation.learning_rate", distillation.learning_rate, 1e-9, 10.0)?;
+    bounded("distillation.adversarial_steps", f64::from(distillation.adversarial_steps), 0.0, 1e6)?;
+    bounded("distillation.student_steps", f64::from(distillation.student_steps), 1.0, 1000.0)?;
+    bounded("distillation.average_decay", distillation.average_decay, 0.0, 0.999_999)?;
+    bounded("priority", f64::from(settings.priority), -100.0, 100.0)?;
+    if let Some(ratio) = settings.compression.ratio {
+        bounded("compression.ratio", ratio, 1.0, 1000.0)?;
+    }
+    check_compression(&settings.compression)?;
+    check_input(settings)?;
+    check_names(settings)
+}
+
+fn check_compression(compression: &Compression) -> Result<(), Problem> {
+    if compression.ratio.is_some() && compression.layers.is_some() {
+        return Err(invalid(
+            "compression",
+            "`ratio` and `layers` exclude each other: either the size is given, or each layer's ranks are",
+            "Leave out one of the two.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_input(settings: &Settings) -> Result<(), Problem> {
+    let input = &settings.input;
+    if let Some(shape) = &input.shape
+        && (shape.is_empty() || shape.len() > 3 || shape.iter().any(|&size| size == 0 || size > 4096))
+    {
+        return Err(invalid(
+            "input.shape",
+            &format!("{shape:?} is no shape of one input"),
+            "Give [channels, height, width] or [features], each from 1 to 4096, without the batch.",
+        ));
+    }
+    match (&input.mean, &input.std) {
+        (None, None) => Ok(()),
+        (Some(mean), Some(std)) if mean.len() == std.len() && !mean.is_empty() => {
+            if std.iter().any(|&value| !(value.is_finite() && value > 0.0)) || mean.iter().any(|value| !value.is_finite()) {
+                return Err(invalid("input.std", "every value must be a finite number above 0", "Correct the values."));
+            }
+            Ok(())
+        }
+        _ => Err(invalid(
+            "input.mean",
+            "`mean` and `std` must be given together, one value for each channel",
+            "Give both, or neither.",
+        )),
+    }
+}
+
+fn check_names(settings: &Settings) -> Result<(), Problem> {
+    if settings.name.is_empty() || settings.name.len() > 200 || settings.name.chars().any(char::is_control) {
+        return Err(invalid("name", "a name has 1 to 200 bytes and no control characters", "Choose another name."));
+    }
+    let device = settings.device.as_str();
+    let known = matches!(device, "auto" | "cpu" | "cuda")
+        || device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u8>().is_ok());
+    if !known {
+        return Err(invalid("device", &format!("`{device}` is no device"), "Use auto, cpu, cuda or cuda:N."));
+    }
+    Ok(())
+}
+
+fn bounded(member: &str, value: f64, low: f64, high: f64) -> Result<(), Problem> {
+    if value.is_finite() && (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(
+        member,
+        &format!("{value} lies outside {low} to {high}"),
+        &format!("Give a value from {low} to {high}."),
+    ))
+}
+
+fn invalid(member: &str, detail: &str, hint: &str) -> Problem {
+    let param = format!("config.{member}");
+    Problem::new(ErrorCode::InvalidConfig, format!("{param}: {detail}")).param(param).hint(hint)
+}

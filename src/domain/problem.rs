@@ -1,0 +1,150 @@
+//! Planned failures: stable codes, and the one shape every error has for a client (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+
+/// Stable, machine-readable cause of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    // The request.
+    InvalidRequest,
+    MissingModel,
+    InvalidConfig,
+    UnknownField,
+    NotFound,
+    Conflict,
+    Unauthorized,
+    TooLarge,
+    TooManyRequests,
+    DiskFull,
+    NotAcceptable,
+    NotReady,
+    IdempotencyMismatch,
+    // The upload.
+    EmptyFile,
+    UnsupportedFormat,
+    InvalidModel,
+    UnsupportedOperators,
+    NotAClassifier,
+    InvalidWeights,
+    InvalidEval,
+    InvalidCompression,
+    // The run.
+    WorkerCrashed,
+    OutOfMemory,
+    TrainingDiverged,
+    Internal,
+}
+
+impl ErrorCode {
+    /// The HTTP status a client gets when a request fails with this code.
+    pub fn status(self) -> u16 {
+        use ErrorCode::*;
+        match self {
+            InvalidRequest | MissingModel | EmptyFile => 400,
+            Unauthorized => 401,
+            NotFound => 404,
+            NotAcceptable => 406,
+            Conflict | NotReady => 409,
+            TooLarge => 413,
+            UnsupportedFormat => 415,
+            InvalidConfig | UnknownField | IdempotencyMismatch | InvalidModel | UnsupportedOperators
+            | NotAClassifier | InvalidWeights | InvalidEval | InvalidCompression => 422,
+            TooManyRequests => 429,
+            DiskFull => 507,
+            WorkerCrashed | OutOfMemory | TrainingDiverged | Internal => 500,
+        }
+    }
+
+    /// A short sentence that is the same for every occurrence.
+    pub fn title(self) -> &'static str {
+        use ErrorCode::*;
+        match self {
+            InvalidRequest => "The request is malformed",
+            MissingModel => "The upload has no model",
+            InvalidConfig => "The configuration is invalid",
+            UnknownField => "The configuration has an unknown member",
+            NotFound => "No such thing here",
+            Conflict => "The job is not in a state for that",
+            Unauthorized => "A valid API key is needed",
+            TooLarge => "The upload is too large",
+            TooManyRequests => "The queue is full",
+            DiskFull => "The server has too little disk space",
+            NotAcceptable => "That format is not to be had",
+            NotReady => "The job has not come that far",
+            IdempotencyMismatch => "The Idempotency-Key was used for another request",
+            EmptyFile => "The file is empty",
+            UnsupportedFormat => "The file is in no format we read",
+            InvalidModel => "The model cannot be read",
+            UnsupportedOperators => "The model has operators we do not know",
+            NotAClassifier => "The model is not a classifier with one input",
+            InvalidWeights => "The model's weights are unusable",
+            InvalidEval => "The evaluation set cannot be used",
+            InvalidCompression => "The compression asked for is impossible",
+            WorkerCrashed => "The run ended without a result",
+            OutOfMemory => "The run ran out of memory",
+            TrainingDiverged => "Training diverged",
+            Internal => "Something went wrong here",
+        }
+    }
+}
+
+/// One of several causes, where a request has more than one thing wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Cause {
+    pub detail: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
+}
+
+/// A planned failure with its cause and its remedy; the body of `application/problem+json`, and a failed job's `error`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, thiserror::Error)]
+#[error("{detail}")]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    /// What is wrong, with the names and numbers of this case.
+    pub detail: String,
+    pub code: ErrorCode,
+    /// The part or config member at fault: `config.compression.ratio`.
+    pub param: Option<String>,
+    #[serde(default)]
+    pub errors: Vec<Cause>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    #[serde(default)]
+    pub request_id: Option<String>,
+}
+
+impl Problem {
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".into(),
+            title: code.title().into(),
+            status: code.status(),
+            detail: detail.into(),
+            code,
+            param: None,
+            errors: Vec::new(),
+            hint: None,
+            request_id: None,
+        }
+    }
+
+    pub fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub fn errors(mut self, errors: Vec<Cause>) -> Self {
+        self.errors = errors;
+        self
+    }
+}

@@ -1,0 +1,99 @@
+//! Tasks (queue rows of a job) and what a child is told to do for one run of a task.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    config::Settings,
+    ids::{JobId, TaskId},
+};
+
+/// One step of a job's work, done by one child process per attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum TaskKind {
+    /// Read the upload, check that it is a classifier we can compress, and plan the compression.
+    Inspect,
+    /// Train generator number `generator` (from 0) against the teacher.
+    Extract { generator: u32 },
+    /// Compress, distil, evaluate and export.
+    Distill,
+}
+
+impl TaskKind {
+    /// The stable name in SQL, logs and labels; the generator number is a column of its own.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inspect => "inspect",
+            Self::Extract { .. } => "extract",
+            Self::Distill => "distill",
+        }
+    }
+}
+
+/// Where a queue row stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+impl TaskStatus {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+}
+
+impl fmt::Display for TaskStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for TaskStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Canceled]
+            .into_iter()
+            .find(|status| status.name() == text)
+            .ok_or_else(|| format!("no such task status: {text}"))
+    }
+}
+
+/// What a child is told: written by the supervisor as `task.json` into the run's directory.
+///
+/// The files named here lie beside it. The child may read those and write new files there, and nothing else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TaskSpec {
+    pub job: JobId,
+    pub task: TaskId,
+    /// The attempt: 1, 2, 3…; it fences every write.
+    pub run: u32,
+    #[serde(flatten)]
+    pub kind: TaskKind,
+    pub settings: Settings,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// CPU threads this run may use.
+    pub threads: usize,
+    /// The uploaded model's file name.
+    pub model: String,
+    /// File names of the trained generators, in order; only for `distill`.
+    #[serde(default)]
+    pub generators: Vec<String>,
+    /// The evaluation set's file name; only for `distill`, and read after training alone.
+    #[serde(default)]
+    pub eval: Option<String>,
+}

@@ -1,0 +1,3 @@
+//! The science, on libtorch: from a graph to a smaller graph that answers alike.
+
+pub mod observer;

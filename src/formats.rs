@@ -1,0 +1,3 @@
+//! Bytes to graph and graph to bytes. No tensor library, no network, no database.
+
+pub mod graph;

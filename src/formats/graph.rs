@@ -1,0 +1,236 @@
+//! The one intermediate representation of every format: nodes in topological order over named values.
+//!
+//! The batch stays free; every other extent is a number. Shape arithmetic and constants are folded by the importer, so
+//! that every operator here has static, typed attributes and can run on tensors with gradients.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A dense constant, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    pub shape: Vec<usize>,
+    pub data: Data,
+}
+
+/// Elements of a constant. Float16, bfloat16 and double become `F32`; every integer becomes `I64`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+    Bool(Vec<bool>),
+}
+
+impl Tensor {
+    pub fn f32(shape: Vec<usize>, data: Vec<f32>) -> Self {
+        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
+        Self { shape, data: Data::F32(data) }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        match &self.data {
+            Data::F32(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    pub fn as_i64(&self) -> Option<&[i64]> {
+        match &self.data {
+            Data::I64(values) => Some(values),
+            _ => None,
+        }
+    }
+}
+
+/// The one input or the one output. `shape` is without the batch, which is axis 0 and free.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    pub name: String,
+    pub shape: Vec<usize>,
+}
+
+/// Sliding-window geometry in one or two spatial dimensions (`kernel.len()`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub kernel: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub dilations: Vec<usize>,
+    /// Padding before, for each spatial axis.
+    pub pads_begin: Vec<usize>,
+    /// Padding after, for each spatial axis.
+    pub pads_end: Vec<usize>,
+    /// Round output extents up (pooling only).
+    pub ceil: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PadMode {
+    Constant,
+    Reflect,
+    Edge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    Relu,
+    Sigmoid,
+    Tanh,
+    HardSwish,
+    Erf,
+    Exp,
+    Log,
+    Sqrt,
+    Reciprocal,
+    Abs,
+    Neg,
+    Softplus,
+    Floor,
+    Ceil,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Pow,
+    Min,
+    Max,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduce {
+    Mean,
+    Sum,
+    Max,
+    Min,
+}
+
+/// An operator with static attributes. Comments give its inputs, in order; axes count the batch as axis 0 and are never
+/// negative.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// x (N, C, spatial…), weight (out, in / groups, kernel…), bias (out)?
+    Conv { window: Window, groups: usize },
+    /// x, weight (in, out / groups, kernel…), bias?
+    ConvTranspose { window: Window, groups: usize, output_padding: Vec<usize> },
+    /// x
+    MaxPool { window: Window },
+    /// x
+    AveragePool { window: Window, count_include_pad: bool },
+    /// x; keeps the spatial axes with extent 1.
+    GlobalAveragePool,
+    /// x; keeps the spatial axes with extent 1.
+    GlobalMaxPool,
+    /// a (N, K), b (K, M) or (M, K) where `trans_b`, c?: alpha · a · b + beta · c. `a` is never transposed.
+    Gemm { alpha: f32, beta: f32, trans_b: bool },
+    /// a, b
+    MatMul,
+    /// x, scale, bias, mean, variance: always inference.
+    BatchNorm { epsilon: f32 },
+    /// x, scale, bias?
+    LayerNorm { axis: usize, epsilon: f32 },
+    /// x, scale, bias
+    InstanceNorm { epsilon: f32 },
+    /// x
+    Unary(Unary),
+    /// a, b, broadcast as in NumPy.
+    Binary(Binary),
+    /// x
+    LeakyRelu { alpha: f32 },
+    /// x
+    Elu { alpha: f32 },
+    /// x
+    Selu { alpha: f32, gamma: f32 },
+    /// x
+    HardSigmoid { alpha: f32, beta: f32 },
+    /// x
+    Gelu { tanh: bool },
+    /// x, slope
+    PRelu,
+    /// x
+    Clip { min: Option<f32>, max: Option<f32> },
+    /// x
+    Softmax { axis: usize },
+    /// x
+    LogSoftmax { axis: usize },
+    /// x. One entry is -1, the free batch, or none is.
+    Reshape { shape: Vec<i64> },
+    /// x
+    Transpose { perm: Vec<usize> },
+    /// x…
+    Concat { axis: usize },
+    /// x; `starts`/`ends` clamped to the extent, `steps` not 0.
+    Slice { axes: Vec<usize>, starts: Vec<i64>, ends: Vec<i64>, steps: Vec<i64> },
+    /// x, to as many outputs as `sizes`.
+    Split { axis: usize, sizes: Vec<usize> },
+    /// x; `indices` are constant and not negative; `shape` is theirs (empty: a scalar, which drops the axis).
+    Gather { axis: usize, indices: Vec<i64>, shape: Vec<usize> },
+    /// x; `begin` and `end` for every axis, the batch's being 0.
+    Pad { begin: Vec<i64>, end: Vec<i64>, mode: PadMode, value: f32 },
+    /// x
+    Reduce { kind: Reduce, axes: Vec<usize>, keep_dims: bool },
+    /// x; -1 keeps the extent, which is what the free batch has.
+    Expand { shape: Vec<i64> },
+}
+
+/// One application of an operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub name: String,
+    pub op: Op,
+    /// Names of values; an optional input that is absent before a present one is the empty string.
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+}
+
+/// A checked classifier: one float input, one output (N, classes), every name defined before it is used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    pub input: Port,
+    pub output: Port,
+    pub nodes: Vec<Node>,
+    /// Constants by name: the weights, and folded values.
+    pub weights: BTreeMap<String, Tensor>,
+    /// The uploaded file's opset of the default domain; what is written back has the same or a higher one.
+    pub opset: i64,
+}
+
+impl Graph {
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.output.shape.first().copied().unwrap_or(0)
+    }
+
+    /// Number of float parameters that the graph uses.
+    pub fn parameters(&self) -> u64 {
+        let used: BTreeSet<&str> = self.nodes.iter().flat_map(|node| node.inputs.iter().map(String::as_str)).collect();
+        self.weights
+            .iter()
+            .filter(|(name, tensor)| used.contains(name.as_str()) && tensor.as_f32().is_some())
+            .map(|(_, tensor)| tensor.len() as u64)
+            .sum()
+    }
+
+    /// The graph without a last softmax (or log-softmax), whose output is then the logits; `None` where it has none.
+    pub fn logits(&self) -> Option<Self> {
+        let last = self.nodes.iter().rposition(|node| node.outputs.contains(&self.output.name))?;
+        let node = &self.nodes[last];
+        if !matches!(node.op, Op::Softmax { .. } | Op::LogSoftmax { .. }) {
+            return None;
+        }
+        let mut graph = self.clone();
+        graph.output.name.clone_from(&node.inputs[0]);
+        graph.nodes.remove(last);
+        Some(graph)
+    }
+}

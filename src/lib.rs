@@ -1,0 +1,7 @@
+//! kegd: shrink a frozen classifier without its data.
+
+pub mod domain;
+pub mod engine;
+pub mod formats;
+pub mod nets;
+pub mod protocol;

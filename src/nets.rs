@@ -1,0 +1,1 @@
+//! Networks that we define ourselves, on tch.
