@@ -1,0 +1,66 @@
+//! Operators that move, cut or reduce axes.
+
+use tch::{Kind, TchError, Tensor};
+
+use crate::formats::graph::{Op, PadMode, Reduce};
+
+pub(super) fn reshape(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
+    match op {
+        Op::Reshape { shape } => x.f_reshape(shape.as_slice()),
+        Op::Transpose { perm } => x.f_permute(wide(perm)),
+        Op::Slice { axes, starts, ends, steps } => slice(x, axes, starts, ends, steps),
+        Op::Gather { axis, indices, shape } => gather(x, *axis, indices, shape),
+        Op::Pad { begin, end, mode, value } => pad(x, begin, end, *mode, *value),
+        Op::Reduce { kind, axes, keep_dims } => reduce(*kind, x, wide(axes), *keep_dims),
+        Op::Expand { shape } => x.f_expand(shape.as_slice(), false),
+        other => Err(TchError::Shape(format!("{other:?} has no rule here"))),
+    }
+}
+
+fn wide(axes: &[usize]) -> Vec<i64> {
+    axes.iter().map(|&axis| axis as i64).collect()
+}
+
+fn reduce(kind: Reduce, x: &Tensor, axes: Vec<i64>, keep: bool) -> Result<Tensor, TchError> {
+    match kind {
+        Reduce::Mean => x.f_mean_dim(axes, keep, Kind::Float),
+        Reduce::Sum => x.f_sum_dim_intlist(axes, keep, Kind::Float),
+        Reduce::Max => x.f_amax(axes, keep),
+        Reduce::Min => x.f_amin(axes, keep),
+    }
+}
+
+fn slice(x: &Tensor, axes: &[usize], starts: &[i64], ends: &[i64], steps: &[i64]) -> Result<Tensor, TchError> {
+    let mut y = x.shallow_clone();
+    for (((&axis, &start), &end), &step) in axes.iter().zip(starts).zip(ends).zip(steps) {
+        let axis = axis as i64;
+        y = if step > 0 {
+            y.f_slice(axis, start, end, step)?
+        } else {
+            // libtorch slices forward only: pick what start, start + step, … (end excluded) would.
+            let indices: Vec<i64> =
+                std::iter::successors(Some(start), |at| Some(at + step)).take_while(|&at| at > end && at >= 0).collect();
+            y.f_index_select(axis, &Tensor::f_from_slice(&indices)?.f_to_device(y.device())?)?
+        };
+    }
+    Ok(y)
+}
+
+fn gather(x: &Tensor, axis: usize, indices: &[i64], shape: &[usize]) -> Result<Tensor, TchError> {
+    let picked = x.f_index_select(axis as i64, &Tensor::f_from_slice(indices)?.f_to_device(x.device())?)?;
+    let mut target = x.size();
+    target.splice(axis..=axis, shape.iter().map(|&extent| extent as i64));
+    picked.f_reshape(target)
+}
+
+fn pad(x: &Tensor, begin: &[i64], end: &[i64], mode: PadMode, value: f32) -> Result<Tensor, TchError> {
+    // libtorch wants the last axis first; leading axes without padding are left out, which reflect and edge insist on.
+    let first = begin.iter().zip(end).position(|(&begin, &end)| begin != 0 || end != 0).unwrap_or(begin.len());
+    let pairs: Vec<i64> = (first..begin.len()).rev().flat_map(|axis| [begin[axis], end[axis]]).collect();
+    match mode {
+        _ if pairs.is_empty() => Ok(x.shallow_clone()),
+        PadMode::Constant => x.f_pad(pairs, "constant", f64::from(value)),
+        PadMode::Reflect => x.f_pad(pairs, "reflect", None),
+        PadMode::Edge => x.f_pad(pairs, "replicate", None),
+    }
+}
