@@ -1,5 +1,21 @@
 //! The science, on libtorch: from a graph to a smaller graph that answers alike.
 
+mod adam;
+mod audit;
+mod distill;
 pub mod error;
+mod evalset;
 pub mod executor;
+mod extract;
+mod latency;
+pub mod latent;
+mod losses;
+mod npz;
 pub mod observer;
+mod pool;
+mod sampler;
+mod samples;
+mod seed;
+mod student;
+mod teacher;
+mod ticker;

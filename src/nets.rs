@@ -1,1 +1,5 @@
 //! Networks that we define ourselves, on tch.
+
+pub mod decoder;
+pub mod generator;
+mod layers;

@@ -90,10 +90,17 @@ pub struct TaskSpec {
     pub threads: usize,
     /// The uploaded model's file name.
     pub model: String,
+    /// Side files of the model (ONNX external data), by the names it knows them under.
+    #[serde(default)]
+    pub external_data: Vec<String>,
     /// File names of the trained generators, in order; only for `distill`.
     #[serde(default)]
     pub generators: Vec<String>,
-    /// The evaluation set's file name; only for `distill`, and read after training alone.
+    /// The evaluation set's file name. `inspect` reads its array headers, to refuse a wrong shape at once; `distill`
+    /// reads the data, after training alone.
     #[serde(default)]
     pub eval: Option<String>,
+    /// Seconds that training the generators took, summed over them; for the report of `distill`.
+    #[serde(default)]
+    pub extracting_seconds: f64,
 }

@@ -4,7 +4,10 @@ mod elementwise;
 mod shape;
 mod window;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
 
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
@@ -72,7 +75,25 @@ impl Executor {
     /// # Errors
     /// What libtorch reports.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        Ok(self.run(x, &[])?.0)
+        Ok(self.run(x, &[], |_| ())?.0)
+    }
+
+    /// Wall time of each node, in the graph's order.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn profile(&self, x: &Tensor) -> Result<Vec<Duration>, TchError> {
+        let mut times = Vec::with_capacity(self.steps.len());
+        let mut last = Instant::now();
+        let _ = self.run(x, &[], |y| {
+            if self.device.is_cuda() && y.numel() > 0 {
+                // Reading a value waits for the GPU.
+                let _ = y.f_flatten(0, -1).and_then(|flat| flat.f_double_value(&[0]));
+            }
+            times.push(last.elapsed());
+            last = Instant::now();
+        })?;
+        Ok(times)
     }
 
     /// The output, and the named values on the way to it; names that the graph does not have are left out.
@@ -81,10 +102,15 @@ impl Executor {
     /// What libtorch reports.
     pub fn forward_with(&self, x: &Tensor, names: &[String]) -> Result<(Tensor, Vec<Tensor>), TchError> {
         let wanted: Vec<usize> = names.iter().filter_map(|name| self.values.get(name).copied()).collect();
-        self.run(x, &wanted)
+        self.run(x, &wanted, |_| ())
     }
 
-    fn run(&self, x: &Tensor, wanted: &[usize]) -> Result<(Tensor, Vec<Tensor>), TchError> {
+    fn run(
+        &self,
+        x: &Tensor,
+        wanted: &[usize],
+        mut after: impl FnMut(&Tensor),
+    ) -> Result<(Tensor, Vec<Tensor>), TchError> {
         let mut alive: Vec<Option<Tensor>> = (0..self.values.len()).map(|_| None).collect();
         let mut kept: HashMap<usize, Tensor> = HashMap::new();
         alive[self.input] = Some(x.shallow_clone());
@@ -98,7 +124,9 @@ impl Executor {
                     Source::Absent => None,
                 })
                 .collect();
-            for (value, tensor) in step.outputs.iter().zip(apply(&step.op, &inputs)?) {
+            let outputs = apply(&step.op, &inputs)?;
+            outputs.first().into_iter().for_each(&mut after);
+            for (value, tensor) in step.outputs.iter().zip(outputs) {
                 if wanted.contains(value) {
                     kept.insert(*value, tensor.shallow_clone());
                 }

@@ -1,0 +1,155 @@
+//! Distils the teacher into the student on generated inputs alone (KegNet, section 4.3), then sharpens it in a game
+//! against a generator that looks for inputs on which the two differ (Fang et al., 2019).
+
+use tch::{TchError, Tensor, no_grad};
+
+use super::{
+    adam::Adam,
+    losses,
+    observer::{Observer, Stop},
+    pool::Pool,
+    sampler::{Draw, Trained, shape},
+    seed::{Stream, seed},
+    student::Student,
+    teacher::Teacher,
+    ticker::Ticker,
+};
+use crate::{
+    domain::{
+        config::{Distillation, Settings},
+        job::Phase,
+        problem::{ErrorCode, Problem},
+    },
+    nets::generator::Scaling,
+};
+
+/// Steps between two points of a loss curve.
+const REPORT_EVERY: u64 = 10;
+
+/// Share of each student batch in the game that comes from the pool, so that what was learned stays learned.
+const REPLAY: f64 = 0.25;
+
+/// Weight of the label term in the game's generator loss: it keeps the inputs inside the classes.
+const LABEL_WEIGHT: f64 = 0.5;
+
+/// Learning rate of the game's generator.
+const GAME_RATE: f64 = 1e-3;
+
+/// Trains `student` as `settings.distillation` says; the share `share` of the run's progress is this.
+///
+/// # Errors
+/// `training_diverged`, [`Stop::Canceled`], and what libtorch reports.
+pub fn distill(
+    teacher: &Teacher,
+    student: &mut Student,
+    pool: &Pool,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+    share: (f64, f64),
+) -> Result<(), Stop> {
+    let distillation = &settings.distillation;
+    let batch = i64::from(distillation.batch_size);
+    let pool_steps = u64::from(distillation.epochs) * pool.batches(batch)?.len() as u64;
+    let game_steps = u64::from(distillation.adversarial_steps) * (1 + u64::from(distillation.student_steps));
+    let mut ticker = Ticker::new(observer, Phase::Distilling, share, pool_steps + game_steps);
+    on_pool(student, pool, settings, &mut ticker)?;
+    if distillation.adversarial_steps > 0 {
+        game(teacher, student, pool, settings, &mut ticker)?;
+    }
+    if student.finish()? {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorCode::TrainingDiverged, "the student's weights are no longer finite after distillation")
+        .hint("Lower distillation.learning_rate.")
+        .into())
+}
+
+fn on_pool(student: &mut Student, pool: &Pool, settings: &Settings, ticker: &mut Ticker<'_>) -> Result<(), Stop> {
+    let distillation = &settings.distillation;
+    for epoch in 0..distillation.epochs {
+        seed(settings.seed, Stream::Distill { epoch });
+        for indices in pool.batches(i64::from(distillation.batch_size))? {
+            let (x, logits) = pool.pick(&indices)?;
+            let soft = logits.f_softmax(-1, tch::Kind::Float)?;
+            let loss = losses::cross_entropy(&student.executor.forward(&x)?, &soft)?;
+            student.minimise(&loss, distillation.learning_rate)?;
+            ticker.tick()?;
+            if ticker.step() % REPORT_EVERY == 0 {
+                ticker.metrics(&[("distillation_loss", loss.f_double_value(&[])?)]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// From 1 to 0 along half a cosine.
+fn cosine(step: u32, steps: u32) -> f64 {
+    0.5 * (1.0 + (std::f64::consts::PI * f64::from(step) / f64::from(steps)).cos())
+}
+
+fn game(
+    teacher: &Teacher,
+    student: &mut Student,
+    pool: &Pool,
+    settings: &Settings,
+    ticker: &mut Ticker<'_>,
+) -> Result<(), Stop> {
+    let distillation = &settings.distillation;
+    seed(settings.seed, Stream::Game { round: 0 });
+    let generator = Trained::fresh(shape(&teacher.graph, settings), Scaling::Batch, teacher.device());
+    let mut adam = Adam::new(generator.store.trainable_variables())?;
+    for round in 0..distillation.adversarial_steps {
+        seed(settings.seed, Stream::Game { round: round + 1 });
+        let pace = cosine(round, distillation.adversarial_steps);
+        let found = challenge(teacher, student, &generator, &mut adam, distillation, GAME_RATE * pace)?;
+        ticker.tick()?;
+        let mut learned = 0.0;
+        for _ in 0..distillation.student_steps {
+            let loss = lesson(teacher, student, &generator, pool, distillation)?;
+            student.minimise(&loss, distillation.learning_rate * pace)?;
+            learned = loss.f_double_value(&[])?;
+            ticker.tick()?;
+        }
+        ticker.metrics(&[("adversarial_distance", found), ("student_distance", learned)]);
+    }
+    Ok(())
+}
+
+/// The generator's move: inputs on which teacher and student differ, yet that the teacher puts into the class asked for.
+fn challenge(
+    teacher: &Teacher,
+    student: &Student,
+    generator: &Trained,
+    adam: &mut Adam,
+    distillation: &Distillation,
+    rate: f64,
+) -> Result<f64, TchError> {
+    let draw = Draw::random(&generator.shape, i64::from(distillation.batch_size), teacher.device())?;
+    let x = generator.net.forward(&draw.labels, &draw.z, true)?;
+    let logits = teacher.logits(&x)?;
+    let distance = losses::logit_distance(&logits, &student.executor.forward(&x)?)?;
+    let label = losses::classifier(&logits, &draw.labels)?;
+    adam.minimise(&label.f_mul_scalar(LABEL_WEIGHT)?.f_sub(&distance)?, rate)?;
+    distance.f_double_value(&[])
+}
+
+/// The student's loss on fresh inputs of the generator and some of the pool.
+fn lesson(
+    teacher: &Teacher,
+    student: &Student,
+    generator: &Trained,
+    pool: &Pool,
+    distillation: &Distillation,
+) -> Result<Tensor, TchError> {
+    let batch = i64::from(distillation.batch_size);
+    let replayed = ((batch as f64 * REPLAY) as i64).min(pool.len());
+    let (x, logits) = no_grad(|| {
+        let draw = Draw::random(&generator.shape, batch - replayed, teacher.device())?;
+        let fresh = generator.net.forward(&draw.labels, &draw.z, true)?;
+        let indices = Tensor::f_randint(pool.len(), [replayed], (tch::Kind::Int64, tch::Device::Cpu))?;
+        let (old, old_logits) = pool.pick(&indices.f_to_device(teacher.device())?)?;
+        let fresh_logits = teacher.logits(&fresh)?;
+        Ok::<_, TchError>((Tensor::f_cat(&[fresh, old], 0)?, Tensor::f_cat(&[fresh_logits, old_logits], 0)?))
+    })?;
+    losses::logit_distance(&logits, &student.executor.forward(&x)?)
+}

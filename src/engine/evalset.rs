@@ -1,0 +1,186 @@
+//! The evaluation set that a user may send: for the report alone, never read before training ends.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::Path,
+};
+
+use ndarray::{ArrayD, IxDyn};
+use ndarray_npy::NpzReader;
+use tch::{Device, Kind, Tensor};
+
+use super::observer::Stop;
+use crate::domain::{
+    config::InputConfig,
+    problem::{ErrorCode, Problem},
+};
+
+/// Inputs as the teacher takes them, and their classes.
+#[derive(Debug)]
+pub struct EvalSet {
+    pub x: Tensor,
+    pub y: Tensor,
+}
+
+const HINT: &str = "Send an .npz with `x` (N,C,H,W), (N,H,W) or (N,F), float32 as the model takes it or uint8, and `y` (N) integers.";
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::InvalidEval, detail).param("eval").hint(HINT)
+}
+
+type Reader = NpzReader<std::io::BufReader<File>>;
+
+fn open(path: &Path) -> Result<Reader, Stop> {
+    let file = std::io::BufReader::new(File::open(path)?);
+    NpzReader::new(file).map_err(|error| invalid(format!("the evaluation set is no .npz file: {error}")).into())
+}
+
+/// Refuses a set whose arrays cannot fit the input `shape`, from the arrays' headers alone: no value is read.
+///
+/// # Errors
+/// `invalid_eval`, naming what does not fit.
+pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
+    let x = header(path, "x")?;
+    let y = header(path, "y")?;
+    if y.len() != 1 || x.first() != y.first() {
+        return Err(invalid(format!("`x` is {x:?} and `y` {y:?}: they must have the same number of rows")).into());
+    }
+    let grey_image = shape.len() == 3 && shape[0] == 1 && x.len() == 3;
+    let fits = match shape.len() {
+        3 => x.len() == 4 && x[1] == shape[0],
+        _ => x[1..] == *shape,
+    };
+    if fits || grey_image {
+        return Ok(());
+    }
+    Err(invalid(format!("`x` is {x:?}, but one input of the model is {shape:?}")).into())
+}
+
+/// The shape of one array of an `.npz`, from its header
+/// (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
+fn header(path: &Path, name: &str) -> Result<Vec<usize>, Stop> {
+    let unreadable = |error: &dyn std::fmt::Display| invalid(format!("the evaluation set is no .npz file: {error}"));
+    let file = std::io::BufReader::new(File::open(path)?);
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| unreadable(&error))?;
+    let names = archive.file_names().collect::<Vec<_>>().join(", ");
+    let mut entry = archive
+        .by_name(&format!("{name}.npy"))
+        .map_err(|_| invalid(format!("the evaluation set has no array `{name}`; it has: {names}")))?;
+    let mut head = Vec::new();
+    entry.by_ref().take(HEADER).read_to_end(&mut head)?;
+    let text = String::from_utf8_lossy(&head);
+    let shape = text.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).map(|(shape, _)| shape);
+    let extents = shape.and_then(|shape| {
+        shape.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
+    });
+    Ok(extents.ok_or_else(|| invalid(format!("`{name}` is no array with a shape")))?)
+}
+
+/// Bytes in which the header of an array with few axes ends.
+const HEADER: u64 = 4096;
+
+fn names(reader: &mut Reader) -> Result<(String, String), Problem> {
+    let names = reader.names().map_err(|error| invalid(format!("the evaluation set cannot be listed: {error}")))?;
+    // NumPy writes `x.npy`; readers differ in whether they strip the suffix.
+    let find = |wanted: &str| {
+        names.iter().find(|name| name.trim_end_matches(".npy") == wanted).cloned().ok_or_else(|| {
+            invalid(format!("the evaluation set has no array `{wanted}`; it has: {}", names.join(", ")))
+        })
+    };
+    Ok((find("x")?, find("y")?))
+}
+
+impl EvalSet {
+    /// Reads the set and brings it to the input `shape` (without the batch) of a teacher with `classes` classes.
+    ///
+    /// # Errors
+    /// `invalid_eval`, naming what does not fit.
+    pub fn read(path: &Path, shape: &[usize], classes: usize, input: &InputConfig, device: Device) -> Result<Self, Stop> {
+        let mut reader = open(path)?;
+        let (x_name, y_name) = names(&mut reader)?;
+        let y = read_labels(&mut reader, &y_name)?;
+        let (x, bytes) = read_inputs(&mut reader, &x_name)?;
+        let x = fit(x, bytes, shape, input)?;
+        if x.size()[0] != y.size()[0] || x.size()[0] == 0 {
+            return Err(invalid(format!("`x` has {} rows and `y` {}", x.size()[0], y.size()[0])).into());
+        }
+        let (least, most) = (y.f_min()?.f_int64_value(&[])?, y.f_max()?.f_int64_value(&[])?);
+        if least < 0 || most >= classes as i64 {
+            return Err(invalid(format!("labels run from {least} to {most}, but the model has {classes} classes")).into());
+        }
+        Ok(Self { x: x.f_to_device(device)?, y: y.f_to_device(device)? })
+    }
+}
+
+fn read_labels(reader: &mut Reader, name: &str) -> Result<Tensor, Stop> {
+    let values: Vec<i64> = if let Ok(array) = reader.by_name::<ndarray::OwnedRepr<i64>, IxDyn>(name) {
+        flat(array)
+    } else if let Ok(array) = reader.by_name::<ndarray::OwnedRepr<u8>, IxDyn>(name) {
+        flat(array).into_iter().map(i64::from).collect()
+    } else if let Ok(array) = reader.by_name::<ndarray::OwnedRepr<i32>, IxDyn>(name) {
+        flat(array).into_iter().map(i64::from).collect()
+    } else {
+        return Err(invalid("`y` holds no int64, int32 or uint8 integers").into());
+    };
+    Ok(Tensor::f_from_slice(&values)?)
+}
+
+/// Inputs, and whether they were bytes.
+fn read_inputs(reader: &mut Reader, name: &str) -> Result<(Tensor, bool), Stop> {
+    if let Ok(array) = reader.by_name::<ndarray::OwnedRepr<u8>, IxDyn>(name) {
+        let shape: Vec<i64> = array.shape().iter().map(|&extent| extent as i64).collect();
+        return Ok((Tensor::f_from_slice(&flat(array))?.f_view(shape.as_slice())?, true));
+    }
+    let array: ArrayD<f32> = reader
+        .by_name(name)
+        .map_err(|error| invalid(format!("`x` holds neither float32 nor uint8 numbers: {error}")))?;
+    let shape: Vec<i64> = array.shape().iter().map(|&extent| extent as i64).collect();
+    Ok((Tensor::f_from_slice(&flat(array))?.f_view(shape.as_slice())?, false))
+}
+
+fn flat<T: Clone>(array: ArrayD<T>) -> Vec<T> {
+    // Files in Fortran order come out in another order than their shape says unless read element by element.
+    if array.is_standard_layout() { array.into_raw_vec_and_offset().0 } else { array.iter().cloned().collect() }
+}
+
+/// Adds the channel axis where it is missing, scales bytes to 0..1, resizes images, and normalises bytes.
+fn fit(x: Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<Tensor, Stop> {
+    let mut x = x;
+    if shape.len() == 3 && x.dim() == 3 {
+        x = x.f_unsqueeze(1)?;
+    }
+    let wrong = |x: &Tensor| invalid(format!("`x` is {:?}, but one input of the model is {shape:?}", x.size()));
+    let channels = shape.first().copied().unwrap_or(0) as i64;
+    let matches = x.dim() == shape.len() + 1 && (shape.len() == 3 || x.size()[1..].iter().zip(shape).all(|(&a, &b)| a == b as i64));
+    if !matches || x.size()[1] != channels {
+        return Err(wrong(&x).into());
+    }
+    let parts = x.f_split(1000, 0)?;
+    let parts = parts.iter().map(|part| prepare(part, bytes, shape, input)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Tensor::f_cat(&parts, 0)?)
+}
+
+fn prepare(x: &Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<Tensor, tch::TchError> {
+    let mut x = x.f_to_kind(Kind::Float)?;
+    if bytes {
+        x = x.f_div_scalar(255.0)?;
+    }
+    if let [_, height, width] = *shape {
+        let extent = [height as i64, width as i64];
+        if x.size()[2..] != extent {
+            x = x.f_upsample_bilinear2d(extent, false, None, None)?;
+        }
+    }
+    match (bytes, &input.mean, &input.std) {
+        (true, Some(mean), Some(std)) => {
+            let broadcast: Vec<i64> = std::iter::once(-1).chain(shape.iter().skip(1).map(|_| 1)).collect();
+            let per_channel = |values: &[f64]| {
+                let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+                Tensor::f_from_slice(&values)?.f_view(broadcast.as_slice())
+            };
+            x.f_sub(&per_channel(mean)?)?.f_div(&per_channel(std)?)
+        }
+        _ => Ok(x),
+    }
+}

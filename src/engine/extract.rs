@@ -1,0 +1,181 @@
+//! Trains one generator against the frozen teacher (KegNet, section 4): classifier, decoder and diversity loss.
+
+use std::path::Path;
+
+use tch::{TchError, Tensor, nn};
+
+use super::{
+    adam::Adam,
+    losses,
+    observer::Stop,
+    samples,
+    sampler::{Draw, Trained},
+    seed::{Stream, seed},
+    teacher::{self, Teacher},
+    ticker::Ticker,
+};
+use crate::{
+    domain::{
+        config::{Extraction, Settings},
+        problem::{ErrorCode, Problem},
+    },
+    nets::{decoder::Decoder, generator::Scaling},
+};
+
+/// One generator's training: what is trained, and how.
+pub struct Training<'a> {
+    teacher: &'a Teacher,
+    extraction: &'a Extraction,
+    job_seed: u64,
+    /// Number of the generator among those of the job; it selects the random streams.
+    index: u32,
+    pub generator: Trained,
+    decoder: Decoder,
+    adam: Adam,
+}
+
+/// Losses of one epoch, means over its steps.
+struct Epoch {
+    classifier: f64,
+    decoder: f64,
+    diversity: Option<f64>,
+    /// Share of inputs that the teacher puts into the class asked for.
+    hit_rate: f64,
+}
+
+impl<'a> Training<'a> {
+    /// Generator and decoder from the random stream of generator `index`.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn new(teacher: &'a Teacher, settings: &'a Settings, index: u32) -> Result<Self, Stop> {
+        seed(settings.seed, Stream::Extract { index, epoch: 0 });
+        let shape = super::sampler::shape(&teacher.graph, settings);
+        let features: i64 = shape.output.iter().product();
+        let generator = Trained::fresh(shape.clone(), Scaling::EachImage, teacher.device());
+        let store = nn::VarStore::new(teacher.device());
+        let decoder = Decoder::new(&store.root(), features, shape.latent, settings.extraction.decoder_layers);
+        let mut weights = generator.store.trainable_variables();
+        weights.extend(store.trainable_variables());
+        let adam = Adam::new(weights)?;
+        Ok(Self { teacher, extraction: &settings.extraction, job_seed: settings.seed, index, generator, decoder, adam })
+    }
+
+    /// Trains for `epochs`, calling `after` with the number of each finished epoch (from 1).
+    ///
+    /// # Errors
+    /// `training_diverged` where a loss is not finite, [`Stop::Canceled`], and what libtorch reports.
+    pub fn run(
+        &mut self,
+        epochs: u32,
+        ticker: &mut Ticker<'_>,
+        mut after: impl FnMut(u32, &Trained, &mut Ticker<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        for epoch in 1..=epochs {
+            seed(self.job_seed, Stream::Extract { index: self.index, epoch });
+            let losses = self.epoch(ticker)?;
+            self.report(&losses, epoch, ticker)?;
+            after(epoch, &self.generator, ticker)?;
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, ticker: &mut Ticker<'_>) -> Result<Epoch, Stop> {
+        let steps = self.extraction.steps_per_epoch;
+        let mut sums = [0.0; 4];
+        for _ in 0..steps {
+            let parts = self.step()?;
+            for (sum, part) in sums.iter_mut().zip(&parts) {
+                *sum += part;
+            }
+            ticker.tick()?;
+        }
+        let [classifier, decoder, diversity, hit_rate] = sums.map(|sum| sum / f64::from(steps));
+        Ok(Epoch { classifier, decoder, diversity: (self.extraction.beta > 0.0).then_some(diversity), hit_rate })
+    }
+
+    fn step(&mut self) -> Result<[f64; 4], TchError> {
+        let draw = Draw::random(&self.generator.shape, i64::from(self.extraction.batch_size), self.teacher.device())?;
+        let x = self.generator.net.forward(&draw.labels, &draw.z, true)?;
+        let logits = self.teacher.logits(&x)?;
+        let classifier = losses::classifier(&logits, &draw.labels)?;
+        let decoder = losses::decoder(&self.decoder.forward(&x)?, &draw.z)?;
+        let mut total = classifier.f_add(&decoder.f_mul_scalar(self.extraction.alpha)?)?;
+        let mut diversity = 0.0;
+        // The term costs more than all the rest together, so it is not computed where its weight is 0.
+        if self.extraction.beta > 0.0 {
+            let loss = losses::diversity(&x, &draw.z)?;
+            diversity = scalar(&loss)?;
+            total = total.f_add(&loss.f_mul_scalar(self.extraction.beta)?)?;
+        }
+        self.adam.minimise(&total, self.extraction.learning_rate)?;
+        let hit_rate = teacher::accuracy(&logits, &draw.labels.f_argmax(-1, false)?)?;
+        Ok([scalar(&classifier)?, scalar(&decoder)?, diversity, hit_rate])
+    }
+
+    fn report(&self, losses: &Epoch, epoch: u32, ticker: &mut Ticker<'_>) -> Result<(), Stop> {
+        if !(losses.classifier.is_finite() && losses.decoder.is_finite()) {
+            let detail = format!("the losses of generator {} are no longer finite after epoch {epoch}", self.index);
+            return Err(Problem::new(ErrorCode::TrainingDiverged, detail)
+                .hint("Lower extraction.learning_rate, or use another seed.")
+                .into());
+        }
+        let mut values = vec![
+            ("classifier_loss", losses.classifier),
+            ("decoder_loss", losses.decoder),
+            ("teacher_hit_rate", losses.hit_rate),
+        ];
+        values.extend(losses.diversity.map(|value| ("diversity_loss", value)));
+        ticker.metrics(&values);
+        Ok(())
+    }
+}
+
+fn scalar(tensor: &Tensor) -> Result<f64, TchError> {
+    tensor.f_double_value(&[])
+}
+
+/// The epochs whose samples are kept: 1, 2, 5, 10, 20, 50, … and the last.
+fn keeps_samples(epoch: u32, last: u32) -> bool {
+    let decade = 10u32.pow(epoch.max(1).ilog10());
+    epoch == last || [1, 2, 5].contains(&(epoch / decade)) && epoch % decade == 0
+}
+
+/// Trains generator `index` and leaves `generator-<index>.safetensors` and sample files in `dir`.
+///
+/// # Errors
+/// As [`Training::run`], and what the file system reports.
+pub fn extract(
+    teacher: &Teacher,
+    settings: &Settings,
+    index: u32,
+    dir: &Path,
+    observer: &mut dyn super::observer::Observer,
+) -> Result<(), Stop> {
+    let epochs = settings.extraction.epochs;
+    let steps = u64::from(epochs) * u64::from(settings.extraction.steps_per_epoch);
+    let mut training = Training::new(teacher, settings, index)?;
+    let shown = samples::Shown::new(teacher, settings, index)?;
+    let mut ticker = Ticker::new(observer, crate::domain::job::Phase::Extracting, (0.0, 1.0), steps);
+    training.run(epochs, &mut ticker, |epoch, generator, ticker| {
+        if !keeps_samples(epoch, epochs) {
+            return Ok(());
+        }
+        shown.write(generator, epoch, dir, ticker.observer())
+    })?;
+    let path = dir.join(format!("generator-{index}.safetensors"));
+    training.generator.save(&path)?;
+    observer.artifact(&path, crate::protocol::Role::Generator);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keeps_samples;
+
+    #[test]
+    fn samples_are_kept_at_round_epochs_and_at_the_last() {
+        let kept: Vec<u32> = (1..=130).filter(|&epoch| keeps_samples(epoch, 130)).collect();
+        assert_eq!(kept, [1, 2, 5, 10, 20, 50, 100, 130]);
+    }
+}

@@ -1,0 +1,221 @@
+//! The last task of a job: compress, distil, evaluate, export, report.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use tch::Device;
+
+use super::{
+    audit, compress,
+    distill::distill,
+    evalset::EvalSet,
+    executor::Executor,
+    files,
+    latency,
+    observer::{Observer, Stop},
+    pool::Pool,
+    student::Student,
+    teacher::{Teacher, accuracy, answer},
+};
+use crate::{
+    domain::{
+        config::Settings,
+        job::{Phase, Progress},
+        model::ModelFacts,
+        report::{Accuracy, Agreement, JobResult, LayerRow, NetworkSize, Ratios, Report},
+        task::TaskSpec,
+    },
+    formats::{facts, graph::Graph, onnx, safetensors},
+    protocol::Role,
+};
+
+/// What the earlier tasks and the user left for this one.
+pub struct Inputs {
+    pub teacher: Teacher,
+    pub model: ModelFacts,
+    pub warnings: Vec<String>,
+    pub generators: Vec<PathBuf>,
+    pub eval: Option<PathBuf>,
+}
+
+/// Share of the run's progress at which each stretch ends.
+const COMPRESSED: f64 = 0.03;
+const DISTILLED: f64 = 0.90;
+const EVALUATED: f64 = 0.98;
+
+/// Leaves the student, the sample bank and `report.json` in `dir`.
+///
+/// # Errors
+/// A planned failure, or [`Stop::Canceled`].
+pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
+    let settings = &spec.settings;
+    let teacher = &inputs.teacher;
+    let mut clock = Clock::new(spec.extracting_seconds);
+
+    reached(observer, Phase::Compressing, 0.0)?;
+    let plan = compress::plan(&teacher.graph, &settings.compression)?;
+    let compressed = compress::apply(&teacher.graph, &plan)?;
+    clock.lap("compressing");
+
+    reached(observer, Phase::Distilling, COMPRESSED)?;
+    let pool = Pool::draw(teacher, settings, &inputs.generators)?;
+    pool.write_bank(dir, observer)?;
+    let mut student = Student::new(compressed.clone(), teacher.device(), settings.distillation.average_decay)?;
+    distill(teacher, &mut student, &pool, settings, observer, (COMPRESSED, DISTILLED))?;
+    drop(pool);
+    clock.lap("distilling");
+
+    let agreement = audit::agreement(teacher, &student.executor, settings, observer, (DISTILLED, EVALUATED))?;
+    let networks = Networks { teacher: &teacher.graph, compressed: &compressed, student: &student.graph()? };
+    let (latency_ms, layers) = measure(&networks, plan.rows(), spec)?;
+    // Only here, with the student's weights final, is the evaluation set read.
+    let accuracy = inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device())).transpose()?;
+    clock.lap("evaluating");
+
+    reached(observer, Phase::Exporting, EVALUATED)?;
+    let student_size = export(networks.student, dir, observer)?;
+    clock.lap("exporting");
+
+    let teacher_size = NetworkSize {
+        parameters: inputs.model.parameters,
+        macs: inputs.model.macs,
+        bytes: inputs.model.bytes,
+        sha256: None,
+        format: None,
+    };
+    let result = JobResult {
+        ratio: ratios(&teacher_size, &student_size, &latency_ms),
+        teacher: teacher_size,
+        student: student_size,
+        latency_ms,
+        agreement,
+        accuracy,
+        seconds: clock.finish(),
+    };
+    let notes = notes(&result);
+    let report = Report { model: inputs.model, settings: settings.clone(), result, layers, notes, warnings: inputs.warnings };
+    files::write_json(&dir.join("report.json"), &report)?;
+    observer.artifact(&dir.join("report.json"), Role::Report);
+    reached(observer, Phase::Exporting, 1.0)
+}
+
+fn reached(observer: &mut dyn Observer, phase: Phase, fraction: f64) -> Result<(), Stop> {
+    observer.progress(Progress { fraction, phase, step: 0, steps: 1, eta_seconds: None })
+}
+
+/// Wall seconds by phase.
+struct Clock {
+    seconds: BTreeMap<String, f64>,
+    last: Instant,
+}
+
+impl Clock {
+    fn new(extracting: f64) -> Self {
+        Self { seconds: BTreeMap::from([("extracting".to_owned(), extracting)]), last: Instant::now() }
+    }
+
+    fn lap(&mut self, phase: &str) {
+        self.seconds.insert(phase.to_owned(), self.last.elapsed().as_secs_f64());
+        self.last = Instant::now();
+    }
+
+    fn finish(mut self) -> BTreeMap<String, f64> {
+        let total = self.seconds.values().sum();
+        self.seconds.insert("total".to_owned(), total);
+        self.seconds
+    }
+}
+
+/// The three networks that a report compares.
+struct Networks<'a> {
+    teacher: &'a Graph,
+    compressed: &'a Graph,
+    student: &'a Graph,
+}
+
+impl Networks<'_> {
+    fn accuracy(&self, eval: &Path, settings: &Settings, device: Device) -> Result<Accuracy, Stop> {
+        let set = EvalSet::read(eval, &self.teacher.input.shape, self.teacher.classes(), &settings.input, device)?;
+        let of = |graph: &Graph| -> Result<f64, Stop> {
+            Ok(accuracy(&answer(&Executor::new(graph, device)?, &set.x)?, &set.y)?)
+        };
+        Ok(Accuracy {
+            teacher: of(self.teacher)?,
+            compressed: of(self.compressed)?,
+            student: of(self.student)?,
+            n: set.x.size()[0] as u64,
+        })
+    }
+}
+
+fn measure(
+    networks: &Networks<'_>,
+    mut rows: Vec<LayerRow>,
+    spec: &TaskSpec,
+) -> Result<(crate::domain::report::Latency, Vec<LayerRow>), Stop> {
+    let shape = &networks.teacher.input.shape;
+    let device = super::run::device(&spec.device)?;
+    let (teacher, student) = (Executor::new(networks.teacher, device)?, Executor::new(networks.student, device)?);
+    let latency = latency::compare(&teacher, &student, shape, spec.threads)?;
+    let before = latency::nodes(&teacher, shape)?;
+    let after = latency::nodes(&student, shape)?;
+    for row in &mut rows {
+        row.ms_before = Some(layer_time(networks.teacher, &before, &row.layer));
+        row.ms_after = Some(layer_time(networks.student, &after, &row.layer));
+    }
+    Ok((latency, rows))
+}
+
+/// Milliseconds of a layer, or of the layers that took its place: their names begin with its own and a dot.
+fn layer_time(graph: &Graph, times: &[f64], layer: &str) -> f64 {
+    let belongs = |name: &str| name.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    graph.nodes.iter().zip(times).filter(|(node, _)| belongs(&node.name)).map(|(_, time)| time).sum()
+}
+
+fn export(student: &Graph, dir: &Path, observer: &mut dyn Observer) -> Result<NetworkSize, Stop> {
+    let bytes = onnx::export(student)?;
+    std::fs::write(dir.join("student.onnx"), &bytes)?;
+    observer.artifact(&dir.join("student.onnx"), Role::Student);
+    std::fs::write(dir.join("student.safetensors"), safetensors::export(student)?)?;
+    observer.artifact(&dir.join("student.safetensors"), Role::Student);
+    let (macs, _) = facts::facts(student)?;
+    Ok(NetworkSize {
+        parameters: student.parameters(),
+        macs,
+        bytes: bytes.len() as u64,
+        sha256: Some(files::sha256(&bytes)),
+        format: Some("onnx".to_owned()),
+    })
+}
+
+fn ratios(teacher: &NetworkSize, student: &NetworkSize, latency: &crate::domain::report::Latency) -> Ratios {
+    let ratio = |before: u64, after: u64| before as f64 / after.max(1) as f64;
+    Ratios {
+        parameters: ratio(teacher.parameters, student.parameters),
+        macs: ratio(teacher.macs, student.macs),
+        bytes: ratio(teacher.bytes, student.bytes),
+        latency: latency.teacher.p50 / latency.student.p50.max(f64::MIN_POSITIVE),
+    }
+}
+
+fn notes(result: &JobResult) -> Vec<String> {
+    let Agreement { held_out_generator, noise, .. } = &result.agreement;
+    let mut notes = vec![
+        format!(
+            "Agreement is how often the student's first choice is the teacher's, on {} inputs of a generator that was trained for this check alone, and on {} inputs of Gaussian noise. It is not accuracy: it says nothing about inputs that look different from these.",
+            held_out_generator.n, noise.n
+        ),
+        "Latency is measured on the machine of this run, both networks in turn on the same input.".to_owned(),
+    ];
+    notes.push(match &result.accuracy {
+        Some(accuracy) => format!(
+            "Accuracy is measured on the {} labelled inputs that came with the job, which were read after training had ended and influenced nothing.",
+            accuracy.n
+        ),
+        None => "No evaluation set was sent, so nothing here is real accuracy. Send one as `eval`, or measure the student where the data is.".to_owned(),
+    });
+    notes
+}

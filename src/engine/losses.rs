@@ -1,0 +1,104 @@
+//! The losses of KegNet (Yoo et al., NeurIPS 2019, section 4) and of distillation. Every one is a scalar tensor.
+
+use tch::{Kind, TchError, Tensor};
+
+/// l_cls: cross entropy of the teacher's `logits` (N, classes) against one-hot `labels`, mean over the batch.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn classifier(logits: &Tensor, labels: &Tensor) -> Result<Tensor, TchError> {
+    cross_entropy(logits, labels)
+}
+
+/// l_dec: mean squared error of the decoded latent vectors (N, latent).
+///
+/// # Errors
+/// What libtorch reports.
+pub fn decoder(decoded: &Tensor, z: &Tensor) -> Result<Tensor, TchError> {
+    decoded.f_mse_loss(z, tch::Reduction::Mean)
+}
+
+/// l_div: exp(-mean over pairs of d(z1, z2) · d(x1, x2)), with the mean squared difference for z and the mean absolute
+/// difference over the elements of x, as the reference experiments have it.
+///
+/// Memory is N² + N·elements: `cdist` never holds the differences themselves.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn diversity(x: &Tensor, z: &Tensor) -> Result<Tensor, TchError> {
+    let x = x.f_flatten(1, -1)?;
+    let elements = x.size()[1] as f64;
+    let latent = z.size()[1] as f64;
+    let between_x = Tensor::f_cdist(&x, &x, 1.0, None::<i64>)?.f_div_scalar(elements)?;
+    let between_z = squared_distances(z)?.f_div_scalar(latent)?;
+    between_x.f_mul(&between_z)?.f_mean(Kind::Float)?.f_neg()?.f_exp()
+}
+
+/// Squared Euclidean distances of all pairs. z carries no gradient, so the cancellation of this form is harmless.
+fn squared_distances(z: &Tensor) -> Result<Tensor, TchError> {
+    let norms = z.f_square()?.f_sum_dim_intlist([1i64].as_slice(), true, Kind::Float)?;
+    let products = z.f_matmul(&z.f_transpose(0, 1)?)?;
+    norms.f_add(&norms.f_transpose(0, 1)?)?.f_sub(&products.f_mul_scalar(2.0)?)?.f_clamp_min(0.0)
+}
+
+/// Cross entropy of `logits` against probabilities, mean over the batch: l_dis where these are the teacher's.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn cross_entropy(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor, TchError> {
+    let log = logits.f_log_softmax(-1, Kind::Float)?;
+    log.f_mul(probabilities)?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?.f_mean(Kind::Float)?.f_neg()
+}
+
+/// Mean absolute difference of logits (Fang et al., Data-Free Adversarial Distillation, 2019): unlike a divergence of
+/// probabilities it does not fade where both networks are sure.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn logit_distance(teacher: &Tensor, student: &Tensor) -> Result<Tensor, TchError> {
+    teacher.f_l1_loss(student, tch::Reduction::Mean)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    fn value(tensor: &Tensor) -> f64 {
+        tensor.double_value(&[])
+    }
+
+    #[test]
+    fn classifier_loss_is_the_negative_log_probability() {
+        let logits = Tensor::from_slice2(&[[2.0f32, 0.0], [0.0, 0.0]]);
+        let labels = Tensor::from_slice2(&[[1.0f32, 0.0], [0.0, 1.0]]);
+        let expected = ((1.0 + (-2.0f64).exp()).ln() + 2.0f64.ln()) / 2.0;
+        assert!((value(&classifier(&logits, &labels).unwrap()) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn diversity_equals_its_definition_by_broadcasting() {
+        tch::manual_seed(3);
+        let x = Tensor::randn([6, 2, 3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let z = Tensor::randn([6, 4], (Kind::Float, Device::Cpu));
+        let flat = x.flatten(1, -1);
+        let dx = (flat.unsqueeze(0) - flat.unsqueeze(1)).abs().mean_dim([2i64].as_slice(), false, Kind::Float);
+        let dz = (z.unsqueeze(0) - z.unsqueeze(1)).square().mean_dim([2i64].as_slice(), false, Kind::Float);
+        let expected = (-(dx * dz).mean(Kind::Float)).exp();
+        let ours = diversity(&x, &z).unwrap();
+        assert!((value(&expected) - value(&ours)).abs() < 1e-5);
+        let theirs = Tensor::run_backward(&[&expected], &[&x], false, false).remove(0);
+        let gradient = Tensor::run_backward(&[&ours], &[&x], false, false).remove(0);
+        assert!(value(&(theirs - gradient).abs().max()) < 1e-6);
+    }
+
+    #[test]
+    fn distillation_loss_is_least_where_the_student_is_the_teacher() {
+        let teacher = Tensor::from_slice2(&[[1.0f32, -1.0, 0.5]]);
+        let soft = teacher.softmax(-1, Kind::Float);
+        let entropy = value(&-(&soft * soft.log()).sum(Kind::Float));
+        assert!((value(&cross_entropy(&teacher, &soft).unwrap()) - entropy).abs() < 1e-6);
+        assert!(value(&cross_entropy(&(teacher * 2.0), &soft).unwrap()) > entropy);
+    }
+}

@@ -1,0 +1,102 @@
+//! The synthetic data set of a job: inputs of every generator with the teacher's logits.
+
+use std::path::Path;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::{
+    npz,
+    observer::{Observer, Stop},
+    sampler::{Draw, Trained, noise, shape},
+    samples::MOST_ELEMENTS,
+    seed::{Stream, seed},
+    teacher::Teacher,
+};
+use crate::{
+    domain::config::Settings,
+    protocol::Role,
+};
+
+/// Elements that the pool may hold (2 GiB of float32): larger inputs get fewer samples.
+const POOL_ELEMENTS: i64 = 512 << 20;
+
+/// Samples that `bank.npz` keeps for other tools.
+const BANK: i64 = 2000;
+
+pub struct Pool {
+    /// (N, …), as the teacher takes it.
+    pub x: Tensor,
+    /// (N, classes).
+    pub logits: Tensor,
+}
+
+impl Pool {
+    /// Draws `distillation.samples_per_generator` inputs from each generator, or as many of plain noise in all.
+    ///
+    /// # Errors
+    /// What libtorch reports, and generator files that do not fit.
+    pub fn draw(teacher: &Teacher, settings: &Settings, generators: &[std::path::PathBuf]) -> Result<Self, Stop> {
+        let shape = shape(&teacher.graph, settings);
+        let elements: i64 = shape.output.iter().product::<i64>().max(1);
+        let sources = generators.len().max(1) as i64;
+        let wanted = i64::from(settings.distillation.samples_per_generator);
+        let each = wanted.min(POOL_ELEMENTS / elements / sources).max(2);
+        let device = teacher.device();
+        let mut parts = Vec::new();
+        seed(settings.seed, Stream::Pool { index: 0 });
+        if let Some(x) = noise(settings.extraction.sampler, &shape, each, device)? {
+            parts.push(x);
+        } else {
+            for (index, path) in generators.iter().enumerate() {
+                seed(settings.seed, Stream::Pool { index: index as u32 });
+                let generator = Trained::load(path, shape.clone(), device)?;
+                parts.push(generator.sample(&Draw::balanced(&shape, each, device)?)?);
+            }
+        }
+        let x = Tensor::f_cat(&parts, 0)?;
+        let logits = teacher.answer(&x)?;
+        Ok(Self { x, logits })
+    }
+
+    pub fn len(&self) -> i64 {
+        self.x.size()[0]
+    }
+
+    /// Batches of a fresh random order; the last, smaller one is left out where there are others.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn batches(&self, batch: i64) -> Result<Vec<Tensor>, TchError> {
+        let order = Tensor::f_randperm(self.len(), (Kind::Int64, Device::Cpu))?.f_to_device(self.x.device())?;
+        let mut batches = order.f_split(batch, 0)?;
+        if batches.len() > 1 && batches.last().is_some_and(|last| last.size()[0] < batch) {
+            batches.pop();
+        }
+        Ok(batches)
+    }
+
+    /// Inputs and logits at `indices`.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn pick(&self, indices: &Tensor) -> Result<(Tensor, Tensor), TchError> {
+        Ok((self.x.f_index_select(0, indices)?, self.logits.f_index_select(0, indices)?))
+    }
+
+    /// Writes `bank.npz`: an even choice of the pool with the teacher's classes and logits.
+    ///
+    /// # Errors
+    /// What libtorch or the file system reports.
+    pub fn write_bank(&self, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
+        let elements = (self.x.numel() as i64 / self.len()).max(1);
+        let count = BANK.min(self.len()).min(MOST_ELEMENTS / elements).max(1);
+        let indices = Tensor::f_arange(count, (Kind::Int64, self.x.device()))?
+            .f_mul_scalar(self.len())?
+            .f_div_scalar_mode(count, "floor")?;
+        let (x, logits) = self.pick(&indices)?;
+        let path = dir.join("bank.npz");
+        npz::write(&path, &[("x", &x), ("y", &logits.f_argmax(-1, false)?), ("teacher_logits", &logits)])?;
+        observer.artifact(&path, Role::Bank);
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! One run of a task: reads what the specification names in its directory, and leaves its results there.
+
+use std::path::Path;
+
+use tch::Device;
+
+use super::{
+    evalset,
+    extract,
+    finish::{self, Inputs},
+    observer::{Observer, Stop},
+    teacher::Teacher,
+};
+use crate::{
+    domain::{
+        job::{Phase, Progress},
+        model::{InputFacts, ModelFacts},
+        problem::{ErrorCode, Problem},
+        report::Inspection,
+        task::{TaskKind, TaskSpec},
+    },
+    engine::compress,
+    formats::{
+        facts,
+        onnx::{self, ImportOptions, Imported},
+        sniff,
+    },
+    protocol::Role,
+};
+
+/// Does what `spec` says, with every file in `dir`.
+///
+/// # Errors
+/// A planned failure, or [`Stop::Canceled`] when the observer says so.
+pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
+    tch::set_num_threads(spec.threads.max(1) as i32);
+    let device = device(&spec.device)?;
+    let import_phase = Progress { fraction: 0.0, phase: Phase::Importing, step: 0, steps: 1, eta_seconds: None };
+    observer.progress(import_phase)?;
+    let model = Model::load(spec, dir)?;
+    match spec.kind {
+        TaskKind::Inspect => inspect(&model, spec, dir, observer),
+        TaskKind::Extract { generator } => {
+            let teacher = Teacher::new(model.imported.graph, device)?;
+            extract::extract(&teacher, &spec.settings, generator, dir, observer)
+        }
+        TaskKind::Distill => {
+            let Model { imported, facts } = model;
+            let inputs = Inputs {
+                teacher: Teacher::new(imported.graph, device)?,
+                model: facts,
+                warnings: imported.warnings,
+                generators: spec.generators.iter().map(|name| dir.join(name)).collect(),
+                eval: spec.eval.as_ref().map(|name| dir.join(name)),
+            };
+            finish::finish(inputs, spec, dir, observer)
+        }
+    }
+}
+
+/// `cpu` or `cuda:N`, and only what is there.
+pub(super) fn device(name: &str) -> Result<Device, Problem> {
+    let index = match name.strip_prefix("cuda:") {
+        None if name == "cpu" => return Ok(Device::Cpu),
+        None if name == "cuda" => 0,
+        None => return Err(no_device(name)),
+        Some(index) => index.parse().map_err(|_| no_device(name))?,
+    };
+    if (index as i64) < tch::Cuda::device_count() { Ok(Device::Cuda(index)) } else { Err(no_device(name)) }
+}
+
+fn no_device(name: &str) -> Problem {
+    Problem::new(ErrorCode::InvalidConfig, format!("there is no device `{name}` here"))
+        .param("config.device")
+        .hint("GET /workers lists the devices; `auto` takes whichever is free.")
+}
+
+/// The imported model with its facts.
+struct Model {
+    imported: Imported,
+    facts: ModelFacts,
+}
+
+impl Model {
+    fn load(spec: &TaskSpec, dir: &Path) -> Result<Self, Stop> {
+        let bytes = std::fs::read(dir.join(&spec.model))?;
+        let format = sniff::sniff(&bytes[..bytes.len().min(sniff::HEAD)], bytes.len() as u64)?;
+        let mut external = std::collections::BTreeMap::new();
+        for name in &spec.external_data {
+            external.insert(name.clone(), std::fs::read(dir.join(name))?);
+        }
+        let options = ImportOptions { input_shape: spec.settings.input.shape.clone(), external };
+        let imported = onnx::import(&bytes, &options)?;
+        let graph = &imported.graph;
+        let (macs, _) = facts::facts(graph)?;
+        let shape = std::iter::once(None).chain(graph.input.shape.iter().copied().map(Some)).collect();
+        let facts = ModelFacts {
+            format: format.name().to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: super::files::sha256(&bytes),
+            parameters: graph.parameters(),
+            macs,
+            input: InputFacts { name: graph.input.name.clone(), shape, dtype: "float32".to_owned() },
+            classes: graph.classes(),
+            has_batch_norm: imported.has_batch_norm,
+            ends_in_softmax: imported.ends_in_softmax,
+        };
+        check_settings(&facts, spec)?;
+        Ok(Self { imported, facts })
+    }
+}
+
+/// What a configuration says of the model must fit the model.
+fn check_settings(facts: &ModelFacts, spec: &TaskSpec) -> Result<(), Problem> {
+    let settings = &spec.settings;
+    if let Some(names) = &settings.classes
+        && names.len() != facts.classes
+    {
+        let detail = format!("config.classes has {} names, but the model has {} classes", names.len(), facts.classes);
+        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
+            .param("config.classes")
+            .hint("Give one name for each output of the model, or leave `classes` out."));
+    }
+    let channels = facts.input.shape.get(1).copied().flatten().unwrap_or(0);
+    if let Some(mean) = &settings.input.mean
+        && mean.len() != channels
+    {
+        let detail = format!("config.input.mean has {} values, but the model's input has {channels} channels", mean.len());
+        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
+            .param("config.input.mean")
+            .hint("Give one mean and one standard deviation for each channel."));
+    }
+    Ok(())
+}
+
+fn inspect(model: &Model, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
+    let graph = &model.imported.graph;
+    if let Some(name) = &spec.eval {
+        evalset::check_headers(&dir.join(name), &graph.input.shape)?;
+    }
+    let (_, layers) = facts::facts(graph)?;
+    let inspection = Inspection {
+        model: model.facts.clone(),
+        kind: facts::kind(graph),
+        layers,
+        plan: compress::plan(graph, &spec.settings.compression)?.rows(),
+        warnings: model.imported.warnings.clone(),
+    };
+    super::files::write_json(&dir.join("inspection.json"), &inspection)?;
+    observer.artifact(&dir.join("inspection.json"), Role::Inspection);
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Draws inputs with labels: from a trained generator, or from plain noise.
+
+use std::path::Path;
+
+use tch::{Device, Kind, TchError, Tensor, nn, no_grad};
+
+use crate::{
+    domain::{
+        config::{Sampler, Settings},
+        problem::{ErrorCode, Problem},
+    },
+    formats::graph::Graph,
+    nets::generator::{Generator, Scaling, Shape},
+};
+
+/// What generators of this job make, and from what.
+pub fn shape(graph: &Graph, settings: &Settings) -> Shape {
+    Shape {
+        classes: graph.classes() as i64,
+        latent: i64::from(settings.extraction.latent_dim),
+        output: graph.input.shape.iter().map(|&extent| extent as i64).collect(),
+    }
+}
+
+/// Labels and latent vectors of one batch.
+pub struct Draw {
+    /// One-hot, (N, classes).
+    pub labels: Tensor,
+    /// (N, latent).
+    pub z: Tensor,
+}
+
+impl Draw {
+    /// Uniform classes and standard normal z.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn random(shape: &Shape, count: i64, device: Device) -> Result<Self, TchError> {
+        let classes = Tensor::f_randint(shape.classes, [count], (Kind::Int64, Device::Cpu))?;
+        Self::of_classes(&classes, shape, device)
+    }
+
+    /// The classes in turn: as balanced as `count` allows.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn balanced(shape: &Shape, count: i64, device: Device) -> Result<Self, TchError> {
+        let classes = Tensor::f_arange(count, (Kind::Int64, Device::Cpu))?.f_remainder(shape.classes)?;
+        Self::of_classes(&classes, shape, device)
+    }
+
+    fn of_classes(classes: &Tensor, shape: &Shape, device: Device) -> Result<Self, TchError> {
+        let labels = classes.f_one_hot(shape.classes)?.f_to_kind(Kind::Float)?.f_to_device(device)?;
+        // Drawn on the CPU whatever the device: the stream of numbers is then the same on both.
+        let z = Tensor::f_randn([classes.size()[0], shape.latent], (Kind::Float, Device::Cpu))?.f_to_device(device)?;
+        Ok(Self { labels, z })
+    }
+}
+
+/// A trained generator with the store that owns its weights.
+pub struct Trained {
+    pub store: nn::VarStore,
+    pub net: Generator,
+    pub shape: Shape,
+}
+
+impl Trained {
+    /// A fresh generator, initialised from libtorch's random state.
+    pub fn fresh(shape: Shape, scaling: Scaling, device: Device) -> Self {
+        let store = nn::VarStore::new(device);
+        let net = Generator::new(&store.root(), &shape, scaling);
+        Self { store, net, shape }
+    }
+
+    /// A generator of the reference's form from a `.safetensors` file that [`Trained::save`] wrote.
+    ///
+    /// # Errors
+    /// Where the file does not hold such a generator.
+    pub fn load(path: &Path, shape: Shape, device: Device) -> Result<Self, Problem> {
+        let mut trained = Self::fresh(shape, Scaling::EachImage, device);
+        trained.store.load(path).map_err(|error| {
+            Problem::new(ErrorCode::Internal, format!("{} holds no generator of this job: {error}", path.display()))
+        })?;
+        Ok(trained)
+    }
+
+    /// # Errors
+    /// What libtorch or the file system reports.
+    pub fn save(&self, path: &Path) -> Result<(), TchError> {
+        self.store.save(path)
+    }
+
+    /// Inputs for `draw`, without gradients and with running statistics.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn sample(&self, draw: &Draw) -> Result<Tensor, TchError> {
+        no_grad(|| self.net.forward(&draw.labels, &draw.z, false))
+    }
+}
+
+/// `count` inputs of plain noise; `None` for [`Sampler::Kegnet`], which is no noise.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn noise(sampler: Sampler, shape: &Shape, count: i64, device: Device) -> Result<Option<Tensor>, TchError> {
+    let extents: Vec<i64> = std::iter::once(count).chain(shape.output.iter().copied()).collect();
+    let options = (Kind::Float, Device::Cpu);
+    let x = match sampler {
+        Sampler::Kegnet => return Ok(None),
+        Sampler::Uniform => Tensor::f_rand(extents, options)?.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?,
+        Sampler::Gaussian => Tensor::f_randn(extents, options)?,
+    };
+    Ok(Some(x.f_to_device(device)?))
+}

@@ -1,0 +1,65 @@
+//! The teacher in the engine: the checked graph, its logits, and an executor that never changes a weight.
+
+use tch::{Device, Kind, TchError, Tensor, no_grad};
+
+use super::executor::Executor;
+use crate::{domain::problem::Problem, formats::graph::Graph};
+
+pub struct Teacher {
+    /// As uploaded, with its last softmax where it has one.
+    pub graph: Graph,
+    executor: Executor,
+}
+
+impl Teacher {
+    /// # Errors
+    /// Where the graph cannot run.
+    pub fn new(graph: Graph, device: Device) -> Result<Self, Problem> {
+        let executor = Executor::new(&graph.logits().unwrap_or_else(|| graph.clone()), device)?;
+        Ok(Self { graph, executor })
+    }
+
+    pub fn device(&self) -> Device {
+        self.executor.device()
+    }
+
+    /// Logits (N, classes), with gradients to `x`.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn logits(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        self.executor.forward(x)
+    }
+
+    /// Logits without gradients, in pieces of `BATCH`.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn answer(&self, x: &Tensor) -> Result<Tensor, TchError> {
+        answer(&self.executor, x)
+    }
+}
+
+/// Inputs that run at once where the number of inputs is large.
+const BATCH: i64 = 250;
+
+/// Logits of a network for any number of inputs, without gradients.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn answer(executor: &Executor, x: &Tensor) -> Result<Tensor, TchError> {
+    no_grad(|| {
+        let parts: Vec<Tensor> = x.f_split(BATCH, 0)?;
+        let parts = parts.iter().map(|part| executor.forward(part)).collect::<Result<Vec<_>, _>>()?;
+        Tensor::f_cat(&parts, 0)
+    })
+}
+
+/// Share of inputs whose largest logit is the given class.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn accuracy(logits: &Tensor, classes: &Tensor) -> Result<f64, TchError> {
+    let hits = logits.f_argmax(-1, false)?.f_eq_tensor(classes)?.f_to_kind(Kind::Float)?.f_mean(Kind::Float)?;
+    hits.f_double_value(&[])
+}
