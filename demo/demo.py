@@ -23,7 +23,7 @@ ROOT = HERE.parent
 BINARY = ROOT / "target/release/kegd"
 OUT = ROOT / "out/demo"
 START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 30
 FINAL = ("succeeded", "failed", "canceled")
 DOWNLOADS = {
     "student.onnx": "student",
