@@ -166,9 +166,12 @@ class Client:
         return json.loads(self.request("POST", "/jobs", body, headers))
 
     def losses(self, job: str) -> dict:
-        """The newest value of every loss."""
+        """The newest losses of what is being trained now: the student, or else the newest generator."""
         series = self.get_json(f"/jobs/{job}/metrics?max_points=2")["series"]
-        return {one["name"]: one["points"][-1] for one in series if "loss" in one["name"] and one["points"]}
+        series = [one for one in series if one["name"].endswith("_loss") and one["points"]]
+        trained = [one["generator"] for one in series]
+        newest = None if None in trained else max(trained, default=None)
+        return {one["name"].replace("_", " "): one["points"][-1][1] for one in series if one["generator"] == newest}
 
 
 def in_words(data: bytes) -> str:
@@ -224,7 +227,7 @@ def follow(service: Service, client: Client, job: str) -> dict:
             service.check()
             state = client.get_json(f"/jobs/{job}")
             losses = client.losses(job) if state["status"] == "running" else {}
-            display.show(state, {name: point[1] for name, point in losses.items()})
+            display.show(state, losses)
             if state["status"] in FINAL:
                 return state
             time.sleep(1)
