@@ -2,6 +2,7 @@
 
 mod adam;
 mod audit;
+pub mod compress;
 mod distill;
 pub mod error;
 mod evalset;

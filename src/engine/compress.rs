@@ -1,0 +1,19 @@
+//! Compression: which layers become smaller ([`plan`](plan())), by which decomposition ([`tucker`], [`svd`]), and the graph
+//! rewritten accordingly ([`apply`]).
+//!
+//! Everything is computed in float64: truncated spectra decide ranks, and float32 Gram matrices would decide them by noise.
+
+pub mod action;
+mod algebra;
+pub mod budget;
+pub mod evbmf;
+pub mod layer;
+pub mod measure;
+pub mod plan;
+pub mod refit;
+pub mod rewrite;
+pub mod svd;
+pub mod tucker;
+
+pub use plan::{plan, plan_with};
+pub use rewrite::{apply, apply_with};

@@ -1,0 +1,205 @@
+//! The layers of a graph that carry a weight: their extents, their cost, and what keeps one from being decomposed.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use super::algebra;
+use crate::{
+    domain::{
+        model::{LayerFacts, LayerKind},
+        problem::{ErrorCode, Problem},
+    },
+    engine::executor::Executor,
+    formats::graph::{Graph, Node, Op},
+};
+
+/// Parameters, and multiply-accumulates for one input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    pub parameters: u64,
+    pub macs: u64,
+}
+
+/// A node with a constant weight.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The weight's name without `.weight` where it ends so, as in a PyTorch state dict; the node's name elsewhere.
+    pub name: String,
+    /// Index of the node in the graph.
+    pub node: usize,
+    node_name: String,
+    pub weight: String,
+    pub kind: LayerKind,
+    /// Output channels or features.
+    pub outputs: usize,
+    /// Input channels (of one group) or features.
+    pub inputs: usize,
+    /// Spatial extents of the kernel; empty for a linear layer.
+    pub kernel: Vec<usize>,
+    pub bias: usize,
+    /// Places at which the layer is applied: pixels, or rows of a batched product, at its input and at its output.
+    pub positions_in: u64,
+    pub positions_out: u64,
+    /// Why the layer cannot be decomposed, in words.
+    pub obstacle: Option<String>,
+}
+
+impl Layer {
+    /// Whether a configuration that says `name` means this layer.
+    pub fn answers_to(&self, name: &str) -> bool {
+        name == self.name || name == self.node_name || self.weight.strip_suffix(".weight") == Some(name)
+    }
+
+    /// Elements of the kernel at one pair of channels.
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Whether the kernel is a matrix: two layers by singular value decomposition then beat three.
+    pub fn is_matrix(&self) -> bool {
+        self.taps() == 1
+    }
+
+    pub fn cost(&self) -> Cost {
+        let weight = (self.outputs * self.inputs * self.taps()) as u64;
+        // A transposed convolution scatters from each input position.
+        let positions = if self.kind == LayerKind::ConvTranspose { self.positions_in } else { self.positions_out };
+        Cost { parameters: weight + self.bias as u64, macs: weight * positions }
+    }
+
+    /// The weight in float64 as (out, in, kernel…), however the graph stores it.
+    ///
+    /// # Errors
+    /// `invalid_weights` where it holds NaN or infinity.
+    pub fn load(&self, graph: &Graph) -> Result<Tensor, Problem> {
+        let constant = graph.weights.get(&self.weight).ok_or_else(|| {
+            Problem::new(ErrorCode::Internal, format!("layer `{}` lost its weight `{}`", self.name, self.weight))
+        })?;
+        let weight = algebra::load(&self.weight, constant)?;
+        let transposed = self.kind == LayerKind::Linear && stores_inputs_first(&graph.nodes[self.node].op);
+        Ok(if transposed { weight.f_tr()?.f_contiguous()? } else { weight })
+    }
+
+    pub fn facts(&self) -> LayerFacts {
+        let Cost { parameters, macs } = self.cost();
+        let mut shape = vec![self.outputs, self.inputs];
+        shape.extend(&self.kernel);
+        LayerFacts { name: self.name.clone(), weight: self.weight.clone(), kind: self.kind, shape, parameters, macs }
+    }
+}
+
+/// Whether the weight of a linear layer is stored as (in, out).
+fn stores_inputs_first(op: &Op) -> bool {
+    !matches!(op, Op::Gemm { trans_b: true, .. })
+}
+
+/// Every convolution and linear layer of the graph, in the graph's order.
+///
+/// # Errors
+/// What running the graph once, to learn the extents of its values, reports.
+pub fn layers(graph: &Graph) -> Result<Vec<Layer>, Problem> {
+    let uses = uses(graph);
+    let mut layers: Vec<Layer> = (0..graph.nodes.len()).filter_map(|index| layer(graph, index, &uses)).collect();
+    let positions = Positions::measure(graph, &layers)?;
+    for layer in &mut layers {
+        let node = &graph.nodes[layer.node];
+        layer.positions_in = positions.of(&node.inputs[0], layer);
+        layer.positions_out = positions.of(&node.outputs[0], layer);
+    }
+    Ok(layers)
+}
+
+/// How many inputs of nodes name each value.
+pub(super) fn uses(graph: &Graph) -> BTreeMap<&str, usize> {
+    let mut uses = BTreeMap::new();
+    for name in graph.nodes.iter().flat_map(|node| &node.inputs) {
+        *uses.entry(name.as_str()).or_default() += 1;
+    }
+    uses
+}
+
+fn layer(graph: &Graph, index: usize, uses: &BTreeMap<&str, usize>) -> Option<Layer> {
+    let node = &graph.nodes[index];
+    let weight = node.inputs.get(1)?;
+    let constant = graph.weights.get(weight)?;
+    constant.as_f32()?;
+    let shape = &constant.shape;
+    let (kind, outputs, inputs) = match &node.op {
+        Op::Conv { groups, .. } => (conv_kind(*groups, *shape.get(1)?), *shape.first()?, *shape.get(1)?),
+        Op::ConvTranspose { .. } => (LayerKind::ConvTranspose, *shape.get(1)?, *shape.first()?),
+        Op::Gemm { trans_b: true, .. } => (LayerKind::Linear, *shape.first()?, *shape.get(1)?),
+        Op::Gemm { .. } | Op::MatMul if shape.len() == 2 => (LayerKind::Linear, shape[1], shape[0]),
+        _ => return None,
+    };
+    let bias = node.inputs.get(2).and_then(|name| graph.weights.get(name)).map_or(0, |bias| bias.len());
+    Some(Layer {
+        name: name(node, weight),
+        node: index,
+        node_name: node.name.clone(),
+        weight: weight.clone(),
+        kind,
+        outputs,
+        inputs,
+        kernel: shape[2..].to_vec(),
+        bias,
+        positions_in: 0,
+        positions_out: 0,
+        obstacle: obstacle(kind, uses.get(weight.as_str()).copied().unwrap_or(0)),
+    })
+}
+
+fn conv_kind(groups: usize, inputs_of_group: usize) -> LayerKind {
+    match (groups, inputs_of_group) {
+        (1, _) => LayerKind::Conv,
+        (_, 1) => LayerKind::DepthwiseConv,
+        _ => LayerKind::GroupedConv,
+    }
+}
+
+fn name(node: &Node, weight: &str) -> String {
+    match weight.strip_suffix(".weight") {
+        Some(stem) => stem.to_owned(),
+        None if node.name.is_empty() => weight.to_owned(),
+        None => node.name.clone(),
+    }
+}
+
+fn obstacle(kind: LayerKind, uses: usize) -> Option<String> {
+    let words = match kind {
+        LayerKind::DepthwiseConv => "a depthwise convolution mixes no channels, so there is no channel rank to lower",
+        LayerKind::GroupedConv => "a grouped convolution is not decomposed: its groups share no channel subspace",
+        LayerKind::ConvTranspose => "a transposed convolution is not decomposed",
+        _ if uses > 1 => "its weight is shared with another layer",
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
+/// Extents of the values that layers read and write.
+struct Positions(BTreeMap<String, Vec<i64>>);
+
+impl Positions {
+    /// Runs the graph once on zeros: the executor is the one place that knows the shape rule of every operator.
+    fn measure(graph: &Graph, layers: &[Layer]) -> Result<Self, Problem> {
+        let mut shape = vec![1];
+        shape.extend(graph.input.shape.iter().map(|&extent| extent as i64));
+        let nodes = layers.iter().map(|layer| &graph.nodes[layer.node]);
+        let mut names: Vec<String> = nodes.flat_map(|node| [node.inputs[0].clone(), node.outputs[0].clone()]).collect();
+        names.retain(|name| *name != graph.input.name);
+        let zeros = Tensor::f_zeros(&shape, (Kind::Float, Device::Cpu))?;
+        let (_, values) =
+            tch::no_grad(|| Executor::new(graph, Device::Cpu)?.forward_with(&zeros, &names).map_err(Problem::from))?;
+        let mut extents: BTreeMap<String, Vec<i64>> = names.into_iter().zip(values.iter().map(Tensor::size)).collect();
+        extents.insert(graph.input.name.clone(), shape);
+        Ok(Self(extents))
+    }
+
+    fn of(&self, value: &str, layer: &Layer) -> u64 {
+        let extents = self.0.get(value).map_or(&[][..], Vec::as_slice);
+        // (N, C, spatial…) for a convolution, (N, …, features) for a linear layer.
+        let spatial =
+            if layer.kernel.is_empty() { extents.get(1..extents.len().saturating_sub(1)) } else { extents.get(2..) };
+        spatial.unwrap_or_default().iter().product::<i64>() as u64
+    }
+}

@@ -1,0 +1,227 @@
+//! The planned decompositions, carried out on the graph: one node becomes two or three.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use tch::{TchError, Tensor};
+
+use super::{
+    action::Action,
+    algebra,
+    layer::{Layer, uses},
+    measure::{self, Measure, Measures},
+    plan::{Plan, Planned},
+    refit, svd, tucker,
+};
+use crate::{
+    domain::problem::Problem,
+    formats::graph::{Graph, Node, Op, Window},
+};
+
+/// The student's graph: the same input and output, the planned layers decomposed by their weights alone.
+///
+/// # Errors
+/// `internal` where libtorch fails.
+pub fn apply(graph: &Graph, plan: &Plan) -> Result<Graph, Problem> {
+    apply_with(graph, plan, &Measures::new())
+}
+
+/// As [`apply`], the factors fitted to the layers' inputs where their second moment is known.
+///
+/// # Errors
+/// `internal` where libtorch fails, or a measure does not fit its layer.
+pub fn apply_with(graph: &Graph, plan: &Plan, measures: &Measures) -> Result<Graph, Problem> {
+    let default = Measure::default();
+    let mut rewriter = Rewriter::new(graph);
+    let mut planned: VecDeque<&Planned> = plan.layers.iter().filter(|planned| planned.action != Action::Keep).collect();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        match planned.pop_front_if(|planned| planned.layer.node == index) {
+            None => rewriter.student.nodes.push(node.clone()),
+            Some(Planned { layer, action, .. }) => {
+                let measure = measure::of(measures, &layer.name, &default);
+                let factors = Factors::new(&layer.load(graph)?, *action, measure)?;
+                rewriter.replace(node, layer, factors.stages(&node.op)?)?;
+            }
+        }
+    }
+    Ok(rewriter.finish())
+}
+
+/// The factors of a kernel, whatever decomposition they come from; a side that is absent keeps its full rank.
+struct Factors {
+    /// (rank in, in)
+    input: Option<Tensor>,
+    /// (rank out, rank in, kernel…)
+    core: Tensor,
+    /// (out, rank out)
+    output: Option<Tensor>,
+    /// The end of the core's name: `core` between two factors, `in` where it is the first of two.
+    core_suffix: &'static str,
+}
+
+impl Factors {
+    fn new(kernel: &Tensor, action: Action, measure: &Measure) -> Result<Self, Problem> {
+        match action {
+            Action::Keep => Ok(Self { input: None, core: kernel.shallow_clone(), output: None, core_suffix: "core" }),
+            Action::Svd { rank } => {
+                let weight = kernel.f_flatten(1, -1)?;
+                let svd = match &measure.second_moment {
+                    None => svd::decompose(&weight, rank)?,
+                    Some(moment) => refit::svd(&weight, moment, rank)?,
+                };
+                let mut shape = kernel.size();
+                shape[0] = rank as i64;
+                Ok(Self {
+                    input: None,
+                    core: svd.first.f_reshape(&shape)?,
+                    output: Some(svd.second),
+                    core_suffix: "in",
+                })
+            }
+            Action::Tucker(ranks) => {
+                let tucker = match &measure.second_moment {
+                    None => tucker::decompose(kernel, ranks)?,
+                    Some(moment) => refit::tucker(kernel, moment, ranks)?,
+                };
+                let size = kernel.size();
+                let input = if (ranks.input as i64) < size[1] { Some(tucker.factor_in.f_tr()?) } else { None };
+                let output = ((ranks.output as i64) < size[0]).then_some(tucker.factor_out);
+                Ok(Self { input, core: tucker.core, output, core_suffix: "core" })
+            }
+        }
+    }
+
+    /// The nodes that take the place of an operator, in order.
+    fn stages(&self, op: &Op) -> Result<Vec<Stage>, TchError> {
+        let mut stages = Vec::with_capacity(3);
+        if let Some(factor) = &self.input {
+            stages.push(Stage { suffix: "in", op: pointwise(op), weight: matrix_for(op, factor)? });
+        }
+        stages.push(Stage { suffix: self.core_suffix, op: bare(op), weight: core_for(op, &self.core)? });
+        if let Some(factor) = &self.output {
+            stages.push(Stage { suffix: "out", op: pointwise(op), weight: matrix_for(op, factor)? });
+        }
+        // The last stage carries the bias, and with it what scales product and bias.
+        if let (Some(last), Op::Gemm { alpha, beta, .. }) = (stages.last_mut(), op) {
+            last.op = Op::Gemm { alpha: *alpha, beta: *beta, trans_b: true };
+        }
+        Ok(stages)
+    }
+}
+
+/// One of the nodes that replace a layer.
+struct Stage {
+    /// The end of its name.
+    suffix: &'static str,
+    op: Op,
+    /// As the operator stores it.
+    weight: Tensor,
+}
+
+/// The operator that applies a matrix to the channels.
+fn pointwise(op: &Op) -> Op {
+    match op {
+        Op::Conv { window, .. } => {
+            let axes = window.kernel.len();
+            let window = Window {
+                kernel: vec![1; axes],
+                strides: vec![1; axes],
+                dilations: vec![1; axes],
+                pads_begin: vec![0; axes],
+                pads_end: vec![0; axes],
+                ceil: false,
+            };
+            Op::Conv { window, groups: 1 }
+        }
+        _ => bare(op),
+    }
+}
+
+/// The operator itself, without what belongs to the last stage. Zero padding may stay with the core alone, because the
+/// stage before it has no bias: it maps zeros to zeros.
+fn bare(op: &Op) -> Op {
+    match op {
+        Op::Gemm { .. } => Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true },
+        _ => op.clone(),
+    }
+}
+
+/// A matrix (out, in) as the pointwise operator stores it.
+fn matrix_for(op: &Op, matrix: &Tensor) -> Result<Tensor, TchError> {
+    match op {
+        Op::Conv { window, .. } => {
+            let mut shape = matrix.size();
+            shape.extend(vec![1; window.kernel.len()]);
+            matrix.f_reshape(&shape)
+        }
+        _ => core_for(op, matrix),
+    }
+}
+
+fn core_for(op: &Op, core: &Tensor) -> Result<Tensor, TchError> {
+    if *op == Op::MatMul { core.f_tr() } else { Ok(core.shallow_clone()) }
+}
+
+/// Builds the student node by node, with names that nothing else has.
+struct Rewriter<'a> {
+    teacher: &'a Graph,
+    uses: BTreeMap<&'a str, usize>,
+    student: Graph,
+    taken: BTreeSet<String>,
+}
+
+impl<'a> Rewriter<'a> {
+    fn new(teacher: &'a Graph) -> Self {
+        let mut student = teacher.clone();
+        student.nodes.clear();
+        let nodes = teacher.nodes.iter().flat_map(|node| node.outputs.iter().chain([&node.name]));
+        let taken = nodes.chain(teacher.weights.keys()).chain([&teacher.input.name]).cloned().collect();
+        Self { teacher, uses: uses(teacher), student, taken }
+    }
+
+    fn replace(&mut self, node: &Node, layer: &Layer, stages: Vec<Stage>) -> Result<(), Problem> {
+        let count = stages.len();
+        let mut value = node.inputs[0].clone();
+        for (index, stage) in stages.into_iter().enumerate() {
+            let last = index + 1 == count;
+            let name = self.fresh(format!("{}.{}", layer.name, stage.suffix));
+            let weight = self.fresh(format!("{name}.weight"));
+            self.student.weights.insert(weight.clone(), algebra::store(&stage.weight)?);
+            let mut inputs = vec![value, weight];
+            if last {
+                inputs.extend(node.inputs.get(2).map(|bias| self.bias(bias, &name)));
+            }
+            value = if last { node.outputs[0].clone() } else { self.fresh(format!("{name}.output")) };
+            self.student.nodes.push(Node { name, op: stage.op, inputs, outputs: vec![value.clone()] });
+        }
+        Ok(())
+    }
+
+    /// The bias under the name of its new layer, so that the weights read as a state dict; one that others use as well
+    /// stays, or it would be counted twice.
+    fn bias(&mut self, bias: &str, layer: &str) -> String {
+        match self.teacher.weights.get(bias) {
+            Some(constant) if self.uses.get(bias) == Some(&1) => {
+                let name = self.fresh(format!("{layer}.bias"));
+                self.student.weights.insert(name.clone(), constant.clone());
+                name
+            }
+            _ => bias.to_owned(),
+        }
+    }
+
+    fn fresh(&mut self, wanted: String) -> String {
+        let mut name = wanted.clone();
+        let mut number = 2;
+        while !self.taken.insert(name.clone()) {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        name
+    }
+
+    fn finish(mut self) -> Graph {
+        let used: BTreeSet<String> = uses(&self.student).into_keys().map(str::to_owned).collect();
+        self.student.weights.retain(|name, _| used.contains(name));
+        self.student
+    }
+}

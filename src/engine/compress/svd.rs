@@ -1,0 +1,79 @@
+//! Truncated singular value decomposition of a linear weight (or a 1x1 kernel): one layer becomes two.
+
+use tch::{TchError, Tensor};
+
+use super::algebra::{self, eigen};
+use crate::domain::problem::Problem;
+
+/// W (out, in) ≈ second · first. The singular values are shared evenly between the two, so that both learn at one rate.
+#[derive(Debug)]
+pub struct Svd {
+    /// (rank, in)
+    pub first: Tensor,
+    /// (out, rank)
+    pub second: Tensor,
+    /// ‖W − W̃‖ / ‖W‖.
+    pub error: f64,
+}
+
+/// The best approximation of a float64 matrix (out, in) at a rank from 1 to its smaller extent (Eckart and Young, 1936).
+///
+/// # Errors
+/// `internal` where libtorch fails.
+pub fn decompose(weight: &Tensor, rank: usize) -> Result<Svd, Problem> {
+    // The smaller Gram matrix gives the leading left (or right) singular vectors. W is projected onto them, so that the
+    // approximation is a projection to the last digit even where small singular values are lost to rounding.
+    let size = weight.size();
+    let wide = size[0] <= size[1];
+    let rows = if wide { weight.shallow_clone() } else { weight.f_tr()? };
+    let (squares, vectors) = eigen(&rows.f_matmul(&rows.f_tr()?)?)?;
+    let basis = vectors.f_narrow(1, 0, rank as i64)?;
+    let scale = balance(&squares.f_narrow(0, 0, rank as i64)?)?;
+    let one = basis.f_mul(&scale)?;
+    let other = basis.f_div(&scale)?.f_tr()?.f_matmul(&rows)?;
+    let (first, second) = if wide { (other, one) } else { (one.f_tr()?, other.f_tr()?) };
+    let error = algebra::relative_error(weight, &second.f_matmul(&first)?)?;
+    Ok(Svd { first: first.f_contiguous()?, second: second.f_contiguous()?, error })
+}
+
+/// √s of singular values s given as squares; kept off zero, where dividing by it would spoil a rank-deficient weight.
+fn balance(squares: &Tensor) -> Result<Tensor, TchError> {
+    let largest = f64::try_from(squares.f_max()?)?.max(f64::MIN_POSITIVE);
+    squares.f_clamp_min(largest * 1e-24)?.f_sqrt()?.f_sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn random(rows: i64, columns: i64) -> Tensor {
+        tch::manual_seed(11);
+        Tensor::randn([rows, columns], (Kind::Double, Device::Cpu))
+    }
+
+    #[test]
+    fn error_is_the_tail_of_the_spectrum() {
+        for (rows, columns) in [(9, 5), (5, 9)] {
+            let weight = random(rows, columns);
+            let (_, singular, _) = weight.svd(true, false);
+            let squares: Vec<f64> = algebra::values(&singular.square()).unwrap();
+            let svd = decompose(&weight, 3).unwrap();
+            assert_eq!((svd.first.size(), svd.second.size()), (vec![3, columns], vec![rows, 3]));
+            let expected = (squares[3..].iter().sum::<f64>() / squares.iter().sum::<f64>()).sqrt();
+            assert!((svd.error - expected).abs() < 1e-9);
+            let balanced = algebra::energy(&svd.first).unwrap() / algebra::energy(&svd.second).unwrap();
+            assert!((balanced - 1.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_rank_deficient_weight_stays_finite() {
+        let weight = random(6, 1).matmul(&random(1, 4));
+        let svd = decompose(&weight, 3).unwrap();
+        assert!(svd.error < 1e-9);
+        assert!(algebra::values(&svd.first).unwrap().iter().all(|value| value.is_finite()));
+        assert!(decompose(&Tensor::zeros([4, 4], (Kind::Double, Device::Cpu)), 2).unwrap().error == 0.0);
+    }
+}
