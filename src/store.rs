@@ -39,7 +39,7 @@ pub use self::{
     samples::SampleRow,
     signals::Signal,
     submit::{NewJob, Submission},
-    tasks::{Fence, NewTask, Slot, TaskRow, TaskUpdate},
+    tasks::{NewTask, Slot, TaskRow, TaskUpdate},
     workers::{Occupied, WorkerRow},
 };
 use crate::clock::Clock;

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Fence, Store, StoreError, Tx, rows};
+use super::{Store, StoreError, Tx, rows};
 use crate::domain::{
     artifact::{Artifact, FileName, Role},
     ids::JobId,
+    task::Fence,
 };
 
 #[derive(Clone, Debug)]
@@ -61,6 +62,16 @@ impl Store {
 }
 
 impl Tx {
+    /// What runs read: the uploads, and the trained generators in their order.
+    pub(crate) async fn inputs(&mut self, job: JobId) -> Result<Vec<Artifact>, StoreError> {
+        let sql = "select artifacts.* from artifacts left join tasks on tasks.id = artifacts.task \
+                   where artifacts.job = ? and (artifacts.task is null or role = ?) \
+                   order by tasks.generator, artifacts.name";
+        let rows =
+            sqlx::query(sql).bind(job.to_string()).bind(Role::Generator.name()).fetch_all(&mut *self.sql).await?;
+        rows.iter().map(|row| ArtifactRow::read(row).map(|row| row.artifact)).collect()
+    }
+
     /// Keeps an uploaded file's row.
     pub(crate) async fn insert_upload(&mut self, job: JobId, artifact: &Artifact) -> Result<(), StoreError> {
         self.write_artifact(job, None, artifact).await.map(drop)

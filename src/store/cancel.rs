@@ -1,6 +1,6 @@
 //! Ending a job on request: cancel and delete.
 
-use super::{NewEvent, Signal, Store, StoreError, Tx};
+use super::{Signal, Store, StoreError, Tx};
 use crate::domain::{
     ids::JobId,
     job::{JobStatus, Phase},
@@ -75,10 +75,10 @@ impl Tx {
     /// Makes a job final as canceled; its tasks have ended.
     pub(crate) async fn end_job_canceled(&mut self, id: JobId) -> Result<(), StoreError> {
         let Some(mut job) = self.job(id).await? else { return Ok(()) };
+        let before = (job.status, job.phase);
         job.status = JobStatus::Canceled;
         job.phase = Phase::Done;
         job.finished_at = Some(self.timestamp());
-        self.put_job(&job).await?;
-        self.append_event(id, &NewEvent::Status { status: job.status, phase: job.phase }).await
+        self.put_job_announced(&job, before).await
     }
 }

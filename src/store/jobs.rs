@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
-use super::{Signal, Store, StoreError, Tx, rows};
+use super::{NewEvent, Signal, Store, StoreError, Tx, rows};
 use crate::{
     clock::Millis,
     domain::{
@@ -255,6 +255,16 @@ impl Tx {
             .await?;
         self.announce(Signal::JobChanged(job.id));
         Ok(())
+    }
+
+    /// As [`Tx::put_job`], with an event where the job no longer stands where it stood `before`.
+    pub(crate) async fn put_job_announced(&mut self, job: &Job, before: (JobStatus, Phase)) -> Result<(), StoreError> {
+        self.put_job(job).await?;
+        let (status, phase) = (job.status, job.phase);
+        if before == (status, phase) {
+            return Ok(());
+        }
+        self.append_event(job.id, &NewEvent::Status { status, phase }).await
     }
 
     /// The moment of this transaction, as a job shows it.

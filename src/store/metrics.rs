@@ -2,8 +2,8 @@
 
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
-use super::{Fence, Store, StoreError, Tx, rows};
-use crate::domain::{ids::JobId, metric::MetricPoint};
+use super::{Store, StoreError, Tx, rows};
+use crate::domain::{ids::JobId, metric::MetricPoint, task::Fence};
 
 /// Which series, and how densely.
 #[derive(Clone, Debug, Default)]
@@ -84,13 +84,10 @@ impl Tx {
         Ok(())
     }
 
-    /// Drops what earlier runs of the task measured beyond `step`, where the new run goes on.
-    pub(crate) async fn drop_metrics_beyond(&mut self, fence: Fence, step: u64) -> Result<(), StoreError> {
-        sqlx::query("delete from metrics where task = ? and step > ?")
-            .bind(fence.task.to_string())
-            .bind(rows::stored(step, "step")?)
-            .execute(&mut *self.sql)
-            .await?;
+    /// Drops what earlier runs of the task measured.
+    pub(crate) async fn drop_metrics(&mut self, fence: Fence) -> Result<(), StoreError> {
+        let task = fence.task.to_string();
+        sqlx::query("delete from metrics where task = ?").bind(task).execute(&mut *self.sql).await?;
         Ok(())
     }
 }

@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Fence, Slot, Store, StoreError, Tx, rows};
-use crate::domain::ids::{JobId, TaskId};
+use super::{Slot, Store, StoreError, Tx, rows};
+use crate::domain::{
+    ids::{JobId, TaskId},
+    task::Fence,
+};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use sqlx::sqlite::SqliteRow;
 
-use super::{Fence, Store, StoreError, Tx, rows};
-use crate::domain::{artifact::FileName, ids::JobId};
+use super::{Store, StoreError, Tx, rows};
+use crate::domain::{artifact::FileName, ids::JobId, task::Fence};
 
 /// One file of samples: which generator made them, at which epoch, and how many.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,17 +8,9 @@ use crate::{
     domain::{
         ids::{JobId, TaskId},
         job::Progress,
-        task::{TaskKind, TaskStatus},
+        task::{Fence, TaskKind, TaskStatus},
     },
 };
-
-/// The right to write for one run of one task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fence {
-    pub job: JobId,
-    pub task: TaskId,
-    pub run: u32,
-}
 
 /// Who takes a task, and where it will run.
 #[derive(Clone, Debug)]
@@ -37,6 +29,7 @@ pub struct TaskRow {
     pub run: u32,
     /// Runs lost in a row, without a checkpoint between them.
     pub losses: u32,
+    pub run_after: Millis,
     pub cancel_requested: bool,
     /// What the newest run reported.
     pub progress: Option<Progress>,
@@ -58,6 +51,7 @@ impl TaskRow {
             status: rows::parsed(row, "status")?,
             run: rows::number(row, "run")?,
             losses: rows::number(row, "losses")?,
+            run_after: row.try_get("run_after")?,
             // A bare column, compared here: `returning <col> is not null` can answer wrongly on SQLite 3.40.
             cancel_requested: row.try_get::<i64, _>("cancel_requested")? != 0,
             progress: rows::optional_json(row, "progress")?,
@@ -113,17 +107,13 @@ impl Tx {
 
     /// Enqueues a task, unless its job has it already.
     pub(crate) async fn insert_task(&mut self, task: NewTask<'_>) -> Result<(), StoreError> {
-        let generator = match task.kind {
-            TaskKind::Extract { generator } => Some(generator),
-            TaskKind::Inspect | TaskKind::Distill => None,
-        };
         let sql = "insert into tasks (id, job, kind, generator, status, device, priority, run_after, created_at) \
                    values (?, ?, ?, ?, 'queued', ?, ?, ?, ?) on conflict do nothing";
         sqlx::query(sql)
             .bind(TaskId::new().to_string())
             .bind(task.job.to_string())
             .bind(task.kind.name())
-            .bind(generator)
+            .bind(task.kind.generator())
             .bind(task.device)
             .bind(task.priority)
             .bind(task.run_after)
@@ -141,6 +131,16 @@ impl Tx {
             .fetch_all(&mut *self.sql)
             .await?;
         rows.iter().map(TaskRow::read).collect()
+    }
+
+    /// The task, if the run still holds it.
+    pub(crate) async fn held_task(&mut self, fence: Fence) -> Result<Option<TaskRow>, StoreError> {
+        let row = sqlx::query("select * from tasks where id = ? and run = ? and status = 'running'")
+            .bind(fence.task.to_string())
+            .bind(fence.run)
+            .fetch_optional(&mut *self.sql)
+            .await?;
+        row.as_ref().map(TaskRow::read).transpose()
     }
 
     /// Prolongs the lease, and keeps the progress where there is one. `None`: the lease is lost.
@@ -163,32 +163,30 @@ impl Tx {
         row.as_ref().map(TaskRow::read).transpose()
     }
 
-    /// Ends the run's hold on its task. `None`: the lease is lost.
-    pub(crate) async fn update_task(
-        &mut self,
-        fence: Fence,
-        update: TaskUpdate,
-    ) -> Result<Option<TaskRow>, StoreError> {
+    /// Ends the run's hold on its task. False: the lease is lost, and nothing was written.
+    pub(crate) async fn release_task(&mut self, fence: Fence, update: TaskUpdate) -> Result<bool, StoreError> {
         let (status, run_after, losses, finished_at) = match update {
             TaskUpdate::Ended(status) => (status, None, None, Some(self.now)),
             TaskUpdate::Queued { run_after, losses } => (TaskStatus::Queued, Some(run_after), Some(losses), None),
         };
         let sql = "update tasks set status = ?, run_after = coalesce(?, run_after), losses = coalesce(?, losses), \
                    finished_at = ?, lease_until = null, worker = null, slot = null \
-                   where id = ? and run = ? and status = 'running' returning *";
-        let row = sqlx::query(sql)
+                   where id = ? and run = ? and status = 'running'";
+        let released = sqlx::query(sql)
             .bind(status.name())
             .bind(run_after)
             .bind(losses)
             .bind(finished_at)
             .bind(fence.task.to_string())
             .bind(fence.run)
-            .fetch_optional(&mut *self.sql)
-            .await?;
-        if status == TaskStatus::Queued && row.is_some() {
+            .execute(&mut *self.sql)
+            .await?
+            .rows_affected()
+            == 1;
+        if status == TaskStatus::Queued && released {
             self.announce(Signal::WorkReady);
         }
-        row.as_ref().map(TaskRow::read).transpose()
+        Ok(released)
     }
 
     /// Cancels a job's queued tasks, and asks its running ones to stop. Returns how many are running.
