@@ -1,8 +1,10 @@
 //! The words of the house as types: no I/O, and no import of ours outside this module.
 
+pub mod artifact;
 pub mod config;
 pub mod ids;
 pub mod job;
+pub mod metric;
 pub mod model;
 pub mod presets;
 pub mod problem;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::domain::{artifact::Role, metric::MetricPoint};
 use crate::domain::{job::Progress, problem::Problem};
 
 /// Bumped when a message changes its meaning; a child of another version is not used.
@@ -26,63 +27,41 @@ pub struct FileRef {
     pub sha256: String,
 }
 
-/// What a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    Teacher,
-    Evaluation,
-    Inspection,
-    Generator,
-    Samples,
-    Bank,
-    Student,
-    Report,
-    Log,
-    Checkpoint,
-}
-
-impl Role {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Teacher => "teacher",
-            Self::Evaluation => "evaluation",
-            Self::Inspection => "inspection",
-            Self::Generator => "generator",
-            Self::Samples => "samples",
-            Self::Bank => "bank",
-            Self::Student => "student",
-            Self::Report => "report",
-            Self::Log => "log",
-            Self::Checkpoint => "checkpoint",
-        }
-    }
-}
-
-/// One value of one series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MetricPoint {
-    pub name: String,
-    pub step: u64,
-    pub value: f64,
-}
-
 /// Child to supervisor, on a descriptor of its own: libtorch prints to standard output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Event {
     /// First line.
-    Hello { version: u32, device: String, pid: u32 },
+    Hello {
+        version: u32,
+        device: String,
+        pid: u32,
+    },
     /// Nothing new, but alive.
     Alive,
     Progress(Progress),
-    Metrics { points: Vec<MetricPoint> },
+    Metrics {
+        points: Vec<MetricPoint>,
+    },
     /// A file of generated inputs (`.npz`: `x` (N, …) float32 as the teacher takes it, `y` (N) int64).
-    Sample { file: FileRef, generator: u32, epoch: u32, count: u64 },
-    Checkpoint { file: FileRef, epoch: u32 },
-    Artifact { file: FileRef, role: Role },
+    Sample {
+        file: FileRef,
+        generator: u32,
+        epoch: u32,
+        count: u64,
+    },
+    Checkpoint {
+        file: FileRef,
+        epoch: u32,
+    },
+    Artifact {
+        file: FileRef,
+        role: Role,
+    },
     /// Last line of a run that found a planned failure.
-    Failed { problem: Problem },
+    Failed {
+        problem: Problem,
+    },
     /// Last line of a run that succeeded.
     Done,
 }

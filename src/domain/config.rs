@@ -140,14 +140,16 @@ impl JobConfig {
         let config = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
             let detail = error.inner().to_string();
-            let code = if detail.starts_with("unknown field") { ErrorCode::UnknownField } else { ErrorCode::InvalidConfig };
+            let code =
+                if detail.starts_with("unknown field") { ErrorCode::UnknownField } else { ErrorCode::InvalidConfig };
             let param = if path == "." { "config".to_owned() } else { format!("config.{path}") };
             Problem::new(code, format!("{param}: {detail}"))
                 .param(param)
                 .hint("GET /openapi.json lists every member of config and its type.")
         })?;
         reader.end().map_err(|error| {
-            Problem::new(ErrorCode::InvalidConfig, format!("config: text after the JSON object: {error}")).param("config")
+            Problem::new(ErrorCode::InvalidConfig, format!("config: text after the JSON object: {error}"))
+                .param("config")
         })?;
         Ok(config)
     }

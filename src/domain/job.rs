@@ -43,10 +43,7 @@ impl FromStr for JobStatus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.name() == text)
-            .ok_or_else(|| format!("no such job status: {text}"))
+        Self::ALL.into_iter().find(|status| status.name() == text).ok_or_else(|| format!("no such job status: {text}"))
     }
 }
 
@@ -100,10 +97,7 @@ impl FromStr for Phase {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|phase| phase.name() == text)
-            .ok_or_else(|| format!("no such phase: {text}"))
+        Self::ALL.into_iter().find(|phase| phase.name() == text).ok_or_else(|| format!("no such phase: {text}"))
     }
 }
 

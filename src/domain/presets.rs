@@ -207,7 +207,9 @@ fn check_input(settings: &Settings) -> Result<(), Problem> {
     match (&input.mean, &input.std) {
         (None, None) => Ok(()),
         (Some(mean), Some(std)) if mean.len() == std.len() && !mean.is_empty() => {
-            if std.iter().any(|&value| !(value.is_finite() && value > 0.0)) || mean.iter().any(|value| !value.is_finite()) {
+            if std.iter().any(|&value| !(value.is_finite() && value > 0.0))
+                || mean.iter().any(|value| !value.is_finite())
+            {
                 return Err(invalid("input.std", "every value must be a finite number above 0", "Correct the values."));
             }
             Ok(())

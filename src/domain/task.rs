@@ -30,6 +30,14 @@ impl TaskKind {
             Self::Distill => "distill",
         }
     }
+
+    /// Which generator it trains, if any.
+    pub fn generator(self) -> Option<u32> {
+        match self {
+            Self::Extract { generator } => Some(generator),
+            Self::Inspect | Self::Distill => None,
+        }
+    }
 }
 
 /// Where a queue row stands.
@@ -53,6 +61,10 @@ impl TaskStatus {
             Self::Canceled => "canceled",
         }
     }
+
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
+    }
 }
 
 impl fmt::Display for TaskStatus {
@@ -70,6 +82,15 @@ impl FromStr for TaskStatus {
             .find(|status| status.name() == text)
             .ok_or_else(|| format!("no such task status: {text}"))
     }
+}
+
+/// The right to write for one run of one task: every write of a run carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub job: JobId,
+    pub task: TaskId,
+    /// The attempt: 1, 2, 3…
+    pub run: u32,
 }
 
 /// What a child is told: written by the supervisor as `task.json` into the run's directory.

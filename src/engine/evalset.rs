@@ -1,10 +1,6 @@
 //! The evaluation set that a user may send: for the report alone, never read before training ends.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::NpzReader;
@@ -23,7 +19,8 @@ pub struct EvalSet {
     pub y: Tensor,
 }
 
-const HINT: &str = "Send an .npz with `x` (N,C,H,W), (N,H,W) or (N,F), float32 as the model takes it or uint8, and `y` (N) integers.";
+const HINT: &str =
+    "Send an .npz with `x` (N,C,H,W), (N,H,W) or (N,F), float32 as the model takes it or uint8, and `y` (N) integers.";
 
 fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::InvalidEval, detail).param("eval").hint(HINT)
@@ -83,11 +80,12 @@ const HEADER: u64 = 4096;
 fn names(reader: &mut Reader) -> Result<(String, String), Problem> {
     let names = reader.names().map_err(|error| invalid(format!("the evaluation set cannot be listed: {error}")))?;
     // NumPy writes `x.npy`; readers differ in whether they strip the suffix.
-    let find = |wanted: &str| {
-        names.iter().find(|name| name.trim_end_matches(".npy") == wanted).cloned().ok_or_else(|| {
-            invalid(format!("the evaluation set has no array `{wanted}`; it has: {}", names.join(", ")))
-        })
-    };
+    let find =
+        |wanted: &str| {
+            names.iter().find(|name| name.trim_end_matches(".npy") == wanted).cloned().ok_or_else(|| {
+                invalid(format!("the evaluation set has no array `{wanted}`; it has: {}", names.join(", ")))
+            })
+        };
     Ok((find("x")?, find("y")?))
 }
 
@@ -96,7 +94,13 @@ impl EvalSet {
     ///
     /// # Errors
     /// `invalid_eval`, naming what does not fit.
-    pub fn read(path: &Path, shape: &[usize], classes: usize, input: &InputConfig, device: Device) -> Result<Self, Stop> {
+    pub fn read(
+        path: &Path,
+        shape: &[usize],
+        classes: usize,
+        input: &InputConfig,
+        device: Device,
+    ) -> Result<Self, Stop> {
         let mut reader = open(path)?;
         let (x_name, y_name) = names(&mut reader)?;
         let y = read_labels(&mut reader, &y_name)?;
@@ -107,7 +111,9 @@ impl EvalSet {
         }
         let (least, most) = (y.f_min()?.f_int64_value(&[])?, y.f_max()?.f_int64_value(&[])?);
         if least < 0 || most >= classes as i64 {
-            return Err(invalid(format!("labels run from {least} to {most}, but the model has {classes} classes")).into());
+            return Err(
+                invalid(format!("labels run from {least} to {most}, but the model has {classes} classes")).into()
+            );
         }
         Ok(Self { x: x.f_to_device(device)?, y: y.f_to_device(device)? })
     }
@@ -152,7 +158,8 @@ fn fit(x: Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<T
     }
     let wrong = |x: &Tensor| invalid(format!("`x` is {:?}, but one input of the model is {shape:?}", x.size()));
     let channels = shape.first().copied().unwrap_or(0) as i64;
-    let matches = x.dim() == shape.len() + 1 && (shape.len() == 3 || x.size()[1..].iter().zip(shape).all(|(&a, &b)| a == b as i64));
+    let matches = x.dim() == shape.len() + 1
+        && (shape.len() == 3 || x.size()[1..].iter().zip(shape).all(|(&a, &b)| a == b as i64));
     if !matches || x.size()[1] != channels {
         return Err(wrong(&x).into());
     }

@@ -136,7 +136,8 @@ impl Executor {
                 alive[value] = None;
             }
         }
-        let output = alive[self.output].take().ok_or_else(|| TchError::Shape("the output was never computed".into()))?;
+        let output =
+            alive[self.output].take().ok_or_else(|| TchError::Shape("the output was never computed".into()))?;
         Ok((output, wanted.iter().filter_map(|value| kept.get(value).map(Tensor::shallow_clone)).collect()))
     }
 
@@ -154,7 +155,8 @@ impl Executor {
             };
             for source in step.sources.iter().take(count) {
                 if let Source::Weight(weight) = source
-                    && let Some((name, weight)) = self.weights.iter().find(|(_, known)| known.data_ptr() == weight.data_ptr())
+                    && let Some((name, weight)) =
+                        self.weights.iter().find(|(_, known)| known.data_ptr() == weight.data_ptr())
                     && weight.kind() == Kind::Float
                 {
                     learned.insert(name.clone(), weight.shallow_clone());

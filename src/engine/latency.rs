@@ -73,7 +73,8 @@ fn milliseconds(duration: Duration) -> f64 {
 
 fn percentiles(mut values: Vec<f64>) -> Percentiles {
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| values.get(((values.len().max(1) - 1) as f64 * share).round() as usize).copied().unwrap_or(0.0);
+    let at =
+        |share: f64| values.get(((values.len().max(1) - 1) as f64 * share).round() as usize).copied().unwrap_or(0.0);
     Percentiles { p50: at(0.5), p95: at(0.95) }
 }
 

@@ -12,10 +12,7 @@ use super::{
     seed::{Stream, seed},
     teacher::Teacher,
 };
-use crate::{
-    domain::config::Settings,
-    protocol::Role,
-};
+use crate::{domain::config::Settings, protocol::Role};
 
 /// Elements that the pool may hold (2 GiB of float32): larger inputs get fewer samples.
 const POOL_ELEMENTS: i64 = 512 << 20;

@@ -27,7 +27,8 @@ pub fn seed(seed: u64, stream: Stream) {
         Stream::Audit => (5, 0, 0),
         Stream::Latent => (6, 0, 0),
     };
-    let mixed = [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));
+    let mixed =
+        [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));
     tch::manual_seed((mixed >> 1) as i64);
 }
 

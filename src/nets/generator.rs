@@ -35,7 +35,9 @@ impl Generator {
     /// Images for an output (C, H, W), feature vectors for everything else.
     pub fn new(path: &nn::Path, shape: &Shape, scaling: Scaling) -> Self {
         match shape.output[..] {
-            [channels, height, width] => Self::Image(ImageGenerator::new(path, shape, [channels, height, width], scaling)),
+            [channels, height, width] => {
+                Self::Image(ImageGenerator::new(path, shape, [channels, height, width], scaling))
+            }
             _ => Self::Vector(VectorGenerator::new(path, shape)),
         }
     }
@@ -193,12 +195,15 @@ mod tests {
 
     #[test]
     fn every_extent_is_hit_exactly() {
-        for output in [vec![1, 32, 32], vec![3, 28, 28], vec![3, 7, 9], vec![1, 100, 61], vec![2, 1, 1], vec![16], vec![4, 50]] {
+        for output in
+            [vec![1, 32, 32], vec![3, 28, 28], vec![3, 7, 9], vec![1, 100, 61], vec![2, 1, 1], vec![16], vec![4, 50]]
+        {
             for scaling in [Scaling::EachImage, Scaling::Batch] {
                 let store = nn::VarStore::new(Device::Cpu);
                 let shape = Shape { classes: 5, latent: 3, output: output.clone() };
                 let generator = Generator::new(&store.root(), &shape, scaling);
-                let (y, z) = (Tensor::eye(5, (Kind::Float, Device::Cpu)), Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)));
+                let (y, z) =
+                    (Tensor::eye(5, (Kind::Float, Device::Cpu)), Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)));
                 let x = generator.forward(&y, &z, true).unwrap();
                 assert_eq!(x.size()[1..], output[..]);
                 assert!(bool::try_from(x.isfinite().all()).unwrap());
@@ -211,8 +216,12 @@ mod tests {
         let store = nn::VarStore::new(Device::Cpu);
         let shape = Shape { classes: 10, latent: 10, output: vec![1, 32, 32] };
         Generator::new(&store.root(), &shape, Scaling::EachImage);
-        let mut kernels: Vec<Vec<i64>> =
-            store.variables().into_iter().filter(|(name, _)| name.ends_with("conv|weight") || name.ends_with("conv.weight")).map(|(_, w)| w.size()).collect();
+        let mut kernels: Vec<Vec<i64>> = store
+            .variables()
+            .into_iter()
+            .filter(|(name, _)| name.ends_with("conv|weight") || name.ends_with("conv.weight"))
+            .map(|(_, w)| w.size())
+            .collect();
         kernels.sort();
         assert_eq!(kernels, [vec![4, 1, 4, 4], vec![16, 4, 4, 4], vec![64, 16, 4, 4], vec![128, 64, 4, 4]]);
     }

@@ -38,8 +38,9 @@ fn slice(x: &Tensor, axes: &[usize], starts: &[i64], ends: &[i64], steps: &[i64]
             y.f_slice(axis, start, end, step)?
         } else {
             // libtorch slices forward only: pick what start, start + step, … (end excluded) would.
-            let indices: Vec<i64> =
-                std::iter::successors(Some(start), |at| Some(at + step)).take_while(|&at| at > end && at >= 0).collect();
+            let indices: Vec<i64> = std::iter::successors(Some(start), |at| Some(at + step))
+                .take_while(|&at| at > end && at >= 0)
+                .collect();
             y.f_index_select(axis, &Tensor::f_from_slice(&indices)?.f_to_device(y.device())?)?
         };
     }

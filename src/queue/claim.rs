@@ -1,0 +1,138 @@
+//! Taking a task, and giving back what dead workers held.
+
+use super::{Ending, Queue, QueueError, plan};
+use crate::{
+    clock::millis,
+    domain::{
+        artifact::{Artifact, FileName, Role},
+        config::Settings,
+        job::{JobStatus, Progress},
+        task::{Fence, TaskKind},
+    },
+    store::{Job, NewEvent, Slot, StoreError, TaskRow, Tx},
+};
+
+/// The files a run starts from.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Which of the files is the uploaded model.
+    pub model: FileName,
+    pub eval: Option<FileName>,
+    /// The trained generators, in order.
+    pub generators: Vec<FileName>,
+    /// All files to be laid out, those above among them.
+    pub files: Vec<Artifact>,
+}
+
+/// The right to run a task. It exists only while the task is held: ending the run takes it away.
+#[derive(Debug)]
+pub struct Claim {
+    pub(super) fence: Fence,
+    pub(super) kind: TaskKind,
+    pub settings: Settings,
+    pub inputs: Inputs,
+}
+
+impl Claim {
+    pub fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    pub fn kind(&self) -> TaskKind {
+        self.kind
+    }
+}
+
+impl Queue {
+    /// Takes the next task that may run on `slot`, if there is one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn claim(&self, slot: &Slot) -> Result<Option<Claim>, QueueError> {
+        let mut tx = self.store.begin().await?;
+        let until = tx.now + millis(self.config.lease);
+        let Some(task) = tx.claim_task(slot, until).await? else { return Ok(None) };
+        let fence = task.fence();
+        let job = tx.job(task.job).await?.ok_or(QueueError::LeaseLost)?;
+        tx.insert_run(fence, slot).await?;
+        // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
+        tx.drop_metrics(fence).await?;
+        let claim = Claim {
+            fence,
+            kind: task.kind,
+            settings: job.settings.clone(),
+            inputs: inputs(&mut tx, &job, task.kind).await?,
+        };
+        tx.append_event(fence.job, &run_started(&task, slot)).await?;
+        start_job(&mut tx, job, task.kind, slot).await?;
+        tx.commit().await?;
+        Ok(Some(claim))
+    }
+
+    /// Announces a worker, and takes back what its earlier life held: an interruption, not a loss.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn begin_life(&self, worker: &str, slots: &[String]) -> Result<usize, QueueError> {
+        let mut tx = self.store.begin().await?;
+        tx.put_worker(worker, slots).await?;
+        let held = tx.held_tasks(worker).await?;
+        for task in &held {
+            self.settle(&mut tx, task.fence(), Ending::Interrupted).await?;
+        }
+        tx.commit().await?;
+        Ok(held.len())
+    }
+
+    /// Says that `worker` is there, and counts as lost every run whose lease has run out, whoever held it.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn reap(&self, worker: &str) -> Result<usize, QueueError> {
+        let mut tx = self.store.begin().await?;
+        tx.see_worker(worker).await?;
+        let expired = tx.expired_tasks().await?;
+        for task in &expired {
+            let detail = "its lease ran out: the worker is gone, or hangs".to_owned();
+            self.settle(&mut tx, task.fence(), Ending::Lost(detail)).await?;
+        }
+        tx.commit().await?;
+        Ok(expired.len())
+    }
+}
+
+fn run_started<'a>(task: &TaskRow, slot: &'a Slot) -> NewEvent<'a> {
+    let (task, generator, run) = (task.kind.name(), task.kind.generator(), task.run);
+    NewEvent::RunStarted { task, generator, run, device: &slot.device }
+}
+
+async fn start_job(tx: &mut Tx, mut job: Job, kind: TaskKind, slot: &Slot) -> Result<(), StoreError> {
+    let (before, fraction) = ((job.status, job.phase), job.fraction());
+    job.status = JobStatus::Running;
+    job.phase = plan::first_phase(kind);
+    job.device = Some(slot.device.clone());
+    job.started_at = job.started_at.or(Some(tx.timestamp()));
+    // A second generator beside a first one that is under way does not start the bar again.
+    if before != (job.status, job.phase) {
+        job.progress = Some(Progress { fraction, phase: job.phase, step: 0, steps: 0, eta_seconds: None });
+    }
+    tx.put_job_announced(&job, before).await
+}
+
+async fn inputs(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<Inputs, StoreError> {
+    let distills = kind == TaskKind::Distill;
+    let mut files = tx.inputs(job.id).await?;
+    files.retain(|file| match file.role {
+        Role::Teacher | Role::ExternalData => true,
+        // Nobody who trains is given real data, not even to leave it unread.
+        Role::Evaluation | Role::Generator => distills,
+        _ => false,
+    });
+    let names = |role| files.iter().filter(move |file: &&Artifact| file.role == role).map(|file| file.name.clone());
+    Ok(Inputs {
+        model: job.model_file.clone(),
+        eval: names(Role::Evaluation).next(),
+        generators: names(Role::Generator).collect(),
+        files,
+    })
+}

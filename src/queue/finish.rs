@@ -1,0 +1,223 @@
+//! How a run ends, and what that means for its task and its job: one transaction each.
+
+use super::{Claim, Queue, QueueError, plan};
+use crate::{
+    clock::millis,
+    domain::{
+        job::{JobStatus, Phase, Progress},
+        problem::{ErrorCode, Problem},
+        report::{Inspection, Report},
+        task::{Fence, TaskKind, TaskStatus},
+    },
+    store::{Job, NewEvent, NewTask, RunEnd, StoreError, TaskRow, TaskUpdate, Tx},
+};
+
+/// What a successful run found out.
+#[derive(Clone, Debug)]
+pub enum Product {
+    Inspected(Box<Inspection>),
+    Extracted,
+    Distilled(Box<Report>),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Ending {
+    Succeeded(Product),
+    /// A planned failure: trying again would fail again.
+    Failed(Problem),
+    /// It was told to stop, and has.
+    Canceled,
+    /// It ended without a result; why, in words. Counted, and tried again later.
+    Lost(String),
+    /// Given back by a worker that ends: not counted.
+    Interrupted,
+}
+
+/// What became of the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Ended(TaskStatus),
+    Requeued,
+}
+
+impl Queue {
+    /// Ends a run: the task, the job, and the tasks that follow.
+    ///
+    /// # Errors
+    /// The lease is lost, or the database fails: nothing was written.
+    pub async fn finish(&self, claim: &Claim, ending: Ending) -> Result<Settled, QueueError> {
+        let mut tx = self.store.begin().await?;
+        let settled = self.settle(&mut tx, claim.fence, ending).await?;
+        tx.commit().await?;
+        Ok(settled)
+    }
+
+    pub(super) async fn settle(&self, tx: &mut Tx, fence: Fence, ending: Ending) -> Result<Settled, QueueError> {
+        let task = tx.held_task(fence).await?.ok_or(QueueError::LeaseLost)?;
+        let job = tx.job(fence.job).await?.ok_or(QueueError::LeaseLost)?;
+        let verdict = self.verdict(&task, &job, ending, tx.now);
+        let update = verdict.update(&task);
+        tx.release_task(fence, update).await?;
+        let (end, detail) = verdict.run_end();
+        tx.end_run(fence, end, detail).await?;
+        let (kind, generator, run) = (task.kind.name(), task.kind.generator(), fence.run);
+        let event = NewEvent::RunEnded { task: kind, generator, run, outcome: end.name(), detail };
+        tx.append_event(fence.job, &event).await?;
+        if !job.status.is_final() {
+            carry_on(tx, job, verdict).await?;
+        }
+        Ok(match update {
+            TaskUpdate::Ended(status) => Settled::Ended(status),
+            TaskUpdate::Queued { .. } => Settled::Requeued,
+        })
+    }
+
+    /// What an ending comes to, for this task of this job.
+    fn verdict(&self, task: &TaskRow, job: &Job, ending: Ending, now: i64) -> Verdict {
+        // Who asked for an end gets one, however the run came to it.
+        if task.cancel_requested {
+            return Verdict::Canceled;
+        }
+        match ending {
+            Ending::Succeeded(Product::Inspected(inspection)) => resolve(job, inspection),
+            Ending::Succeeded(Product::Extracted) => Verdict::Extracted,
+            Ending::Succeeded(Product::Distilled(report)) => Verdict::Distilled(report),
+            Ending::Failed(problem) => Verdict::Failed(problem),
+            Ending::Canceled => Verdict::Canceled,
+            Ending::Interrupted => Verdict::GivenBack,
+            Ending::Lost(detail) => {
+                let losses = task.losses + 1;
+                let run_after = now + millis(self.config.wait_after(losses));
+                if losses < self.config.max_losses {
+                    Verdict::TriedAgain { detail, losses, run_after }
+                } else {
+                    let problem = crashed(task.kind, losses, &detail);
+                    Verdict::GivenUp { detail, problem }
+                }
+            }
+        }
+    }
+}
+
+/// An ending, weighed against the task's history.
+#[derive(Debug)]
+enum Verdict {
+    Inspected { inspection: Box<Inspection>, settings: Box<crate::domain::config::Settings> },
+    Extracted,
+    Distilled(Box<Report>),
+    Failed(Problem),
+    Canceled,
+    GivenBack,
+    TriedAgain { detail: String, losses: u32, run_after: i64 },
+    GivenUp { detail: String, problem: Problem },
+}
+
+impl Verdict {
+    fn update(&self, task: &TaskRow) -> TaskUpdate {
+        match self {
+            Self::Inspected { .. } | Self::Extracted | Self::Distilled(_) => TaskUpdate::Ended(TaskStatus::Succeeded),
+            Self::Failed(_) | Self::GivenUp { .. } => TaskUpdate::Ended(TaskStatus::Failed),
+            Self::Canceled => TaskUpdate::Ended(TaskStatus::Canceled),
+            Self::GivenBack => TaskUpdate::Queued { run_after: task.run_after, losses: task.losses },
+            Self::TriedAgain { losses, run_after, .. } => TaskUpdate::Queued { run_after: *run_after, losses: *losses },
+        }
+    }
+
+    fn run_end(&self) -> (RunEnd, Option<&str>) {
+        match self {
+            Self::Inspected { .. } | Self::Extracted | Self::Distilled(_) => (RunEnd::Succeeded, None),
+            Self::Failed(problem) => (RunEnd::Failed, Some(&problem.detail)),
+            Self::Canceled => (RunEnd::Canceled, None),
+            Self::GivenBack => (RunEnd::Interrupted, None),
+            Self::TriedAgain { detail, .. } | Self::GivenUp { detail, .. } => (RunEnd::Lost, Some(detail)),
+        }
+    }
+}
+
+/// The settings once more, now that the teacher is known: its kind decides the preset's hyper-parameters.
+fn resolve(job: &Job, inspection: Box<Inspection>) -> Verdict {
+    match job.config.resolve(inspection.kind, &job.settings.name) {
+        Ok(settings) => Verdict::Inspected { inspection, settings: Box::new(settings) },
+        Err(problem) => Verdict::Failed(problem),
+    }
+}
+
+fn crashed(kind: TaskKind, losses: u32, detail: &str) -> Problem {
+    let task = kind.name();
+    Problem::new(ErrorCode::WorkerCrashed, format!("the {task} task was tried {losses} times; the last time, {detail}"))
+        .hint("The job's artifacts have the log of each run. Where memory ran out, a smaller batch_size may help.")
+}
+
+/// What the verdict means for the job.
+async fn carry_on(tx: &mut Tx, mut job: Job, verdict: Verdict) -> Result<(), StoreError> {
+    match verdict {
+        Verdict::Inspected { inspection, settings } => {
+            job.settings = *settings;
+            job.model = Some(inspection.model);
+            job.warnings = inspection.warnings;
+            for kind in plan::after_inspection(&job.settings) {
+                enqueue(tx, &job, kind).await?;
+            }
+            tx.put_job(&job).await
+        }
+        Verdict::Extracted => {
+            let unfinished = tx.tasks(job.id).await?.iter().any(|task| task.status != TaskStatus::Succeeded);
+            if unfinished {
+                return Ok(());
+            }
+            enqueue(tx, &job, TaskKind::Distill).await
+        }
+        Verdict::Distilled(report) => succeed(tx, job, *report).await,
+        Verdict::Failed(problem) | Verdict::GivenUp { problem, .. } => fail(tx, job, problem).await,
+        Verdict::Canceled => {
+            let ended = tx.tasks(job.id).await?.iter().all(|task| task.status.is_final());
+            if ended { tx.end_job_canceled(job.id).await } else { Ok(()) }
+        }
+        Verdict::GivenBack | Verdict::TriedAgain { .. } => {
+            let running = tx.tasks(job.id).await?.iter().any(|task| task.status == TaskStatus::Running);
+            if running { Ok(()) } else { wait(tx, job).await }
+        }
+    }
+}
+
+/// Enqueues a task of a job that is under way: at the job's own age, before everything that was submitted after it.
+async fn enqueue(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<(), StoreError> {
+    let (device, priority, run_after) = (&job.settings.device, job.priority, job.created_at.as_millisecond());
+    tx.insert_task(NewTask { job: job.id, kind, device, priority, run_after }).await
+}
+
+async fn succeed(tx: &mut Tx, mut job: Job, report: Report) -> Result<(), StoreError> {
+    let before = (job.status, job.phase);
+    job.result = Some(report.result);
+    for warning in report.warnings {
+        if !job.warnings.contains(&warning) {
+            job.warnings.push(warning);
+        }
+    }
+    let (step, steps) = job.progress.as_ref().map_or((0, 0), |progress| (progress.steps, progress.steps));
+    job.progress = Some(Progress { fraction: 1.0, phase: Phase::Done, step, steps, eta_seconds: None });
+    end(tx, job, before, JobStatus::Succeeded).await
+}
+
+async fn fail(tx: &mut Tx, mut job: Job, problem: Problem) -> Result<(), StoreError> {
+    let before = (job.status, job.phase);
+    tx.stop_tasks(job.id).await?;
+    tx.append_event(job.id, &NewEvent::Error { error: &problem }).await?;
+    job.error = Some(problem);
+    end(tx, job, before, JobStatus::Failed).await
+}
+
+async fn end(tx: &mut Tx, mut job: Job, before: (JobStatus, Phase), status: JobStatus) -> Result<(), StoreError> {
+    job.status = status;
+    job.phase = Phase::Done;
+    job.finished_at = Some(tx.timestamp());
+    tx.put_job_announced(&job, before).await
+}
+
+/// Nothing of the job runs: it waits again, and keeps the progress that it showed.
+async fn wait(tx: &mut Tx, mut job: Job) -> Result<(), StoreError> {
+    let before = (job.status, job.phase);
+    (job.status, job.phase) = (JobStatus::Queued, Phase::Queued);
+    tx.put_job_announced(&job, before).await
+}

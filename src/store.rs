@@ -1,0 +1,131 @@
+//! The store: the only SQL of the house, on SQLite.
+//!
+//! One writer connection and a pool of readers. Every write is a [`Tx`] that begins with `BEGIN IMMEDIATE`: it takes the
+//! write lock at once, so it can never fail half-way because a reader wants to become a writer. What a transaction changed
+//! is announced when it commits, so that nobody has to poll.
+
+mod artifacts;
+mod cancel;
+mod error;
+mod events;
+mod idempotency;
+mod jobs;
+mod metrics;
+mod rows;
+mod runs;
+mod samples;
+mod signals;
+mod submit;
+mod tasks;
+mod workers;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use self::signals::Signals;
+pub use self::{
+    artifacts::ArtifactRow,
+    cancel::{Cancel, Deletion},
+    error::StoreError,
+    events::{JobEvent, NewEvent},
+    idempotency::IdempotencyKey,
+    jobs::{Job, JobPage, JobQuery, Order},
+    metrics::{MetricQuery, Series},
+    runs::{Run, RunEnd},
+    samples::SampleRow,
+    signals::Signal,
+    submit::{NewJob, Submission},
+    tasks::{NewTask, Slot, TaskRow, TaskUpdate},
+    workers::{Occupied, WorkerRow},
+};
+use crate::clock::Clock;
+
+/// How long a statement waits for another process's write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+/// The database of one data directory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    signals: Arc<Signals>,
+    clock: Clock,
+}
+
+impl Store {
+    /// Opens the database at `path`, makes it where there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is no database, or was written by a newer version.
+    pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A job that was accepted survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        sqlx::migrate!("./migrations").run(&writer).await?;
+        let readers =
+            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "1")).await?;
+        Ok(Self { writer, readers, signals: Arc::default(), clock })
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether the database answers; for the readiness probe.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Ends all connections; what is running ends first.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+
+    /// A write transaction.
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        let sql = self.writer.begin_with("begin immediate").await?;
+        Ok(Tx { sql, now: self.clock.now(), signals: Arc::clone(&self.signals), pending: Vec::new() })
+    }
+}
+
+/// A write transaction: what it changed is announced if, and only if, it commits.
+#[derive(Debug)]
+pub(crate) struct Tx {
+    sql: Transaction<'static, Sqlite>,
+    /// One moment for everything that happens together.
+    pub(crate) now: crate::clock::Millis,
+    signals: Arc<Signals>,
+    pending: Vec<Signal>,
+}
+
+impl Tx {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        self.sql.commit().await?;
+        for signal in self.pending {
+            self.signals.send(signal);
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, signal: Signal) {
+        if !self.pending.contains(&signal) {
+            self.pending.push(signal);
+        }
+    }
+}

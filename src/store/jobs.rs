@@ -1,0 +1,283 @@
+//! Jobs as clients see them: one, a page of them, waiting for a change, and what the queue writes on them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+use tokio::{sync::broadcast::error::RecvError, time::Instant};
+
+use super::{NewEvent, Signal, Store, StoreError, Tx, rows};
+use crate::{
+    clock::Millis,
+    domain::{
+        artifact::FileName,
+        config::{JobConfig, Settings},
+        ids::JobId,
+        job::{JobStatus, Phase, Progress},
+        model::ModelFacts,
+        problem::Problem,
+        report::JobResult,
+    },
+};
+
+/// A job with everything its view needs, in one row.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: JobId,
+    pub name: String,
+    pub status: JobStatus,
+    pub phase: Phase,
+    /// 1, and one more for each retry that a client asked for.
+    pub attempt: u32,
+    pub priority: i32,
+    /// As the client sent it.
+    pub config: JobConfig,
+    /// As resolved, with every default filled in.
+    pub settings: Settings,
+    pub model_file: FileName,
+    pub model: Option<ModelFacts>,
+    pub result: Option<JobResult>,
+    pub error: Option<Problem>,
+    pub warnings: Vec<String>,
+    /// Where its latest run ran: `cpu`, `cuda:0`.
+    pub device: Option<String>,
+    pub progress: Option<Progress>,
+    /// The newest value of every series.
+    pub latest_metrics: BTreeMap<String, f64>,
+    /// Rises with every visible change: the ETag.
+    pub revision: u64,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Job {
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: rows::parsed(row, "id")?,
+            name: row.try_get("name")?,
+            status: rows::parsed(row, "status")?,
+            phase: rows::parsed(row, "phase")?,
+            attempt: rows::number(row, "attempt")?,
+            priority: rows::number(row, "priority")?,
+            config: rows::json(row, "config")?,
+            settings: rows::json(row, "settings")?,
+            model_file: rows::parsed(row, "model_file")?,
+            model: rows::optional_json(row, "model")?,
+            result: rows::optional_json(row, "result")?,
+            error: rows::optional_json(row, "error")?,
+            warnings: rows::json(row, "warnings")?,
+            device: row.try_get("device")?,
+            progress: rows::optional_json(row, "progress")?,
+            latest_metrics: rows::json(row, "latest_metrics")?,
+            revision: rows::number(row, "revision")?,
+            created_at: rows::time(row, "created_at")?,
+            started_at: rows::optional_time(row, "started_at")?,
+            finished_at: rows::optional_time(row, "finished_at")?,
+        })
+    }
+
+    /// How far it has come, 0 to 1.
+    pub fn fraction(&self) -> f64 {
+        self.progress.as_ref().map_or(0.0, |progress| progress.fraction)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
+}
+
+/// Which jobs, and how many.
+#[derive(Clone, Debug)]
+pub struct JobQuery {
+    /// Any of these; empty: all.
+    pub statuses: Vec<JobStatus>,
+    /// Exactly this name.
+    pub name: Option<String>,
+    pub order: Order,
+    pub limit: u32,
+    /// Only what comes after this job in the order.
+    pub after: Option<JobId>,
+}
+
+impl Default for JobQuery {
+    fn default() -> Self {
+        Self { statuses: Vec::new(), name: None, order: Order::default(), limit: 20, after: None }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct JobPage {
+    pub jobs: Vec<Job>,
+    /// The `after` of the next page, where there is one.
+    pub next: Option<JobId>,
+}
+
+/// How often a long poll looks by itself: another process announces nothing here.
+const RECHECK: Duration = Duration::from_secs(1);
+
+impl Store {
+    /// # Errors
+    /// The database fails.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let row =
+            sqlx::query("select * from jobs where id = ?").bind(id.to_string()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(Job::read).transpose()
+    }
+
+    /// A page of jobs. Ids sort by age, so the last id of a page is the cursor, and new jobs shift nothing.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn jobs(&self, query: &JobQuery) -> Result<JobPage, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new("select * from jobs where true");
+        if !query.statuses.is_empty() {
+            let mut list = sql.push(" and status in (").separated(", ");
+            for status in &query.statuses {
+                list.push_bind(status.name());
+            }
+            sql.push(")");
+        }
+        if let Some(name) = &query.name {
+            sql.push(" and name = ").push_bind(name);
+        }
+        let (beyond, order) = match query.order {
+            Order::NewestFirst => (" and id < ", " order by id desc"),
+            Order::OldestFirst => (" and id > ", " order by id"),
+        };
+        if let Some(after) = query.after {
+            sql.push(beyond).push_bind(after.to_string());
+        }
+        // One more than asked for tells whether there is a next page.
+        sql.push(order).push(" limit ").push_bind(i64::from(query.limit) + 1);
+        let rows = sql.build().fetch_all(&self.readers).await?;
+        let mut jobs = rows.iter().map(Job::read).collect::<Result<Vec<_>, _>>()?;
+        let more = jobs.len() > query.limit as usize;
+        jobs.truncate(query.limit as usize);
+        let next = if more { jobs.last().map(|job| job.id) } else { None };
+        Ok(JobPage { jobs, next })
+    }
+
+    /// How many waiting jobs come before this one, plus one; `None` when it does not wait.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn queue_position(&self, id: JobId) -> Result<Option<u64>, StoreError> {
+        let sql = "select count(*) as ahead from jobs me join jobs other on other.status = 'queued' \
+                   and (other.priority > me.priority or (other.priority = me.priority and other.id <= me.id)) \
+                   where me.id = ? and me.status = 'queued'";
+        let row = sqlx::query(sql).bind(id.to_string()).fetch_one(&self.readers).await?;
+        let position: u64 = rows::number(&row, "ahead")?;
+        Ok((position > 0).then_some(position))
+    }
+
+    /// How many jobs stand in `status`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn count_jobs(&self, status: JobStatus) -> Result<u64, StoreError> {
+        let sql = "select count(*) as n from jobs where status = ?";
+        let row = sqlx::query(sql).bind(status.name()).fetch_one(&self.readers).await?;
+        rows::number(&row, "n")
+    }
+
+    /// Ids of all jobs: what may have files.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn job_ids(&self) -> Result<Vec<JobId>, StoreError> {
+        let rows = sqlx::query("select id from jobs").fetch_all(&self.readers).await?;
+        rows.iter().map(|row| rows::parsed(row, "id")).collect()
+    }
+
+    /// Long poll: the job as soon as its revision is not `seen`, or as it stands after `patience`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn wait_for_change(&self, id: JobId, seen: u64, patience: Duration) -> Result<Option<Job>, StoreError> {
+        let mut signals = self.subscribe();
+        let deadline = Instant::now() + patience;
+        loop {
+            let job = self.job(id).await?;
+            let unchanged = job.as_ref().is_some_and(|job| job.revision == seen);
+            if !unchanged || Instant::now() >= deadline {
+                return Ok(job);
+            }
+            let recheck = deadline.min(Instant::now() + RECHECK);
+            let changed = async {
+                loop {
+                    match signals.recv().await {
+                        Ok(Signal::JobChanged(changed)) if changed == id => return,
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+                    }
+                }
+            };
+            // Running into the deadline is not an error: the next turn looks and returns.
+            let _ = tokio::time::timeout_at(recheck, changed).await;
+        }
+    }
+}
+
+impl Tx {
+    pub(crate) async fn job(&mut self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let row =
+            sqlx::query("select * from jobs where id = ?").bind(id.to_string()).fetch_optional(&mut *self.sql).await?;
+        row.as_ref().map(Job::read).transpose()
+    }
+
+    /// Writes every column of the job that can change, and raises its revision.
+    pub(crate) async fn put_job(&mut self, job: &Job) -> Result<(), StoreError> {
+        let finished = job.finished_at.map(Timestamp::as_millisecond);
+        let started = job.started_at.map(Timestamp::as_millisecond);
+        let sql = "update jobs set status = ?, phase = ?, attempt = ?, settings = ?, model = ?, result = ?, error = ?, \
+                   warnings = ?, device = ?, progress = ?, latest_metrics = ?, started_at = ?, finished_at = ?, \
+                   revision = revision + 1 where id = ?";
+        sqlx::query(sql)
+            .bind(job.status.name())
+            .bind(job.phase.name())
+            .bind(job.attempt)
+            .bind(rows::to_json(&job.settings, "settings")?)
+            .bind(optional_json(job.model.as_ref(), "model")?)
+            .bind(optional_json(job.result.as_ref(), "result")?)
+            .bind(optional_json(job.error.as_ref(), "error")?)
+            .bind(rows::to_json(&job.warnings, "warnings")?)
+            .bind(&job.device)
+            .bind(optional_json(job.progress.as_ref(), "progress")?)
+            .bind(rows::to_json(&job.latest_metrics, "latest_metrics")?)
+            .bind(started)
+            .bind(finished)
+            .bind(job.id.to_string())
+            .execute(&mut *self.sql)
+            .await?;
+        self.announce(Signal::JobChanged(job.id));
+        Ok(())
+    }
+
+    /// As [`Tx::put_job`], with an event where the job no longer stands where it stood `before`.
+    pub(crate) async fn put_job_announced(&mut self, job: &Job, before: (JobStatus, Phase)) -> Result<(), StoreError> {
+        self.put_job(job).await?;
+        let (status, phase) = (job.status, job.phase);
+        if before == (status, phase) {
+            return Ok(());
+        }
+        self.append_event(job.id, &NewEvent::Status { status, phase }).await
+    }
+
+    /// The moment of this transaction, as a job shows it.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        timestamp(self.now)
+    }
+}
+
+fn timestamp(now: Millis) -> Timestamp {
+    // Only a clock set beyond the year 9999 falls outside.
+    Timestamp::from_millisecond(now).unwrap_or(Timestamp::MAX)
+}
+
+fn optional_json<T: serde::Serialize>(value: Option<&T>, column: &'static str) -> Result<Option<String>, StoreError> {
+    value.map(|value| rows::to_json(value, column)).transpose()
+}

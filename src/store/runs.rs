@@ -1,0 +1,101 @@
+//! Runs: one row for each attempt at a task, kept for whoever asks what happened.
+
+use jiff::Timestamp;
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::{Slot, Store, StoreError, Tx, rows};
+use crate::domain::{
+    ids::{JobId, TaskId},
+    task::Fence,
+};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    Succeeded,
+    Failed,
+    Canceled,
+    /// Crashed, stalled, or its worker vanished: counted.
+    Lost,
+    /// Given back by a worker that was told to stop: not counted.
+    Interrupted,
+}
+
+impl RunEnd {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+            Self::Lost => "lost",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// One attempt at a task.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub task: TaskId,
+    pub run: u32,
+    pub worker: String,
+    pub device: String,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// A [`RunEnd`] by name; absent while it runs.
+    pub outcome: Option<String>,
+    pub detail: Option<String>,
+}
+
+impl Run {
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            task: rows::parsed(row, "task")?,
+            run: rows::number(row, "run")?,
+            worker: row.try_get("worker")?,
+            device: row.try_get("device")?,
+            started_at: rows::time(row, "started_at")?,
+            ended_at: rows::optional_time(row, "ended_at")?,
+            outcome: row.try_get("outcome")?,
+            detail: row.try_get("detail")?,
+        })
+    }
+}
+
+impl Tx {
+    pub(crate) async fn insert_run(&mut self, fence: Fence, slot: &Slot) -> Result<(), StoreError> {
+        sqlx::query("insert into runs (task, run, worker, device, started_at) values (?, ?, ?, ?, ?)")
+            .bind(fence.task.to_string())
+            .bind(fence.run)
+            .bind(&slot.worker)
+            .bind(&slot.device)
+            .bind(self.now)
+            .execute(&mut *self.sql)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn end_run(&mut self, fence: Fence, end: RunEnd, detail: Option<&str>) -> Result<(), StoreError> {
+        sqlx::query("update runs set ended_at = ?, outcome = ?, detail = ? where task = ? and run = ?")
+            .bind(self.now)
+            .bind(end.name())
+            .bind(detail)
+            .bind(fence.task.to_string())
+            .bind(fence.run)
+            .execute(&mut *self.sql)
+            .await?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Every run of a job, oldest task first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn runs(&self, job: JobId) -> Result<Vec<Run>, StoreError> {
+        let sql = "select runs.* from runs join tasks on tasks.id = runs.task where tasks.job = ? order by task, run";
+        let rows = sqlx::query(sql).bind(job.to_string()).fetch_all(&self.readers).await?;
+        rows.iter().map(Run::read).collect()
+    }
+}
