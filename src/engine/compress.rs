@@ -7,6 +7,8 @@ pub mod action;
 mod algebra;
 pub mod budget;
 pub mod evbmf;
+#[cfg(test)]
+mod fixture;
 pub mod layer;
 pub mod measure;
 pub mod plan;

@@ -200,3 +200,70 @@ fn spend_rest(layers: &[Choices], picks: &mut [usize], budget: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn choices() -> impl Strategy<Value = Vec<Choice>> {
+        let choice = (1_u64..60, 0.01_f64..1.0).prop_map(|(parameters, loss)| Choice {
+            parameters,
+            loss,
+            action: Action::Svd { rank: 1 },
+        });
+        let whole = Choice { parameters: 60, loss: 0.0, action: Action::Keep };
+        prop::collection::vec(choice, 1..6).prop_map(move |mut choices| {
+            choices.push(whole);
+            undominated(choices)
+        })
+    }
+
+    fn sum<'a>(picked: impl Iterator<Item = &'a Choice>) -> (u64, f64) {
+        picked.fold((0, 0.0), |(size, loss), choice| (size + choice.parameters, loss + choice.loss))
+    }
+
+    /// The least loss by trying every combination.
+    fn exhaustive(layers: &[Choices], budget: u64) -> Option<f64> {
+        let mut sums = vec![(0, 0.0)];
+        for choices in layers {
+            sums = sums
+                .iter()
+                .flat_map(|&(size, loss)| {
+                    choices.0.iter().map(move |choice| (size + choice.parameters, loss + choice.loss))
+                })
+                .collect();
+        }
+        sums.into_iter().filter(|&(size, _)| size <= budget).map(|(_, loss)| loss).min_by(f64::total_cmp)
+    }
+
+    proptest! {
+        #[test]
+        fn loses_the_least_possible(layers in prop::collection::vec(choices(), 1..5), budget in 20_u64..240) {
+            let layers: Vec<Choices> = layers.into_iter().map(Choices).collect();
+            let expected = exhaustive(&layers, budget);
+            let picks = knapsack(&layers, budget);
+            prop_assert_eq!(picks.is_some(), expected.is_some());
+            if let (Some(mut picks), Some(expected)) = (picks, expected) {
+                spend_rest(&layers, &mut picks, budget);
+                let (size, loss) = sum(picks.iter().zip(&layers).map(|(&pick, choices)| &choices.0[pick]));
+                prop_assert!(size <= budget);
+                prop_assert!((loss - expected).abs() < 1e-9, "{} for {}", loss, expected);
+            }
+        }
+
+        #[test]
+        fn a_budget_cut_into_bins_stays_a_budget(layers in prop::collection::vec(choices(), 2..5), share in 0.05_f64..1.0) {
+            // Large sizes: a bin then holds many parameters, and rounding must not overspend nor lose a feasible budget.
+            let scale = |choice: Choice| Choice { parameters: choice.parameters * 10_007, ..choice };
+            let layers: Vec<Choices> =
+                layers.into_iter().map(|choices| Choices(choices.into_iter().map(scale).collect())).collect();
+            let teacher: u64 = layers.iter().map(Choices::most).sum();
+            let least: u64 = layers.iter().map(Choices::least).sum();
+            let target = least as f64 + share * (teacher - least) as f64;
+            let actions = allocate(&layers, teacher, teacher as f64 / target);
+            prop_assert!(actions.is_ok());
+        }
+    }
+}

@@ -85,9 +85,8 @@ pub(super) fn of<'a>(measures: &'a Measures, layer: &str, default: &'a Measure) 
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
-
     use super::*;
+    use crate::engine::compress::fixture::random;
 
     #[test]
     fn losses_of_a_chain_add_up() {
@@ -100,16 +99,14 @@ mod tests {
 
     #[test]
     fn whitening_turns_the_response_energy_into_a_norm() {
-        tch::manual_seed(2);
-        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Double, Device::Cpu));
-        let (channels, taps) = (random(&[4, 4]), random(&[9, 9]));
+        let (channels, taps) = (random(1, &[4, 4]), random(2, &[9, 9]));
         let moment = channels.matmul(&channels.tr()).kron(&taps.matmul(&taps.tr()));
         let measure = Measure { importance: 1.0, second_moment: Some(moment) };
-        let kernel = random(&[5, 4, 3, 3]);
+        let kernel = random(3, &[5, 4, 3, 3]);
         let norm = energy(&measure.whiten(&kernel).unwrap()).unwrap();
         assert!((norm / measure.energy(&kernel).unwrap() - 1.0).abs() < 1e-9);
         let matrix = Measure { importance: 1.0, second_moment: Some(channels.matmul(&channels.tr())) };
-        let weight = random(&[5, 4]);
+        let weight = random(4, &[5, 4]);
         let norm = energy(&matrix.whiten(&weight).unwrap()).unwrap();
         assert!((norm / matrix.energy(&weight).unwrap() - 1.0).abs() < 1e-9);
     }

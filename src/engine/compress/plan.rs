@@ -216,3 +216,118 @@ fn by_evbmf(layer: &Layer, kernel: &Tensor) -> Result<Decision, Problem> {
     }
     Ok((action, "ranks by EVBMF".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::compress::{fixture, rewrite::apply};
+
+    fn choices(choices: &[(&str, LayerChoice)]) -> Compression {
+        let layers = choices.iter().map(|(name, choice)| ((*name).to_owned(), choice.clone())).collect();
+        Compression { method: Method::Tucker, ratio: None, layers: Some(layers) }
+    }
+
+    fn ratio(ratio: f64) -> Compression {
+        Compression { method: Method::Tucker, ratio: Some(ratio), layers: None }
+    }
+
+    fn ranks(ranks: &[usize]) -> LayerChoice {
+        LayerChoice::Ranks { ranks: ranks.to_vec() }
+    }
+
+    #[test]
+    fn lists_every_convolution_and_linear_layer() {
+        let graph = fixture::network();
+        let plan = plan(&graph, &Compression { method: Method::None, ratio: None, layers: None }).unwrap();
+        let names: Vec<&str> = plan.layers.iter().map(|planned| planned.layer.name.as_str()).collect();
+        assert_eq!(names, ["conv1", "/depth/Conv", "/point/Conv", "conv2", "fc1", "fc2", "/fc3/MatMul"]);
+        assert!(plan.layers.iter().all(|planned| planned.action == Action::Keep));
+        assert_eq!(apply(&graph, &plan).unwrap(), graph);
+    }
+
+    #[test]
+    fn takes_a_layer_by_its_node_or_its_weight() {
+        let graph = fixture::network();
+        let of = |name: &str| plan(&graph, &choices(&[(name, ranks(&[2, 3]))])).unwrap().layers[0].action;
+        assert_eq!(of("conv1"), Action::Tucker(Ranks { input: 2, output: 3 }));
+        assert_eq!(of("/conv1/Conv"), of("conv1"));
+    }
+
+    #[test]
+    fn refuses_every_impossible_choice_at_once() {
+        let wrong = choices(&[
+            ("conv9", LayerChoice::Evbmf),
+            ("conv2", ranks(&[13, 4])),
+            ("fc1", ranks(&[0])),
+            ("conv1", ranks(&[2])),
+            ("fc2", ranks(&[1, 2, 3])),
+        ]);
+        let problem = plan(&fixture::network(), &wrong).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::InvalidCompression);
+        assert_eq!(problem.errors.len(), 5);
+        for words in
+            ["`conv9`: this model has no such layer", "1 to 12 in and 1 to 10 out", "rank 0 lies outside 1 to 10"]
+        {
+            assert!(problem.detail.contains(words), "{}", problem.detail);
+        }
+        assert!(problem.hint.unwrap().contains("conv2 (in 12, out 10)"));
+    }
+
+    #[test]
+    fn keeps_what_has_no_channel_rank() {
+        let graph = fixture::network();
+        let kept = plan(&graph, &choices(&[("/depth/Conv", LayerChoice::Evbmf)])).unwrap();
+        assert_eq!(kept.layers[1].action, Action::Keep);
+        assert!(kept.layers[1].reason.contains("depthwise"));
+        let shared = plan(&fixture::shared(), &choices(&[("tied", ranks(&[2]))])).unwrap();
+        assert!(
+            shared.layers.iter().all(|planned| planned.action == Action::Keep && planned.reason.contains("shared"))
+        );
+    }
+
+    #[rstest::rstest]
+    #[case(1.0)]
+    #[case(1.3)]
+    #[case(2.0)]
+    #[case(2.9)]
+    fn reaches_the_ratio_and_no_less_than_it_can(#[case] wanted: f64) {
+        let graph = fixture::network();
+        let student = apply(&graph, &plan(&graph, &ratio(wanted)).unwrap()).unwrap();
+        let reached = graph.parameters() as f64 / student.parameters() as f64;
+        assert!(reached >= wanted && reached < 1.05 * wanted, "{reached}");
+    }
+
+    #[test]
+    fn names_the_largest_ratio_possible() {
+        let graph = fixture::network();
+        let problem = plan(&graph, &ratio(900.0)).unwrap_err();
+        assert_eq!(
+            (problem.code, problem.param.as_deref()),
+            (ErrorCode::InvalidCompression, Some("config.compression.ratio"))
+        );
+        let hint = problem.hint.unwrap();
+        let largest: f64 = hint.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap();
+        let student = apply(&graph, &plan(&graph, &ratio(largest)).unwrap()).unwrap();
+        assert!(graph.parameters() as f64 / student.parameters() as f64 >= largest);
+        assert!(plan(&graph, &ratio(largest + 0.02)).is_err());
+    }
+
+    #[test]
+    fn spends_where_a_layer_matters() {
+        let graph = fixture::network();
+        let after = |importance| {
+            let measure = Measure { importance, ..Measure::default() };
+            let measures = Measures::from([("conv2".to_owned(), measure)]);
+            plan_with(&graph, &ratio(2.0), &measures).unwrap().rows()[3].parameters_after
+        };
+        assert!(after(100.0) > after(1.0) && after(1.0) > after(0.01));
+    }
+
+    #[test]
+    fn refuses_weights_that_are_not_finite() {
+        let mut graph = fixture::network();
+        let constant = graph.weights.get_mut("conv2.weight").unwrap();
+        *constant = crate::formats::graph::Tensor::f32(constant.shape.clone(), vec![f32::NAN; constant.len()]);
+        assert_eq!(plan(&graph, &ratio(2.0)).unwrap_err().code, ErrorCode::InvalidWeights);
+    }
+}

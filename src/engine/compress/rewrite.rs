@@ -225,3 +225,147 @@ impl<'a> Rewriter<'a> {
         self.student
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::{
+        domain::{
+            config::{Compression, LayerChoice, Method},
+            model::LayerKind,
+        },
+        engine::{
+            compress::{fixture, plan::plan},
+            executor::Executor,
+        },
+    };
+
+    fn by_name(graph: &Graph, ranks: &[(&str, &[usize])]) -> Plan {
+        let choice =
+            |(name, ranks): &(&str, &[usize])| ((*name).to_owned(), LayerChoice::Ranks { ranks: ranks.to_vec() });
+        let layers = Some(ranks.iter().map(choice).collect());
+        plan(graph, &Compression { method: Method::Tucker, ratio: None, layers }).unwrap()
+    }
+
+    fn output(graph: &Graph) -> Tensor {
+        let shape: Vec<i64> = [4].into_iter().chain(graph.input.shape.iter().map(|&extent| extent as i64)).collect();
+        Executor::new(graph, Device::Cpu).unwrap().forward(&fixture::random(1, &shape).to_kind(Kind::Float)).unwrap()
+    }
+
+    /// The teacher with each planned weight replaced by what its factors multiply to.
+    fn approximated(graph: &Graph, plan: &Plan) -> Graph {
+        let mut graph = graph.clone();
+        for Planned { layer, action, .. } in &plan.layers {
+            let kernel = layer.load(&graph).unwrap();
+            let rebuilt = match *action {
+                Action::Keep => continue,
+                Action::Tucker(ranks) => tucker::decompose(&kernel, ranks).unwrap().kernel().unwrap(),
+                Action::Svd { rank } => {
+                    let svd = svd::decompose(&kernel.flatten(1, -1), rank).unwrap();
+                    svd.second.matmul(&svd.first).view_as(&kernel)
+                }
+            };
+            let constant = graph.weights.get_mut(&layer.weight).unwrap();
+            let stored: Vec<i64> = constant.shape.iter().map(|&extent| extent as i64).collect();
+            let rebuilt = if rebuilt.size() == stored { rebuilt } else { rebuilt.tr() };
+            *constant = algebra::store(&rebuilt).unwrap();
+        }
+        graph
+    }
+
+    const RANKS: &[(&str, &[usize])] = &[
+        ("conv1", &[2, 3]),
+        ("/point/Conv", &[4, 5]),
+        ("conv2", &[12, 4]),
+        ("fc1", &[6]),
+        ("fc2", &[4, 3]),
+        ("/fc3/MatMul", &[2]),
+    ];
+
+    #[test]
+    fn computes_what_the_approximated_weights_compute() {
+        let graph = fixture::network();
+        let plan = by_name(&graph, RANKS);
+        let student = apply(&graph, &plan).unwrap();
+        let (expected, actual) = (output(&approximated(&graph, &plan)), output(&student));
+        let scale = f64::try_from(expected.abs().max()).unwrap();
+        let difference = f64::try_from((&expected - &actual).abs().max()).unwrap();
+        assert!(difference < 1e-5 * scale, "{difference} of {scale}");
+        assert!(f64::try_from((&output(&graph) - &actual).abs().max()).unwrap() > 0.1 * scale);
+    }
+
+    #[test]
+    fn has_the_parameters_that_the_plan_says() {
+        let graph = fixture::network();
+        let plan = by_name(&graph, RANKS);
+        let saved: i64 = plan.rows().iter().map(|row| row.parameters_before as i64 - row.parameters_after as i64).sum();
+        let student = apply(&graph, &plan).unwrap();
+        assert_eq!(student.parameters() as i64, graph.parameters() as i64 - saved);
+        let all: u64 = student.weights.values().map(|constant| constant.len() as u64).sum();
+        assert_eq!(all, student.parameters(), "no constant is left over");
+    }
+
+    #[test]
+    fn names_nodes_and_weights_after_the_layer() {
+        let graph = fixture::network();
+        let student = apply(&graph, &by_name(&graph, RANKS)).unwrap();
+        let names: Vec<&str> = student.nodes.iter().map(|node| node.name.as_str()).collect();
+        let expected = [
+            &["conv1.in", "conv1.core", "conv1.out", "/Relu", "/depth/Conv"][..],
+            &["/point/Conv.in", "/point/Conv.core", "/point/Conv.out", "/Relu_1"],
+            // The full-rank in side is left out.
+            &["conv2.core", "conv2.out", "/pool", "/flatten", "fc1.in", "fc1.out", "/Relu_2"],
+            &["fc2.in", "fc2.core", "fc2.out", "/Relu_3", "/fc3/MatMul.in", "/fc3/MatMul.out", "/fc3/Add"],
+        ];
+        assert_eq!(names, expected.concat());
+        assert!(student.weights.contains_key("conv1.core.weight") && student.weights.contains_key("conv1.out.bias"));
+        assert!(!student.weights.contains_key("conv1.bias"));
+        assert_eq!((&student.input, &student.output), (&graph.input, &graph.output));
+    }
+
+    #[test]
+    fn counts_multiplications_at_the_resolution_of_each_stage() {
+        let graph = fixture::network();
+        let rows = by_name(&graph, RANKS).rows();
+        let row = |name: &str| rows.iter().find(|row| row.layer == name).unwrap();
+        // conv1: 12 x 10 pixels in, 6 x 5 out.
+        assert_eq!(row("conv1").macs_before, 8 * 3 * 9 * 30);
+        assert_eq!(row("conv1").macs_after, 3 * 2 * 120 + 2 * 3 * 9 * 30 + 3 * 8 * 30);
+        assert_eq!(row("conv1").parameters_after, 3 * 2 + 2 * 3 * 9 + 3 * 8 + 8);
+        assert_eq!(row("/depth/Conv").macs_before, 8 * 9 * 30);
+        assert_eq!(row("/depth/Conv").kind, LayerKind::DepthwiseConv);
+        assert_eq!(row("fc1").macs_after, 10 * 6 + 6 * 14);
+        assert_eq!(row("/fc3/MatMul").macs_before, 9 * 6);
+    }
+
+    #[test]
+    fn a_taken_name_gets_a_number() {
+        let mut graph = fixture::network();
+        graph.nodes[1].name = "conv1.in".to_owned();
+        let student = apply(&graph, &by_name(&graph, RANKS)).unwrap();
+        assert_eq!((student.nodes[0].name.as_str(), student.nodes[3].name.as_str()), ("conv1.in_2", "conv1.in"));
+    }
+
+    #[test]
+    fn fits_the_factors_to_known_inputs() {
+        let graph = fixture::network();
+        let plan = by_name(&graph, RANKS);
+        let moment = |extent: i64| {
+            let mixed = fixture::random(2, &[extent, 3]);
+            mixed.matmul(&mixed.tr())
+        };
+        let measure = |extent| Measure { second_moment: Some(moment(extent)), ..Measure::default() };
+        let measures = Measures::from([("conv2".to_owned(), measure(108)), ("fc1".to_owned(), measure(10))]);
+        let student = apply_with(&graph, &plan, &measures).unwrap();
+        assert_eq!(student.parameters(), apply(&graph, &plan).unwrap().parameters());
+        // Inputs of three dimensions need no more than rank 3: the fitted layer answers them as the whole one does.
+        let weight =
+            plan.layers.iter().find(|planned| planned.layer.name == "fc1").unwrap().layer.load(&graph).unwrap();
+        let stage = |name: &str| algebra::load(name, &student.weights[name]).unwrap();
+        let fitted = stage("fc1.out.weight").matmul(&stage("fc1.in.weight"));
+        let response = |weight: &Tensor| weight.matmul(measures["fc1"].second_moment.as_ref().unwrap());
+        assert!(algebra::relative_error(&response(&weight), &response(&fitted)).unwrap() < 1e-3);
+    }
+}

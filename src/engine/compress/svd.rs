@@ -47,16 +47,12 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-
-    fn random(rows: i64, columns: i64) -> Tensor {
-        tch::manual_seed(11);
-        Tensor::randn([rows, columns], (Kind::Double, Device::Cpu))
-    }
+    use crate::engine::compress::fixture::random;
 
     #[test]
     fn error_is_the_tail_of_the_spectrum() {
         for (rows, columns) in [(9, 5), (5, 9)] {
-            let weight = random(rows, columns);
+            let weight = random(11, &[rows, columns]);
             let (_, singular, _) = weight.svd(true, false);
             let squares: Vec<f64> = algebra::values(&singular.square()).unwrap();
             let svd = decompose(&weight, 3).unwrap();
@@ -70,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_rank_deficient_weight_stays_finite() {
-        let weight = random(6, 1).matmul(&random(1, 4));
+        let weight = random(11, &[6, 1]).matmul(&random(12, &[1, 4]));
         let svd = decompose(&weight, 3).unwrap();
         assert!(svd.error < 1e-9);
         assert!(algebra::values(&svd.first).unwrap().iter().all(|value| value.is_finite()));

@@ -108,17 +108,18 @@ impl ErrorTable {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
-
     use super::*;
+    use crate::engine::compress::fixture::random;
 
     /// Outer products of two known channel subspaces: Tucker-2 of those ranks is exact.
     fn low_rank(ranks: Ranks) -> Tensor {
-        tch::manual_seed(7);
-        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Double, Device::Cpu));
-        let core = random(&[ranks.output as i64, ranks.input as i64, 3, 3]);
-        expand(&expand(&core, 1, &random(&[10, ranks.input as i64])).unwrap(), 0, &random(&[12, ranks.output as i64]))
-            .unwrap()
+        let core = random(7, &[ranks.output as i64, ranks.input as i64, 3, 3]);
+        expand(
+            &expand(&core, 1, &random(8, &[10, ranks.input as i64])).unwrap(),
+            0,
+            &random(9, &[12, ranks.output as i64]),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -136,8 +137,7 @@ mod tests {
 
     #[test]
     fn a_full_rank_side_is_the_identity() {
-        tch::manual_seed(1);
-        let kernel = Tensor::randn([6, 5, 3, 3], (Kind::Double, Device::Cpu));
+        let kernel = random(1, &[6, 5, 3, 3]);
         let tucker = decompose(&kernel, Ranks { input: 5, output: 2 }).unwrap();
         assert_eq!(tucker.factor_in, identity(5).unwrap());
         // With one side free the best subspace is that of the unfolding: Eckart-Young gives the error.
@@ -148,8 +148,7 @@ mod tests {
 
     #[test]
     fn iteration_improves_on_the_start_and_the_table_is_the_start() {
-        tch::manual_seed(3);
-        let kernel = Tensor::randn([9, 7, 3, 3], (Kind::Double, Device::Cpu));
+        let kernel = random(3, &[9, 7, 3, 3]);
         let table = ErrorTable::new(&kernel).unwrap();
         let total = energy(&kernel).unwrap();
         let ranks = Ranks { input: 3, output: 4 };
@@ -165,8 +164,7 @@ mod tests {
 
     #[test]
     fn takes_a_matrix_as_the_kernel_of_a_linear_layer() {
-        tch::manual_seed(5);
-        let weight = Tensor::randn([8, 6], (Kind::Double, Device::Cpu));
+        let weight = random(5, &[8, 6]);
         let tucker = decompose(&weight, Ranks { input: 3, output: 4 }).unwrap();
         assert_eq!(tucker.core.size(), [4, 3]);
         let spectrum = algebra::spectrum(&weight).unwrap();
