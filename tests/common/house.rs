@@ -1,0 +1,94 @@
+//! A data directory with its store, artifacts and queue.
+
+use bytes::Bytes;
+use kegd::{
+    artifacts::Artifacts,
+    clock::Clock,
+    domain::{
+        artifact::{Artifact, FileName, Role},
+        config::JobConfig,
+        ids::JobId,
+        presets::TeacherKind,
+    },
+    queue::{Claim, Queue, QueueConfig},
+    store::{IdempotencyKey, Job, NewJob, Slot, Store, StoreError, Submission},
+};
+use tempfile::TempDir;
+
+pub struct House {
+    pub directory: TempDir,
+    pub clock: Clock,
+    pub store: Store,
+    pub artifacts: Artifacts,
+    pub queue: Queue,
+}
+
+/// The content of every uploaded model here.
+pub const MODEL: &[u8] = b"the bytes of a model";
+
+/// Some moment in 2025.
+const NOW: i64 = 1_750_000_000_000;
+
+impl House {
+    /// A house whose clock stands still.
+    pub async fn standing() -> Self {
+        Self::with(Clock::manual(NOW), QueueConfig::default()).await
+    }
+
+    pub async fn with(clock: Clock, config: QueueConfig) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("kegd.db"), clock.clone()).await.unwrap();
+        let artifacts = Artifacts::open(directory.path().join("artifacts")).unwrap();
+        let queue = Queue::new(store.clone(), config);
+        Self { directory, clock, store, artifacts, queue }
+    }
+
+    /// Submits a job of two generators, unless the configuration says otherwise.
+    pub async fn submit(&self, config: serde_json::Value) -> JobId {
+        let job = self.new_job(config).await;
+        match self.store.submit(&job).await.unwrap() {
+            Submission::Created(id) => id,
+            Submission::Replayed(id) => panic!("{id} was there before"),
+        }
+    }
+
+    pub async fn submit_with_key(&self, key: &str, body: &str) -> Result<Submission, StoreError> {
+        let mut job = self.new_job(serde_json::json!({})).await;
+        job.idempotency = Some(IdempotencyKey { key: key.into(), body_sha256: body.into() });
+        self.store.submit(&job).await
+    }
+
+    pub async fn new_job(&self, mut config: serde_json::Value) -> NewJob {
+        if config.pointer("/extraction/sampler").is_none() {
+            config["extraction"] = serde_json::json!({"generators": 2});
+        }
+        let config = JobConfig::parse(config.to_string().as_bytes()).unwrap();
+        let settings = config.resolve(TeacherKind::PlainImage, "lenet5").unwrap();
+        let (id, model_file) = (JobId::new(), name("lenet5.onnx"));
+        let model = self.upload(id, "lenet5.onnx", Role::Teacher).await;
+        let eval = self.upload(id, "eval.npz", Role::Evaluation).await;
+        NewJob { id, config, settings, model_file, uploads: vec![model, eval], idempotency: None }
+    }
+
+    pub async fn upload(&self, job: JobId, file: &str, role: Role) -> Artifact {
+        let stream = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(MODEL))]);
+        self.artifacts.put(job, name(file), role, stream).await.unwrap()
+    }
+
+    pub async fn job(&self, id: JobId) -> Job {
+        self.store.job(id).await.unwrap().expect("the job is there")
+    }
+
+    /// Claims what comes next on a CPU slot.
+    pub async fn claim(&self) -> Option<Claim> {
+        self.queue.claim(&cpu("worker-1")).await.unwrap()
+    }
+}
+
+pub fn cpu(worker: &str) -> Slot {
+    Slot { worker: worker.into(), device: "cpu".into() }
+}
+
+pub fn name(text: &str) -> FileName {
+    text.parse().unwrap()
+}

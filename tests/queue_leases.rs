@@ -1,0 +1,201 @@
+//! Who may write: claims, fences, lost leases, retries, restarts.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    facts,
+    house::{House, cpu},
+};
+use kegd::{
+    domain::{
+        artifact::{Artifact, Role},
+        job::JobStatus,
+        presets::TeacherKind,
+        problem::ErrorCode,
+        task::{TaskKind, TaskStatus},
+    },
+    queue::{Beat, Ending, Hold, Product, QueueError, Settled},
+    store::{Cancel, Slot},
+};
+use serde_json::json;
+
+fn lost(why: &str) -> Ending {
+    Ending::Lost(why.to_owned())
+}
+
+/// Longer than any backoff.
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn a_task_is_claimed_once_however_many_ask() {
+    let house = House::standing().await;
+    for _ in 0..3 {
+        house.submit(json!({})).await;
+    }
+    let asking = (0..12).map(|index| {
+        let queue = house.queue.clone();
+        tokio::spawn(async move { queue.claim(&cpu(&format!("worker-{index}"))).await.unwrap() })
+    });
+    let claims = futures::future::join_all(asking).await;
+    let mut tasks: Vec<_> = claims.into_iter().filter_map(Result::unwrap).map(|claim| claim.fence().task).collect();
+    tasks.sort();
+    tasks.dedup();
+    assert_eq!(tasks.len(), 3);
+}
+
+#[tokio::test]
+async fn the_oldest_job_of_the_highest_priority_comes_first() {
+    let house = House::standing().await;
+    let old = house.submit(json!({})).await;
+    house.clock.advance(Duration::from_secs(1));
+    let young = house.submit(json!({})).await;
+    house.clock.advance(Duration::from_secs(1));
+    let urgent = house.submit(json!({"priority": 5})).await;
+    for (job, position) in [(urgent, 1), (old, 2), (young, 3)] {
+        assert_eq!(house.store.queue_position(job).await.unwrap(), Some(position));
+    }
+    let mut order = Vec::new();
+    for _ in 0..2 {
+        let claim = house.claim().await.unwrap();
+        order.push(claim.fence().job);
+        let inspection = facts::inspection(TeacherKind::PlainImage);
+        let product = Product::Inspected(Box::new(inspection));
+        house.queue.finish(&claim, Ending::Succeeded(product)).await.unwrap();
+        // What follows an inspection comes before the jobs that were submitted later.
+        order.extend([house.claim().await.unwrap().fence().job, house.claim().await.unwrap().fence().job]);
+    }
+    assert_eq!(order, [urgent, urgent, urgent, old, old, old]);
+    assert_eq!(house.claim().await.unwrap().fence().job, young);
+}
+
+#[tokio::test]
+async fn a_slot_takes_only_what_its_device_may_run() {
+    let house = House::standing().await;
+    let on_gpu = house.submit(json!({"device": "cuda"})).await;
+    let on_second = house.submit(json!({"device": "cuda:1"})).await;
+    assert!(house.claim().await.is_none());
+    let gpu = |index: u8| Slot { worker: "worker-1".into(), device: format!("cuda:{index}") };
+    assert_eq!(house.queue.claim(&gpu(0)).await.unwrap().unwrap().fence().job, on_gpu);
+    assert!(house.queue.claim(&gpu(0)).await.unwrap().is_none());
+    assert_eq!(house.queue.claim(&gpu(1)).await.unwrap().unwrap().fence().job, on_second);
+}
+
+#[tokio::test]
+async fn a_run_that_lost_its_lease_writes_nothing() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    let stale = house.claim().await.unwrap();
+    house.clock.advance(LONG);
+    assert_eq!(house.queue.reap("worker-2").await.unwrap(), 1);
+    house.clock.advance(LONG);
+    let fresh = house.claim().await.unwrap();
+    assert_eq!((fresh.fence().task, fresh.fence().run), (stale.fence().task, 2));
+
+    let file = Artifact {
+        name: common::house::name("x.npz"),
+        role: Role::Samples,
+        bytes: 1,
+        sha256: "00".into(),
+        key: "k".into(),
+    };
+    let beat = Beat::default();
+    assert!(matches!(house.queue.record(&stale, &beat).await, Err(QueueError::LeaseLost)));
+    assert!(matches!(house.queue.keep(&stale, &file, None).await, Err(QueueError::LeaseLost)));
+    assert!(matches!(house.queue.finish(&stale, lost("late")).await, Err(QueueError::LeaseLost)));
+    assert!(house.store.artifact(id, &file.name).await.unwrap().is_none());
+    assert_eq!(house.queue.record(&fresh, &beat).await.unwrap(), Hold::GoOn);
+    let runs = house.store.runs(id).await.unwrap();
+    let outcomes: Vec<_> = runs.iter().map(|run| run.outcome.as_deref()).collect();
+    assert_eq!(outcomes, [Some("lost"), None], "the late ending did not touch the first run's row");
+}
+
+#[tokio::test]
+async fn a_renewed_lease_is_not_reaped() {
+    let house = House::standing().await;
+    house.submit(json!({})).await;
+    let claim = house.claim().await.unwrap();
+    let most = house.queue.config().lease - Duration::from_secs(1);
+    for _ in 0..3 {
+        house.clock.advance(most);
+        assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+        assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
+    }
+}
+
+#[tokio::test]
+async fn three_losses_in_a_row_fail_the_job() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    for run in 1..=2 {
+        let claim = house.claim().await.expect("its turn has come");
+        assert_eq!(claim.fence().run, run);
+        let settled = house.queue.finish(&claim, lost("it was killed by SIGSEGV")).await.unwrap();
+        assert_eq!(settled, Settled::Requeued);
+        assert_eq!(house.job(id).await.status, JobStatus::Queued);
+        assert!(house.claim().await.is_none(), "it waits before attempt {}", run + 1);
+        assert!(house.store.next_run_after().await.unwrap().is_some());
+        house.clock.advance(LONG);
+    }
+    let last = house.claim().await.unwrap();
+    let settled = house.queue.finish(&last, lost("it was killed by SIGSEGV")).await.unwrap();
+    assert_eq!(settled, Settled::Ended(TaskStatus::Failed));
+    let job = house.job(id).await;
+    let error = job.error.unwrap();
+    assert_eq!((job.status, error.code), (JobStatus::Failed, ErrorCode::WorkerCrashed));
+    assert!(error.detail.contains("3 times") && error.detail.contains("SIGSEGV"), "{}", error.detail);
+}
+
+#[tokio::test]
+async fn interruptions_are_not_counted_and_need_no_wait() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    for run in 1..=5 {
+        let claim = house.claim().await.unwrap();
+        assert_eq!(claim.fence().run, run);
+        house.queue.finish(&claim, Ending::Interrupted).await.unwrap();
+    }
+    assert_eq!(house.job(id).await.status, JobStatus::Queued);
+}
+
+#[tokio::test]
+async fn a_worker_takes_back_what_its_earlier_life_held_and_nothing_else() {
+    let house = House::standing().await;
+    house.submit(json!({})).await;
+    house.submit(json!({})).await;
+    let mine = house.queue.claim(&cpu("mine")).await.unwrap().unwrap();
+    let other = house.queue.claim(&cpu("other")).await.unwrap().unwrap();
+    let slots = ["cpu".to_owned()];
+    assert_eq!(house.queue.begin_life("mine", &slots).await.unwrap(), 1);
+    assert!(matches!(house.queue.record(&mine, &Beat::default()).await, Err(QueueError::LeaseLost)));
+    assert_eq!(house.queue.record(&other, &Beat::default()).await.unwrap(), Hold::GoOn);
+    let workers = house.store.workers().await.unwrap();
+    assert_eq!((workers.len(), workers[0].slots.as_slice(), workers[0].running.len()), (1, &slots[..], 0));
+}
+
+#[tokio::test]
+async fn a_canceled_run_that_is_lost_is_not_tried_again() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    let _claim = house.claim().await.unwrap();
+    assert_eq!(house.store.cancel(id).await.unwrap(), Cancel::Asked);
+    house.clock.advance(LONG);
+    house.queue.reap("worker-2").await.unwrap();
+    assert_eq!(house.job(id).await.status, JobStatus::Canceled);
+    house.clock.advance(LONG);
+    assert!(house.claim().await.is_none());
+}
+
+/// `update … returning <column> is not null` answers wrongly on SQLite 3.40: columns come back bare, and are compared here.
+#[tokio::test]
+async fn what_an_update_returns_is_what_the_row_holds() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    let claim = house.claim().await.unwrap();
+    assert_eq!(claim.kind(), TaskKind::Inspect);
+    assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
+    house.store.cancel(id).await.unwrap();
+    assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::Stop);
+    assert!(house.store.tasks(id).await.unwrap()[0].cancel_requested);
+}
