@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::{
     dim::{Dim, show},
     graph::{Graph, Node, Op},
+    refusal::Refusal,
 };
 use crate::domain::problem::{ErrorCode, Problem};
 
@@ -24,8 +25,8 @@ pub fn infer(graph: &Graph, batch: usize) -> Result<BTreeMap<String, Vec<usize>>
         shapes.insert(name, shape.ok_or_else(|| too_large(name))?);
     }
     for node in &graph.nodes {
-        let outputs = of_node(node, &shapes).map_err(|reason| {
-            Problem::new(ErrorCode::InvalidModel, format!("{}: {reason}.", describe(node))).param("model")
+        let outputs = of_node(node, &shapes).map_err(|refusal| {
+            Problem::new(ErrorCode::InvalidModel, format!("{}: {}.", describe(node), refusal.reason())).param("model")
         })?;
         shapes.extend(node.outputs.iter().map(String::as_str).zip(outputs));
     }
@@ -37,7 +38,7 @@ pub fn infer(graph: &Graph, batch: usize) -> Result<BTreeMap<String, Vec<usize>>
     numbers.collect()
 }
 
-fn of_node(node: &Node, shapes: &BTreeMap<&str, Vec<Dim>>) -> Result<Vec<Vec<Dim>>, String> {
+fn of_node(node: &Node, shapes: &BTreeMap<&str, Vec<Dim>>) -> Result<Vec<Vec<Dim>>, Refusal> {
     let mut inputs = Vec::with_capacity(node.inputs.len());
     for name in &node.inputs {
         inputs.push(match name.as_str() {
@@ -68,7 +69,7 @@ fn too_large(name: &str) -> Problem {
 ///
 /// # Errors
 /// Why the inputs do not fit, in words without the node's name.
-pub fn outputs(op: &Op, inputs: &[Option<&[Dim]>]) -> Result<Vec<Vec<Dim>>, String> {
+pub fn outputs(op: &Op, inputs: &[Option<&[Dim]>]) -> Result<Vec<Vec<Dim>>, Refusal> {
     let inputs = Inputs(inputs);
     if let Op::Split { axis, sizes } = op {
         return moves::split(inputs.get(0)?, *axis, sizes);
@@ -109,7 +110,7 @@ pub fn outputs(op: &Op, inputs: &[Option<&[Dim]>]) -> Result<Vec<Vec<Dim>>, Stri
         Op::Split { .. } => unreachable!("handled above: it is the one operator with several outputs"),
     }?;
     match shape.iter().find(|dim| dim.at(1).is_none_or(|extent| extent < 1) || dim.batch < 0) {
-        Some(_) => Err(format!("it makes the empty shape {}", show(&shape))),
+        Some(_) => Err(format!("it makes the empty shape {}", show(&shape)).into()),
         None => Ok(vec![shape]),
     }
 }
@@ -119,8 +120,8 @@ pub fn outputs(op: &Op, inputs: &[Option<&[Dim]>]) -> Result<Vec<Vec<Dim>>, Stri
 struct Inputs<'a>(&'a [Option<&'a [Dim]>]);
 
 impl<'a> Inputs<'a> {
-    fn get(self, index: usize) -> Result<&'a [Dim], String> {
-        self.optional(index).ok_or_else(|| format!("its input {index} is missing"))
+    fn get(self, index: usize) -> Result<&'a [Dim], Refusal> {
+        self.optional(index).ok_or_else(|| format!("its input {index} is missing").into())
     }
 
     fn optional(self, index: usize) -> Option<&'a [Dim]> {
@@ -129,7 +130,7 @@ impl<'a> Inputs<'a> {
 }
 
 /// The extent of `axis`, which must be a number: an operation along the batch would mix examples.
-fn within_example(dims: &[Dim], axis: usize) -> Result<i64, String> {
+fn within_example(dims: &[Dim], axis: usize) -> Result<i64, Refusal> {
     let dim = dims.get(axis).ok_or_else(|| format!("it has no axis {axis} in {}", show(dims)))?;
-    dim.number().ok_or_else(|| format!("it works along the batch, axis {axis} of {}", show(dims)))
+    dim.number().ok_or_else(|| Refusal::Unsupported(format!("it works along the batch, axis {axis} of {}", show(dims))))
 }

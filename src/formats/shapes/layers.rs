@@ -4,9 +4,10 @@ use super::{Inputs, moves::broadcast, within_example};
 use crate::formats::{
     dim::{Dim, show},
     graph::Window,
+    refusal::Refusal,
 };
 
-type Shape = Result<Vec<Dim>, String>;
+type Shape = Result<Vec<Dim>, Refusal>;
 
 /// x (N, C, spatial…), weight (out, in / groups, kernel…), bias (out)?
 pub fn conv(inputs: Inputs, window: &Window, groups: usize) -> Shape {
@@ -15,7 +16,7 @@ pub fn conv(inputs: Inputs, window: &Window, groups: usize) -> Shape {
     kernel_fits(weight, window)?;
     let (out, per_group, groups) = (within_example(weight, 0)?, within_example(weight, 1)?, groups as i64);
     if groups < 1 || per_group.checked_mul(groups) != Some(channels) || out % groups != 0 {
-        return Err(format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)));
+        return Err(format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)).into());
     }
     vector(inputs.optional(2), out, "bias")?;
     let mut shape = vec![x[0], Dim::fixed(out)];
@@ -32,7 +33,7 @@ pub fn conv_transpose(inputs: Inputs, window: &Window, groups: usize, output_pad
     kernel_fits(weight, window)?;
     let (from, per_group, groups) = (within_example(weight, 0)?, within_example(weight, 1)?, groups as i64);
     if groups < 1 || from != channels || from % groups != 0 || output_padding.len() != window.kernel.len() {
-        return Err(format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)));
+        return Err(format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)).into());
     }
     let out = per_group.checked_mul(groups).ok_or("its channels overflow")?;
     vector(inputs.optional(2), out, "bias")?;
@@ -58,7 +59,7 @@ pub fn pool(x: &[Dim], window: &Window) -> Shape {
 
 pub fn global_pool(x: &[Dim]) -> Shape {
     if x.len() < 3 {
-        return Err(format!("{} has no spatial axes", show(x)));
+        return Err(format!("{} has no spatial axes", show(x)).into());
     }
     for axis in 1..x.len() {
         within_example(x, axis)?;
@@ -70,15 +71,15 @@ pub fn global_pool(x: &[Dim]) -> Shape {
 pub fn gemm(inputs: Inputs, trans_b: bool) -> Shape {
     let (a, b) = (inputs.get(0)?, inputs.get(1)?);
     let (&[rows, inner], &[b0, b1]) = (a, b) else {
-        return Err(format!("it multiplies {} by {}, which are not two matrices", show(a), show(b)));
+        return Err(format!("it multiplies {} by {}, which are not two matrices", show(a), show(b)).into());
     };
     let (needed, columns) = if trans_b { (b1, b0) } else { (b0, b1) };
     if inner != needed {
-        return Err(format!("it multiplies {} by {}{}", show(a), show(b), if trans_b { " transposed" } else { "" }));
+        return Err(format!("it multiplies {} by {}{}", show(a), show(b), if trans_b { " transposed" } else { "" }).into());
     }
     let shape = vec![rows, columns];
     match inputs.optional(2) {
-        Some(c) if broadcast(&shape, c)? != shape => Err(format!("a bias of {} does not fit {}", show(c), show(&shape))),
+        Some(c) if broadcast(&shape, c)? != shape => Err(format!("a bias of {} does not fit {}", show(c), show(&shape)).into()),
         _ => Ok(shape),
     }
 }
@@ -89,10 +90,10 @@ pub fn mat_mul(inputs: Inputs) -> Shape {
     let (Some((a_stack, &[rows, inner])), Some((b_stack, &[needed, columns]))) =
         (a.split_last_chunk::<2>(), b.split_last_chunk::<2>())
     else {
-        return Err(format!("it multiplies {} by {}, which are not two matrices", show(a), show(b)));
+        return Err(format!("it multiplies {} by {}, which are not two matrices", show(a), show(b)).into());
     };
     if inner != needed || inner.is_batched() {
-        return Err(format!("it multiplies {} by {}", show(a), show(b)));
+        return Err(format!("it multiplies {} by {}", show(a), show(b)).into());
     }
     let mut shape = broadcast(a_stack, b_stack)?;
     shape.extend([rows, columns]);
@@ -114,11 +115,11 @@ pub fn layer_norm(inputs: Inputs, axis: usize) -> Shape {
     let x = inputs.get(0)?;
     let normalised = x.get(axis..).filter(|rest| !rest.is_empty()).ok_or_else(|| format!("it has no axis {axis}"))?;
     if normalised.iter().any(|dim| dim.is_batched()) {
-        return Err(format!("it normalises along the batch of {}", show(x)));
+        return Err(Refusal::Unsupported(format!("it normalises along the batch of {}", show(x))));
     }
     for parameter in [Some(inputs.get(1)?), inputs.optional(2)].into_iter().flatten() {
         if broadcast(normalised, parameter)? != normalised {
-            return Err(format!("a parameter of {} does not fit {}", show(parameter), show(normalised)));
+            return Err(format!("a parameter of {} does not fit {}", show(parameter), show(normalised)).into());
         }
     }
     Ok(x.to_vec())
@@ -127,20 +128,20 @@ pub fn layer_norm(inputs: Inputs, axis: usize) -> Shape {
 pub fn prelu(inputs: Inputs) -> Shape {
     let (x, slope) = (inputs.get(0)?, inputs.get(1)?);
     if broadcast(x, slope)? != x {
-        return Err(format!("a slope of {} does not fit {}", show(slope), show(x)));
+        return Err(format!("a slope of {} does not fit {}", show(slope), show(x)).into());
     }
     Ok(x.to_vec())
 }
 
 /// Checks a window's own lists and the rank of its input; gives the channels.
-fn spatial_input(x: &[Dim], window: &Window) -> Result<i64, String> {
+fn spatial_input(x: &[Dim], window: &Window) -> Result<i64, Refusal> {
     let spatial = window.kernel.len();
     let lists = [&window.strides, &window.dilations, &window.pads_begin, &window.pads_end];
     if !(1..=2).contains(&spatial) || lists.iter().any(|list| list.len() != spatial) {
-        return Err(format!("it slides over {spatial} axes; 1 and 2 are supported"));
+        return Err(Refusal::Unsupported(format!("it slides over {spatial} axes, not 1 or 2")));
     }
     if x.len() != spatial + 2 {
-        return Err(format!("it slides over {spatial} axes of an input of {}", show(x)));
+        return Err(format!("it slides over {spatial} axes of an input of {}", show(x)).into());
     }
     let positive = [&window.kernel, &window.strides, &window.dilations];
     if positive.iter().any(|list| list.contains(&0)) {
@@ -149,16 +150,16 @@ fn spatial_input(x: &[Dim], window: &Window) -> Result<i64, String> {
     within_example(x, 1)
 }
 
-fn kernel_fits(weight: &[Dim], window: &Window) -> Result<(), String> {
+fn kernel_fits(weight: &[Dim], window: &Window) -> Result<(), Refusal> {
     let kernel = weight.get(2..).unwrap_or_default();
     let equal = kernel.len() == window.kernel.len()
         && kernel.iter().zip(&window.kernel).all(|(dim, size)| dim.extent() == Some(*size));
-    if equal { Ok(()) } else { Err(format!("a weight of {} does not have the kernel {:?}", show(weight), window.kernel)) }
+    if equal { Ok(()) } else { Err(format!("a weight of {} does not have the kernel {:?}", show(weight), window.kernel).into()) }
 }
 
-fn vector(dims: Option<&[Dim]>, len: i64, what: &str) -> Result<(), String> {
+fn vector(dims: Option<&[Dim]>, len: i64, what: &str) -> Result<(), Refusal> {
     match dims {
-        Some(dims) if dims != [Dim::fixed(len)] => Err(format!("a {what} of {} should have {len} elements", show(dims))),
+        Some(dims) if dims != [Dim::fixed(len)] => Err(format!("a {what} of {} should have {len} elements", show(dims)).into()),
         _ => Ok(()),
     }
 }
@@ -173,12 +174,12 @@ fn padding(window: &Window, axis: usize) -> Option<i64> {
 }
 
 /// How many steps a window takes over `extent`.
-fn slide(extent: i64, window: &Window, axis: usize) -> Result<Dim, String> {
+fn slide(extent: i64, window: &Window, axis: usize) -> Result<Dim, Refusal> {
     let overflow = "its extents overflow";
     let padded = padding(window, axis).and_then(|padding| padding.checked_add(extent)).ok_or(overflow)?;
     let room = reach(window, axis).and_then(|reach| padded.checked_sub(reach)).ok_or(overflow)?;
     if room < 0 {
-        return Err(format!("a window of {:?} is larger than its input of {extent} on axis {}", window.kernel, axis + 2));
+        return Err(format!("a window of {:?} is larger than its input of {extent} on axis {}", window.kernel, axis + 2).into());
     }
     let stride = window.strides[axis] as i64;
     let mut steps = room / stride + 1;
