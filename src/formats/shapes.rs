@@ -3,6 +3,8 @@
 mod layers;
 mod moves;
 
+pub use moves::broadcast;
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -43,10 +45,14 @@ fn of_node(node: &Node, shapes: &BTreeMap<&str, Vec<Dim>>) -> Result<Vec<Vec<Dim
     for name in &node.inputs {
         inputs.push(match name.as_str() {
             "" => None,
-            name => Some(shapes.get(name).ok_or_else(|| format!("its input \"{name}\" is not defined before it"))?.as_slice()),
+            name => Some(
+                shapes.get(name).ok_or_else(|| format!("its input \"{name}\" is not defined before it"))?.as_slice(),
+            ),
         });
     }
-    outputs(&node.op, &inputs)
+    let outputs = outputs(&node.op, &inputs)?;
+    outputs.iter().try_for_each(|shape| nonempty(shape))?;
+    Ok(outputs)
 }
 
 /// A node in words: its name, or what it makes.
@@ -109,9 +115,17 @@ pub fn outputs(op: &Op, inputs: &[Option<&[Dim]>]) -> Result<Vec<Vec<Dim>>, Refu
         Op::Expand { shape } => moves::expand(inputs.get(0)?, shape),
         Op::Split { .. } => unreachable!("handled above: it is the one operator with several outputs"),
     }?;
+    Ok(vec![shape])
+}
+
+/// Refuses a shape without elements, for one batch or for every batch.
+///
+/// # Errors
+/// The shape, in words.
+pub fn nonempty(shape: &[Dim]) -> Result<(), Refusal> {
     match shape.iter().find(|dim| dim.at(1).is_none_or(|extent| extent < 1) || dim.batch < 0) {
-        Some(_) => Err(format!("it makes the empty shape {}", show(&shape)).into()),
-        None => Ok(vec![shape]),
+        Some(_) => Err(format!("it makes the empty shape {}", show(shape)).into()),
+        None => Ok(()),
     }
 }
 

@@ -63,7 +63,12 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
     (0, b"\x7fELF", "an executable", MODEL_WANTED),
     (0, b"\x93NUMPY", "a NumPy array", "The model part takes the network; arrays belong into the eval part, as .npz."),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, perhaps of Keras", KERAS),
-    (4, b"TFL3", "a TensorFlow Lite model", "Convert it: python -m tf2onnx.convert --tflite model.tflite --output model.onnx."),
+    (
+        4,
+        b"TFL3",
+        "a TensorFlow Lite model",
+        "Convert it: python -m tf2onnx.convert --tflite model.tflite --output model.onnx.",
+    ),
     (0, b"GGUF", "a GGUF file", "It holds a language model's weights; kegd shrinks classifiers given as ONNX."),
     (0, b"\x1f\x8b", "a gzip file", UNPACK),
     (0, b"BZh", "a bzip2 file", UNPACK),
@@ -132,7 +137,10 @@ fn zip(head: &[u8]) -> Result<Format, Problem> {
         return Err(unsupported("a Python pickle in a zip archive (torch.save)", PICKLE));
     }
     if has(b".npy") {
-        return Err(unsupported("a NumPy archive (.npz)", "Arrays belong into the eval part; the model part takes ONNX."));
+        return Err(unsupported(
+            "a NumPy archive (.npz)",
+            "Arrays belong into the eval part; the model part takes ONNX.",
+        ));
     }
     if has(b"model.weights.h5") || has(b"config.json") {
         return Err(unsupported("a Keras archive", KERAS));
@@ -163,7 +171,9 @@ fn is_onnx(head: &[u8], len: u64) -> bool {
             (1, VARINT) if value <= 1000 => at = next,
             (5, VARINT) => at = next,
             (2 | 3 | 4 | 6 | 7 | 8 | 14 | 20 | 25 | 26, BYTES) if fields > 0 || value <= len => {
-                let Some(end) = usize::try_from(value).ok().and_then(|size| next.checked_add(size)) else { return false };
+                let Some(end) = usize::try_from(value).ok().and_then(|size| next.checked_add(size)) else {
+                    return false;
+                };
                 at = end;
             }
             _ => return false,

@@ -16,7 +16,9 @@ pub fn conv(inputs: Inputs, window: &Window, groups: usize) -> Shape {
     kernel_fits(weight, window)?;
     let (out, per_group, groups) = (within_example(weight, 0)?, within_example(weight, 1)?, groups as i64);
     if groups < 1 || per_group.checked_mul(groups) != Some(channels) || out % groups != 0 {
-        return Err(format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)).into());
+        return Err(
+            format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)).into()
+        );
     }
     vector(inputs.optional(2), out, "bias")?;
     let mut shape = vec![x[0], Dim::fixed(out)];
@@ -33,7 +35,9 @@ pub fn conv_transpose(inputs: Inputs, window: &Window, groups: usize, output_pad
     kernel_fits(weight, window)?;
     let (from, per_group, groups) = (within_example(weight, 0)?, within_example(weight, 1)?, groups as i64);
     if groups < 1 || from != channels || from % groups != 0 || output_padding.len() != window.kernel.len() {
-        return Err(format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)).into());
+        return Err(
+            format!("a weight of {} in {groups} groups does not fit an input of {}", show(weight), show(x)).into()
+        );
     }
     let out = per_group.checked_mul(groups).ok_or("its channels overflow")?;
     vector(inputs.optional(2), out, "bias")?;
@@ -75,11 +79,15 @@ pub fn gemm(inputs: Inputs, trans_b: bool) -> Shape {
     };
     let (needed, columns) = if trans_b { (b1, b0) } else { (b0, b1) };
     if inner != needed {
-        return Err(format!("it multiplies {} by {}{}", show(a), show(b), if trans_b { " transposed" } else { "" }).into());
+        return Err(
+            format!("it multiplies {} by {}{}", show(a), show(b), if trans_b { " transposed" } else { "" }).into()
+        );
     }
     let shape = vec![rows, columns];
     match inputs.optional(2) {
-        Some(c) if broadcast(&shape, c)? != shape => Err(format!("a bias of {} does not fit {}", show(c), show(&shape)).into()),
+        Some(c) if broadcast(&shape, c)? != shape => {
+            Err(format!("a bias of {} does not fit {}", show(c), show(&shape)).into())
+        }
         _ => Ok(shape),
     }
 }
@@ -154,12 +162,18 @@ fn kernel_fits(weight: &[Dim], window: &Window) -> Result<(), Refusal> {
     let kernel = weight.get(2..).unwrap_or_default();
     let equal = kernel.len() == window.kernel.len()
         && kernel.iter().zip(&window.kernel).all(|(dim, size)| dim.extent() == Some(*size));
-    if equal { Ok(()) } else { Err(format!("a weight of {} does not have the kernel {:?}", show(weight), window.kernel).into()) }
+    if equal {
+        Ok(())
+    } else {
+        Err(format!("a weight of {} does not have the kernel {:?}", show(weight), window.kernel).into())
+    }
 }
 
 fn vector(dims: Option<&[Dim]>, len: i64, what: &str) -> Result<(), Refusal> {
     match dims {
-        Some(dims) if dims != [Dim::fixed(len)] => Err(format!("a {what} of {} should have {len} elements", show(dims)).into()),
+        Some(dims) if dims != [Dim::fixed(len)] => {
+            Err(format!("a {what} of {} should have {len} elements", show(dims)).into())
+        }
         _ => Ok(()),
     }
 }
@@ -179,7 +193,12 @@ fn slide(extent: i64, window: &Window, axis: usize) -> Result<Dim, Refusal> {
     let padded = padding(window, axis).and_then(|padding| padding.checked_add(extent)).ok_or(overflow)?;
     let room = reach(window, axis).and_then(|reach| padded.checked_sub(reach)).ok_or(overflow)?;
     if room < 0 {
-        return Err(format!("a window of {:?} is larger than its input of {extent} on axis {}", window.kernel, axis + 2).into());
+        return Err(format!(
+            "a window of {:?} is larger than its input of {extent} on axis {}",
+            window.kernel,
+            axis + 2
+        )
+        .into());
     }
     let stride = window.strides[axis] as i64;
     let mut steps = room / stride + 1;
