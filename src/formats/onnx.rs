@@ -1,0 +1,19 @@
+//! ONNX files: in as a graph, and out again.
+
+mod array;
+mod call;
+mod finish;
+mod fold;
+mod import;
+mod lowering;
+mod model;
+mod ops;
+mod order;
+#[allow(clippy::all, clippy::pedantic)]
+#[rustfmt::skip]
+mod proto;
+mod tensor;
+
+pub use import::{ImportOptions, Imported, import};
+pub use model::OPSETS;
+pub use ops::names as operators;

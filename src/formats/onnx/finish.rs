@@ -1,0 +1,96 @@
+//! The end of an import: names are settled, what the output does not need is left out, weights are checked.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
+
+use super::{array::Array, call::Value, import::check_finite, lowering::Lowering, model::invalid};
+use crate::{
+    domain::problem::Problem,
+    formats::graph::{Graph, Node, Port, Tensor},
+};
+
+/// Makes the graph of a finished lowering, and gives its warnings.
+///
+/// # Errors
+/// `invalid_weights` where a folded constant is not finite.
+pub fn graph(
+    mut lowering: Lowering,
+    (input, output): (Port, Port),
+    opset: i64,
+) -> Result<(Graph, Vec<String>), Problem> {
+    let Some(Value::Runtime { name: made, .. }) = lowering.value(&output.name).cloned() else {
+        return Err(invalid(format!("No node makes the output \"{}\".", output.name)));
+    };
+    let mut nodes = needed(std::mem::take(&mut lowering.nodes), &made);
+    rename(&mut nodes, &made, &output.name);
+    settle_node_names(&mut nodes);
+    let read: HashSet<&str> = nodes.iter().flat_map(|node| node.inputs.iter().map(String::as_str)).collect();
+    let used = std::mem::take(&mut lowering.weights).into_iter().filter(|(name, _)| read.contains(name.as_str()));
+    let used: Vec<(String, Rc<Array>)> = used.collect();
+    let warnings = std::mem::take(&mut lowering.warnings);
+    // The table of values holds every array a second time; without it, the weights are moved and not copied.
+    drop(lowering);
+    let mut weights: BTreeMap<String, Tensor> = BTreeMap::new();
+    for (name, array) in used {
+        let array = Rc::try_unwrap(array).unwrap_or_else(|shared| shared.as_ref().clone());
+        let tensor = array.into_tensor();
+        let tensor =
+            tensor.ok_or_else(|| invalid(format!("\"{name}\" depends on the batch, and a layer reads it.")))?;
+        weights.insert(name, tensor);
+    }
+    let not_finite =
+        |tensor: &Tensor| tensor.as_f32().is_some_and(|values| values.iter().any(|value| !value.is_finite()));
+    let broken: Vec<String> =
+        weights.iter().filter(|(_, tensor)| not_finite(tensor)).map(|(name, _)| name.clone()).collect();
+    check_finite(&broken)?;
+    Ok((Graph { input, output, nodes, weights, opset }, warnings))
+}
+
+/// Without the nodes whose results nobody reads: those of values that were wanted for their shape alone.
+fn needed(nodes: Vec<Node>, output: &str) -> Vec<Node> {
+    let mut wanted: HashSet<String> = HashSet::from([output.to_owned()]);
+    let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
+    for node in nodes.into_iter().rev() {
+        if node.outputs.iter().any(|name| wanted.contains(name)) {
+            wanted.extend(node.inputs.iter().cloned());
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+/// Gives the value that is the output the output's name, which a dropped Identity may have had.
+fn rename(nodes: &mut [Node], from: &str, to: &str) {
+    if from == to {
+        return;
+    }
+    for name in nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().chain(&mut node.outputs)) {
+        if name == from {
+            to.clone_into(name);
+        }
+    }
+}
+
+/// Layers are chosen by name: where several nodes share one, all but the first get a number.
+fn settle_node_names(nodes: &mut [Node]) {
+    let mut taken: HashSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    for node in nodes.iter_mut().filter(|node| !node.name.is_empty()) {
+        let count = seen.entry(node.name.clone()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            continue;
+        }
+        loop {
+            let name = format!("{}_{count}", node.name);
+            if taken.insert(name.clone()) {
+                node.name = name;
+                break;
+            }
+            *count += 1;
+        }
+    }
+}

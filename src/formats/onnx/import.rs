@@ -1,0 +1,283 @@
+//! From the bytes of an ONNX file to a checked graph.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
+
+use super::{
+    call::{Call, Known, Value},
+    finish,
+    lowering::{Lowering, check_size},
+    model::{self, Model, PortInfo, invalid},
+    ops, order,
+    proto::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
+    tensor,
+};
+use crate::{
+    domain::problem::{Cause, ErrorCode, Problem},
+    formats::{
+        dim::{Dim, show},
+        graph::{Graph, Op, Port},
+        refusal::Refusal,
+    },
+};
+
+/// How many causes one problem lists.
+const MAX_CAUSES: usize = 100;
+
+/// What the file alone does not say.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// The input's shape without the batch, where the file leaves it open.
+    pub input_shape: Option<Vec<usize>>,
+    /// Side files with weights, by the name of the uploaded part.
+    pub external: BTreeMap<String, Vec<u8>>,
+}
+
+/// A graph, and what was noticed on the way.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub graph: Graph,
+    pub has_batch_norm: bool,
+    pub ends_in_softmax: bool,
+    pub warnings: Vec<String>,
+}
+
+/// Reads a classifier.
+///
+/// # Errors
+/// `invalid_model`, `not_a_classifier`, `unsupported_operators` (all of them, with node names), `invalid_weights`, and
+/// `invalid_config` where `input_shape` contradicts the file.
+pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem> {
+    let Model { mut graph, opset, input, output } = model::read(bytes)?;
+    let order = order::needed(&graph.node, &output.name)?;
+    drop_unread_outputs(&mut graph, &order, &output.name);
+    check_operators(&graph.node, &order)?;
+    let shape = input_shape(&input, options.input_shape.as_deref())?;
+    let batch = input.shape.as_ref().and_then(|shape| shape.first().copied().flatten());
+    let mut lowering = Lowering::new(batch, names(&graph));
+    if let Some(batch) = batch.filter(|batch| *batch != 1) {
+        lowering.warnings.push(format!("The file fixes the batch to {batch}; the student takes batches of any size."));
+    }
+    let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
+    check_size(&dims).map_err(|refusal| invalid(format!("The input \"{}\": {}.", input.name, refusal.reason())))?;
+    lowering.define(&input.name, Value::Runtime { name: input.name.clone(), dims });
+    define_weights(&mut lowering, &mut graph, &order, &options.external)?;
+    lower(&mut lowering, &graph.node, &order, opset)?;
+    let classes = classes(&lowering, &output)?;
+    let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
+    let (graph, warnings) = finish::graph(lowering, ports, opset)?;
+    Ok(Imported {
+        has_batch_norm: graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. })),
+        ends_in_softmax: graph.logits().is_some(),
+        graph,
+        warnings,
+    })
+}
+
+/// Optional outputs that nothing reads (a pooling's indices, running statistics) need no rule.
+fn drop_unread_outputs(graph: &mut GraphProto, order: &[usize], output: &str) {
+    let inputs = order.iter().flat_map(|index| graph.node[*index].input.clone());
+    let read: HashSet<String> = inputs.chain([output.to_owned()]).collect();
+    for index in order {
+        let outputs = &mut graph.node[*index].output;
+        while outputs.len() > 1 && outputs.last().is_some_and(|name| !read.contains(name)) {
+            outputs.pop();
+        }
+    }
+}
+
+fn names(graph: &GraphProto) -> HashSet<String> {
+    let values = graph.node.iter().flat_map(|node| node.output.iter().chain(&node.input)).cloned();
+    let ports = graph.input.iter().chain(&graph.output).map(|port| port.name().to_owned());
+    values.chain(ports).chain(graph.initializer.iter().map(|tensor| tensor.name().to_owned())).collect()
+}
+
+/// A node in words.
+fn describe(node: &NodeProto) -> String {
+    match (node.name(), node.output.first()) {
+        ("", Some(output)) => format!("the {} node that makes \"{output}\"", node.op_type()),
+        (name, _) => format!("{} node \"{name}\"", node.op_type()),
+    }
+}
+
+fn unsupported(causes: Vec<(String, Cause)>) -> Problem {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for (kind, _) in &causes {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
+    let detail = format!("{} of the model's nodes cannot be taken: {}.", causes.len(), kinds.join(", "));
+    Problem::new(ErrorCode::UnsupportedOperators, detail)
+        .param("model")
+        .hint("GET /formats lists the operators that are read. Leave pre- and post-processing out of the export.")
+        .errors(causes.into_iter().take(MAX_CAUSES).map(|(_, cause)| cause).collect())
+}
+
+fn cause(node: &NodeProto, reason: &str) -> (String, Cause) {
+    let detail = format!("{}: {reason}.", describe(node));
+    (node.op_type().to_owned(), Cause { detail, param: Some(node.name().to_owned()) })
+}
+
+/// Operators that have no rule at all, before any work is done.
+fn check_operators(nodes: &[NodeProto], order: &[usize]) -> Result<(), Problem> {
+    let unknown = order.iter().map(|index| &nodes[*index]).filter_map(|node| {
+        if !matches!(node.domain(), "" | "ai.onnx") {
+            return Some(cause(node, &format!("operators of the domain \"{}\" are not known", node.domain())));
+        }
+        ops::find(node.op_type()).is_none().then(|| cause(node, "the operator is not known"))
+    });
+    let unknown: Vec<(String, Cause)> = unknown.collect();
+    if unknown.is_empty() { Ok(()) } else { Err(unsupported(unknown)) }
+}
+
+/// The input's shape without the batch, from the file and what the client says.
+fn input_shape(input: &PortInfo, given: Option<&[usize]>) -> Result<Vec<usize>, Problem> {
+    use DataType::{Bfloat16, Double, Float, Float16};
+    let not_a_classifier = |detail: String| Problem::new(ErrorCode::NotAClassifier, detail).param("model");
+    if !matches!(input.data_type, Float | Float16 | Double | Bfloat16) {
+        let kind = input.data_type.as_str_name().to_lowercase();
+        return Err(not_a_classifier(format!("The input \"{}\" is of type {kind}, not of floats.", input.name))
+            .hint("Export the network without the steps that turn bytes or tokens into floats."));
+    }
+    let declared: Option<Vec<Option<usize>>> = input.shape.as_ref().map(|shape| {
+        shape.iter().skip(1).map(|extent| extent.and_then(|extent| usize::try_from(extent).ok())).collect()
+    });
+    if input.shape.as_ref().is_some_and(|shape| shape.len() < 2) {
+        return Err(not_a_classifier(format!("The input {} has no axes beside the batch.", input.show()))
+            .hint("The first axis is the batch; the others are channels, height and width, or features."));
+    }
+    let Some(given) = given else {
+        let shape = declared.and_then(|shape| shape.into_iter().collect::<Option<Vec<usize>>>());
+        return shape.ok_or_else(|| {
+            invalid(format!("The file leaves extents of the input open: {}.", input.show()))
+                .param("config.input.shape")
+                .hint("Give config.input.shape, without the batch: {\"input\": {\"shape\": [3, 224, 224]}}.")
+        });
+    };
+    let contradicts = declared.as_ref().is_some_and(|declared| {
+        declared.len() != given.len()
+            || declared.iter().zip(given).any(|(own, given)| own.is_some_and(|own| own != *given))
+    });
+    if contradicts || given.is_empty() || given.contains(&0) {
+        let detail = format!("config.input.shape is {given:?}, but the file declares {} (batch first).", input.show());
+        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
+            .param("config.input.shape")
+            .hint("Leave it out where the file declares every extent."));
+    }
+    Ok(given.to_vec())
+}
+
+/// Reads the initialisers that needed nodes read.
+fn define_weights(
+    lowering: &mut Lowering,
+    graph: &mut GraphProto,
+    order: &[usize],
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), Problem> {
+    let read: HashSet<&str> =
+        order.iter().flat_map(|index| graph.node[*index].input.iter().map(String::as_str)).collect();
+    let (needed, _): (Vec<TensorProto>, Vec<TensorProto>) =
+        std::mem::take(&mut graph.initializer).into_iter().partition(|tensor| read.contains(tensor.name()));
+    check_side_files(&needed, files)?;
+    let mut not_finite = Vec::new();
+    for tensor in needed {
+        let array = tensor::read_with(&tensor, files)
+            .map_err(|refusal| invalid(format!("Initialiser \"{}\": {}.", tensor.name(), refusal.reason())))?;
+        if array.as_f32().is_some_and(|values| values.iter().any(|value| !value.is_finite())) {
+            not_finite.push(tensor.name().to_owned());
+        }
+        let known = Known { name: tensor.name().to_owned(), array: Rc::new(array), repeated: false };
+        lowering.define(tensor.name(), Value::Known(known));
+    }
+    check_finite(&not_finite)
+}
+
+/// Refuses weights that are infinite or not numbers.
+pub fn check_finite(not_finite: &[String]) -> Result<(), Problem> {
+    if not_finite.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = not_finite.iter().take(12).map(|name| format!("\"{name}\"")).collect();
+    let more = if not_finite.len() > shown.len() { ", …" } else { "" };
+    let detail = format!("{} tensors hold NaN or infinity: {}{more}.", not_finite.len(), shown.join(", "));
+    Err(Problem::new(ErrorCode::InvalidWeights, detail)
+        .param("model")
+        .hint("Training may have diverged: export an earlier checkpoint."))
+}
+
+fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) -> Result<(), Problem> {
+    let places = tensors.iter().filter_map(tensor::external).filter(|place| place.find(files).is_none());
+    let missing: HashSet<&str> = places.map(|place| place.file).collect();
+    let mut missing: Vec<&str> = missing.into_iter().take(12).collect();
+    missing.sort_unstable();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let detail = format!("The weights lie in a side file that was not sent: {}.", missing.join(", "));
+    Err(invalid(detail).param("external_data").hint(format!(
+        "Send it along (curl -F external_data=@{first}), or export one file: torch.onnx.export(…, external_data=False)."
+    )))
+}
+
+fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize], opset: i64) -> Result<(), Problem> {
+    let mut causes = Vec::new();
+    for node in order.iter().map(|index| &nodes[*index]) {
+        let Some(rule) = ops::find(node.op_type()) else { continue };
+        let mut inputs = Vec::with_capacity(node.input.len());
+        for name in &node.input {
+            inputs.push(match name.as_str() {
+                "" => None,
+                name => Some(lowering.value(name).cloned().ok_or_else(|| {
+                    invalid(format!("{} reads \"{name}\", which nothing makes.", describe(node)))
+                        .hint("An initialiser may be missing: was the file edited, or saved without its weights?")
+                })?),
+            });
+        }
+        let call = Call { node, opset, inputs };
+        let lost = call.present().any(|value| matches!(value, Value::Lost));
+        let result = if lost { Ok(()) } else { rule(lowering, &call) };
+        match result {
+            Ok(()) => {}
+            Err(Refusal::Unsupported(reason)) => causes.push(cause(node, &reason)),
+            Err(Refusal::Invalid(reason)) => return Err(invalid(format!("{}: {reason}.", describe(node)))),
+        }
+        for output in call.outputs().filter(|name| !name.is_empty()) {
+            if lowering.value(output).is_none() {
+                lowering.define(output, Value::Lost);
+            }
+        }
+    }
+    if causes.is_empty() { Ok(()) } else { Err(unsupported(causes)) }
+}
+
+/// Checks that the output is (N, classes), and that the file does not declare otherwise.
+fn classes(lowering: &Lowering, output: &PortInfo) -> Result<usize, Problem> {
+    let refuse = |detail: String| {
+        Problem::new(ErrorCode::NotAClassifier, detail)
+            .param("model")
+            .hint("A classifier answers with one row of two or more class scores for each input: (N, classes).")
+    };
+    let dims = match lowering.value(&output.name) {
+        Some(Value::Runtime { dims, .. }) => dims,
+        Some(_) => return Err(refuse(format!("The output \"{}\" does not depend on the input.", output.name))),
+        None => return Err(invalid(format!("No node makes the output \"{}\".", output.name))),
+    };
+    let classes = match dims.as_slice() {
+        [batch, classes] if *batch == Dim::N => classes.extent(),
+        _ => None,
+    };
+    let classes = classes.filter(|classes| *classes >= 2);
+    let classes =
+        classes.ok_or_else(|| refuse(format!("The output \"{}\" has the shape {}.", output.name, show(dims))))?;
+    let declared: HashMap<usize, i64> =
+        output.shape.iter().flatten().enumerate().filter_map(|(axis, extent)| Some((axis, (*extent)?))).collect();
+    let rank = output.shape.as_ref().map_or(2, Vec::len);
+    if rank != 2 || declared.get(&1).is_some_and(|declared| *declared != classes as i64) {
+        return Err(invalid(format!(
+            "The file declares the output {}, but its nodes make {}.",
+            output.show(),
+            show(dims)
+        )));
+    }
+    Ok(classes)
+}

@@ -1,0 +1,241 @@
+//! The state of an import: what is known of each value so far, and the graph nodes made so far.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
+
+use super::{
+    array::{Array, count},
+    call::{Call, Known, Value},
+    fold,
+};
+use crate::formats::{
+    dim::{Dim, product, show},
+    graph::{Node, Op},
+    refusal::Refusal,
+    shapes,
+};
+
+/// Largest number of elements of one value, for one example: 1 GiB of floats.
+pub const MAX_ELEMENTS: i64 = 1 << 28;
+/// Largest number of integers or booleans that shape arithmetic may hold in one value.
+pub const MAX_INTEGERS: usize = 1 << 20;
+/// Largest number of elements that all folded constants may have together.
+const MAX_FOLDED: usize = 1 << 29;
+const MAX_RANK: usize = 8;
+
+pub struct Lowering {
+    /// The batch that the file fixes, if it fixes one.
+    pub batch: Option<i64>,
+    pub nodes: Vec<Node>,
+    /// Constants that nodes read, by name.
+    pub weights: BTreeMap<String, Rc<Array>>,
+    pub warnings: Vec<String>,
+    values: HashMap<String, Value>,
+    /// Every name of the file and of ours.
+    taken: HashSet<String>,
+    folded: usize,
+}
+
+impl Lowering {
+    /// `taken`: every name that the file uses for a value.
+    pub fn new(batch: Option<i64>, taken: HashSet<String>) -> Self {
+        let (nodes, weights, values) = (Vec::new(), BTreeMap::new(), HashMap::new());
+        Self { batch, nodes, weights, warnings: Vec::new(), values, taken, folded: 0 }
+    }
+
+    pub fn define(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// A constant of ours, under a name that begins with the node's first output.
+    pub fn constant(&mut self, call: &Call, suffix: &str, array: Array) -> Value {
+        let name = self.fresh(call, suffix);
+        Value::Known(Known { name, array: Rc::new(array), repeated: false })
+    }
+
+    /// Makes the node's first output a known value.
+    pub fn known(&mut self, call: &Call, array: Array) -> Result<(), Refusal> {
+        self.known_maybe_repeated(call, array, false)
+    }
+
+    /// The same, for a value whose axis 0 may stand for the batch.
+    pub fn known_maybe_repeated(&mut self, call: &Call, array: Array, repeated: bool) -> Result<(), Refusal> {
+        self.charge(array.len())?;
+        let name = first_output(call)?;
+        let known = Known { name: name.to_owned(), array: Rc::new(array), repeated };
+        self.define(name, Value::Known(known));
+        Ok(())
+    }
+
+    /// Makes the node's first output another name of `value`.
+    pub fn alias(&mut self, call: &Call, value: Value) -> Result<(), Refusal> {
+        let name = first_output(call)?;
+        self.define(name, value);
+        Ok(())
+    }
+
+    /// Applies `op` as the whole node or its last step: its results are the node's outputs.
+    pub fn finish(&mut self, call: &Call, op: Op, inputs: &[Option<&Value>]) -> Result<(), Refusal> {
+        let names: Vec<String> = call.outputs().map(str::to_owned).collect();
+        for (name, value) in names.iter().zip(self.apply(call, op, inputs, &names)?) {
+            self.define(name, value);
+        }
+        Ok(())
+    }
+
+    /// Applies `op` as a step on the way, and gives its first result.
+    pub fn step(&mut self, call: &Call, op: Op, inputs: &[Option<&Value>], suffix: &str) -> Result<Value, Refusal> {
+        let names = [self.fresh(call, suffix)];
+        let values = self.apply(call, op, inputs, &names)?;
+        values.into_iter().next().ok_or_else(|| "it makes nothing".into())
+    }
+
+    fn apply(
+        &mut self,
+        call: &Call,
+        op: Op,
+        inputs: &[Option<&Value>],
+        names: &[String],
+    ) -> Result<Vec<Value>, Refusal> {
+        if inputs.iter().flatten().any(|value| matches!(value, Value::Lost)) {
+            return Ok(names.iter().map(|_| Value::Lost).collect());
+        }
+        let known: Option<Vec<&Known>> = inputs.iter().map(|value| value.and_then(as_known)).collect();
+        if let Some(known) = known {
+            return self.fold(&op, &known, names);
+        }
+        let dims = inputs.iter().map(|value| value.map(natural_dims).transpose()).collect::<Result<Vec<_>, _>>()?;
+        let views: Vec<Option<&[Dim]>> = dims.iter().map(Option::as_deref).collect();
+        let shapes = shapes::outputs(&op, &views)?;
+        if shapes.len() < names.len() {
+            return Err(Refusal::unsupported(format!("its output {} is not supported", shapes.len())));
+        }
+        // A result that nobody reads still has a name: the graph's nodes have all their outputs.
+        let outputs: Vec<String> =
+            (0..shapes.len()).map(|index| self.output_name(call, names.get(index), index)).collect();
+        let mut values = Vec::with_capacity(shapes.len());
+        for (name, dims) in outputs.iter().zip(shapes) {
+            check_size(&dims)?;
+            values.push(Value::Runtime { name: name.clone(), dims });
+        }
+        let inputs = inputs.iter().map(|value| value.map_or_else(|| Ok(String::new()), |value| self.read(value)));
+        let inputs = inputs.collect::<Result<_, _>>()?;
+        self.nodes.push(Node { name: call.node.name().to_owned(), op, inputs, outputs });
+        Ok(values)
+    }
+
+    fn fold(&mut self, op: &Op, inputs: &[&Known], names: &[String]) -> Result<Vec<Value>, Refusal> {
+        if inputs.iter().any(|known| known.repeated) {
+            return Err(Refusal::unsupported("it changes a constant that is repeated for each example"));
+        }
+        // Checked before anything is allocated: an Expand may ask for more than there is memory.
+        let dims: Vec<Vec<Dim>> = inputs.iter().map(|known| known.array.dims()).collect();
+        let views: Vec<Option<&[Dim]>> = dims.iter().map(|dims| Some(dims.as_slice())).collect();
+        for shape in shapes::outputs(op, &views)? {
+            let size = product(&shape).and_then(Dim::extent).ok_or("its extents overflow")?;
+            self.charge(size)?;
+        }
+        let arrays: Vec<&Array> = inputs.iter().map(|known| known.array.as_ref()).collect();
+        let results = fold::apply(op, &arrays)?;
+        let named = names.iter().zip(results);
+        Ok(named
+            .map(|(name, array)| Value::Known(Known { name: name.clone(), array: Rc::new(array), repeated: false }))
+            .collect())
+    }
+
+    /// Counts folded elements, which the file's length does not bound.
+    pub fn charge(&mut self, elements: usize) -> Result<(), Refusal> {
+        self.folded = self.folded.saturating_add(elements);
+        if self.folded > MAX_FOLDED {
+            return Err(format!("folding its constants takes more than {MAX_FOLDED} elements").into());
+        }
+        Ok(())
+    }
+
+    /// The name under which a graph node reads a value; a known one becomes a weight.
+    fn read(&mut self, value: &Value) -> Result<String, Refusal> {
+        match value {
+            Value::Runtime { name, .. } => Ok(name.clone()),
+            Value::Known(known) => {
+                self.weights.entry(known.name.clone()).or_insert_with(|| Rc::clone(&known.array));
+                Ok(known.name.clone())
+            }
+            Value::Lost => Err("it reads what an unsupported node makes".into()),
+        }
+    }
+
+    fn output_name(&mut self, call: &Call, given: Option<&String>, index: usize) -> String {
+        match given {
+            Some(name) if !name.is_empty() => name.clone(),
+            _ => self.fresh(call, &format!("output_{index}")),
+        }
+    }
+
+    /// A name that nothing has yet.
+    fn fresh(&mut self, call: &Call, suffix: &str) -> String {
+        let base = format!("{}/{suffix}", call.outputs().next().unwrap_or_default());
+        let numbered = (2u32..).map(|number| format!("{base}_{number}"));
+        let mut candidates = std::iter::once(base.clone()).chain(numbered);
+        let name = candidates.find(|name| !self.taken.contains(name)).unwrap_or(base);
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// Reshapes `value` to `target`, as the node's result. One entry of `target` at most may depend on the batch.
+    pub fn reshape(&mut self, call: &Call, value: &Value, target: &[Dim]) -> Result<(), Refusal> {
+        let dims = value.dims()?;
+        if matches!(value, Value::Runtime { .. }) && dims == target {
+            return self.alias(call, value.clone());
+        }
+        if target.iter().filter(|dim| dim.is_batched()).count() > 1
+            || target.iter().any(|d| d.is_batched() && d.fixed != 0)
+        {
+            return Err(Refusal::unsupported(format!("it reshapes {} to {}", show(&dims), show(target))));
+        }
+        let shape = target.iter().map(|dim| dim.number().unwrap_or(-1)).collect();
+        self.finish(call, Op::Reshape { shape }, &[Some(value)])
+    }
+}
+
+pub fn as_known(value: &Value) -> Option<&Known> {
+    match value {
+        Value::Known(known) => Some(known),
+        _ => None,
+    }
+}
+
+fn first_output<'a>(call: &'a Call) -> Result<&'a str, Refusal> {
+    call.outputs().next().ok_or_else(|| "it has no output".into())
+}
+
+/// The shape as a graph node sees it: a constant repeated for each example broadcasts by its extent of 1.
+fn natural_dims(value: &Value) -> Result<Vec<Dim>, Refusal> {
+    match value {
+        Value::Known(known) => Ok(known.array.dims()),
+        other => other.dims(),
+    }
+}
+
+/// Bounds what one example of a value takes, before anything computes it.
+pub fn check_size(dims: &[Dim]) -> Result<(), Refusal> {
+    shapes::nonempty(dims)?;
+    let size = product(dims).and_then(|size| size.at(1));
+    if dims.len() > MAX_RANK || size.is_none_or(|size| size > MAX_ELEMENTS) {
+        return Err(format!("it makes {}, more than {MAX_ELEMENTS} elements for one example", show(dims)).into());
+    }
+    Ok(())
+}
+
+/// The extents of a known shape; refuses more than `limit` elements before anything is allocated.
+pub fn bounded(shape: &[usize], limit: usize) -> Result<usize, Refusal> {
+    match count(shape) {
+        Some(size) if size <= limit => Ok(size),
+        _ => Err(format!("{shape:?} has more than {limit} elements").into()),
+    }
+}

@@ -1,0 +1,70 @@
+//! The operators we know: from an operator's name to the function that lowers a node of it.
+//!
+//! Specifications: <https://onnx.ai/onnx/operators/>.
+
+mod activation;
+mod arithmetic;
+mod clip;
+mod concat;
+mod constant;
+mod conv;
+mod expand;
+mod gather;
+mod gemm;
+mod identity;
+mod logic;
+mod norm;
+mod pad;
+mod pool;
+mod reduce;
+mod reshape;
+mod shape;
+mod slice;
+mod softmax;
+mod split;
+mod transpose;
+mod unary;
+mod window;
+
+use super::{call::Call, lowering::Lowering};
+use crate::formats::refusal::Refusal;
+
+/// Turns one node into graph nodes or known values.
+pub type Lower = fn(&mut Lowering, &Call) -> Result<(), Refusal>;
+
+const OPERATORS: &[&[(&str, Lower)]] = &[
+    activation::OPERATORS,
+    arithmetic::OPERATORS,
+    clip::OPERATORS,
+    concat::OPERATORS,
+    constant::OPERATORS,
+    conv::OPERATORS,
+    expand::OPERATORS,
+    gather::OPERATORS,
+    gemm::OPERATORS,
+    identity::OPERATORS,
+    logic::OPERATORS,
+    norm::OPERATORS,
+    pad::OPERATORS,
+    pool::OPERATORS,
+    reduce::OPERATORS,
+    reshape::OPERATORS,
+    shape::OPERATORS,
+    slice::OPERATORS,
+    softmax::OPERATORS,
+    split::OPERATORS,
+    transpose::OPERATORS,
+    unary::OPERATORS,
+];
+
+/// The rule for an operator of the default domain.
+pub fn find(op_type: &str) -> Option<Lower> {
+    OPERATORS.iter().copied().flatten().find(|(name, _)| *name == op_type).map(|(_, lower)| *lower)
+}
+
+/// Names of all operators that we know, in alphabetical order.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = OPERATORS.iter().copied().flatten().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names
+}
