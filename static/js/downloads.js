@@ -27,8 +27,9 @@ function links(path, artifacts, uploaded) {
   return [
     ...students.map(([name, label, size], index) =>
       link(`${path}/student?format=${name}`, `Student, ${label}`, size, index === 0 ? 'primary' : '')),
-    link(`${path}/samples.npz`, 'Samples, .npz'),
-    link(`${path}/report`, 'Report, JSON'),
+    link(`${path}/samples.npz`, 'Samples, .npz', artifacts.find(({ role }) => role === 'bank')?.bytes),
+    ...artifacts.filter(({ role }) => role === 'report').map(({ href, bytes }) => link(href, 'Report, JSON', bytes)),
+    h('a', { class: 'button', href: `${path}/report` }, 'Read the report'),
   ];
 }
 
@@ -41,8 +42,8 @@ export function downloads(path) {
     async update(job) {
       if (done || job.status !== 'succeeded') return;
       done = true;
-      const answer = await getJson(`${path}/artifacts`).catch(() => ({ data: [] }));
-      list.replaceChildren(...links(path, Array.isArray(answer) ? answer : answer.data, job.model?.format));
+      const { data } = await getJson(`${path}/artifacts`).catch(() => ({ data: [] }));
+      list.replaceChildren(...links(path, data, job.model?.format));
       show(element, true);
     },
   };

@@ -37,11 +37,13 @@ function heading(handlers) {
   const badge = statusBadge();
   const line = h('p', { class: 'muted facts-line' }, '\u00a0');
   const actions = jobActions(handlers);
+  const known = h('div', { class: 'known', hidden: true }, badge.element, actions.element);
   return {
     element: h('header', { class: 'job-head' },
       h('p', { class: 'back' }, h('a', { href: '#/' }, '← All jobs')),
-      h('div', { class: 'title-row' }, name, badge.element, actions.element), line),
+      h('div', { class: 'title-row' }, name, known), line),
     update(job) {
+      show(known, true);
       setText(name, job.name);
       setText(line, facts(job));
       line.title = `${job.id}, ${format.dateTime(job.created_at)}`;
@@ -82,10 +84,10 @@ function details(path) {
       const key = `${job.status}/${job.phase}`;
       if (!job.model || key === fetched) return;
       fetched = key;
-      const answer = await getJson(`${path}/layers`).catch(() => null);
-      const rows = Array.isArray(answer) ? answer : (answer?.data ?? []);
-      if (rows.length === 0) return;
-      layers.replaceChildren(h('h2', {}, 'Layers'), layerTable(rows, { caption: 'Compression of each layer' }));
+      const table = await getJson(`${path}/layers`).catch(() => null);
+      if (!table) return;
+      layers.replaceChildren(h('h2', {}, table.planned ? 'Layers, as planned' : 'Layers'),
+        layerTable(table.data, { caption: 'Compression of each layer' }));
       show(layers, true);
     },
   };
@@ -120,6 +122,7 @@ export function jobPage(id) {
     stream = follow(`${path}/events`, {
       progress: () => loop.now(),
       status: () => loop.now(),
+      error: () => loop.now(),
       metrics: () => losses.refresh(),
       sample: () => samples.refresh(),
     }, { pace: PACE_MS, onStream: (stands) => { streaming = stands; } });

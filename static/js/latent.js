@@ -2,9 +2,13 @@
 
 import { h, show } from './dom.js';
 import { picture } from './picture.js';
-import { classNames, isImage } from './samples.js';
+import { classNames, isImage, magnification } from './samples.js';
 
 const MODES = [['vary', 'vary'], ['interpolate', 'interpolate']];
+
+const ROWS = 6;
+/** About what the server draws in a row; only the magnification depends on it. */
+const COLUMNS = 10;
 
 export function latentRows(path) {
   const sheet = picture('Generated inputs of one class with the latent vector varied');
@@ -24,9 +28,10 @@ export function latentRows(path) {
       h('div', { class: 'controls' }, field('Class', classes), field('Mode', mode), field('Seed', seed), another)),
     sheet.element);
   let drawn = false;
+  let scale = 1;
 
   function draw() {
-    const parameters = new URLSearchParams({ mode: mode.value, seed: seed.value || 0 });
+    const parameters = new URLSearchParams({ mode: mode.value, seed: seed.value || 0, rows: ROWS, scale });
     if (classes.value !== '') parameters.set('class', classes.value);
     return sheet.load(`${path}/samples/latent.png?${parameters}`);
   }
@@ -37,6 +42,7 @@ export function latentRows(path) {
     update(job) {
       if (drawn || job.status !== 'succeeded' || !isImage(job)) return;
       drawn = true;
+      scale = magnification(job, COLUMNS);
       classes.replaceChildren(...classNames(job).map((name, index) => h('option', { value: index }, name)));
       show(element, true);
       draw();

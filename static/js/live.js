@@ -11,8 +11,11 @@ export function repeat(refresh) {
   let timer = null;
   let stopped = false;
   let running = false;
+  let again = false;
   async function turn() {
     clearTimeout(timer);
+    // What happens during a call may be too late for it, so another one follows.
+    again = running;
     if (stopped || running || document.hidden) return;
     running = true;
     let pause = 5000;
@@ -20,7 +23,7 @@ export function repeat(refresh) {
       pause = await refresh();
     } finally {
       running = false;
-      if (!stopped) timer = setTimeout(turn, pause);
+      if (!stopped) timer = setTimeout(turn, again ? 0 : pause);
     }
   }
   document.addEventListener('visibilitychange', turn);
@@ -47,7 +50,10 @@ export function follow(path, listeners, { pace, onStream }) {
     return listener;
   });
   source.addEventListener('open', () => onStream(true));
-  source.addEventListener('error', () => onStream(false));
+  source.addEventListener('error', (event) => {
+    // The server also has an event of this name: the job's error.
+    if (!(event instanceof MessageEvent)) onStream(false);
+  });
   return {
     stop() {
       source.close();

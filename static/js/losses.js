@@ -3,6 +3,7 @@
 import { getJson } from './api.js';
 import { keyOf, lineChart } from './chart.js';
 import { h, show } from './dom.js';
+import { isFinal } from './status.js';
 
 const POINTS = 400;
 
@@ -20,7 +21,7 @@ const TITLES = {
 /** The server's series, grouped by name: `[{name, lines: [{label, points}]}]`. */
 function grouped(body) {
   const groups = new Map();
-  for (const series of body.series ?? []) {
+  for (const series of body.series) {
     if (series.points.length === 0) continue;
     if (!groups.has(series.name)) groups.set(series.name, []);
     const label = typeof series.generator === 'number' ? `generator ${series.generator + 1}` : '';
@@ -69,10 +70,11 @@ export function lossCurves(path) {
     element,
     refresh,
     close: () => charts.forEach((chart) => chart.close()),
-    update(job) {
+    async update(job) {
       if (job.status === status) return;
       status = job.status;
-      refresh();
+      await refresh();
+      show(element, charts.size > 0 || !isFinal(job));
     },
   };
 }

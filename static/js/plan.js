@@ -25,10 +25,10 @@ function facts(inspection) {
 
 /** The preview; `update` asks again after a short pause, since typing changes the configuration many times. */
 export function planPreview() {
-  const status = h('p', { class: 'muted', role: 'status' });
+  const status = h('span', { class: 'muted', role: 'status' });
   const failure = h('div', {});
   const body = h('div', { class: 'plan-body' });
-  const element = h('section', { class: 'plan', 'aria-label': 'Plan' }, h('h3', {}, 'Plan'), status, failure, body);
+  const element = h('section', { class: 'plan', 'aria-label': 'Plan' }, h('div', { class: 'plan-head' }, h('h3', {}, 'Plan'), status), failure, body);
   let timer = null;
   let running = null;
 
@@ -66,8 +66,12 @@ export function planPreview() {
       }
       timer = setTimeout(() => inspect(chosen, config), fresh ? 0 : PAUSE_MS);
     },
-    /** Takes back what was wrong. */
-    forgive: () => showFailure(failure, null),
+    /** Takes back what was wrong with the model: somebody else is about to say it. */
+    forgive() {
+      if (failure.childElementCount === 0) return;
+      showFailure(failure, null);
+      status.textContent = 'none';
+    },
     close() {
       clearTimeout(timer);
       running?.abort();

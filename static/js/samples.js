@@ -86,13 +86,14 @@ export function sampleGrid(path) {
       sheet.close();
     },
     update(next) {
-      show(element, !isFinal(next) || shown !== '' || Boolean(next.model));
       const first = job === null || job.status !== next.status || !job.model;
       job = next;
+      show(element, Boolean(job.model) || !isFinal(job));
       if (job.model && !isImage(job)) {
         setText(waiting, 'The inputs of this model are no pictures. Download the samples to look at them.');
         return;
       }
+      if (isFinal(job)) setText(waiting, 'No samples were made.');
       const names = classNames(job);
       if (labels.children.length !== names.length) labels.replaceChildren(...names.map((name) => h('li', {}, name)));
       if (first) refresh();
