@@ -191,6 +191,17 @@ impl Page<'_> {
         Ok(self.driver.find(By::Name(input)).await?.send_keys(path).await?)
     }
 
+    /// Drops a file of that text onto the page.
+    async fn drop_file(&self, name: &str, text: &str) -> Result<()> {
+        let script = "const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([arguments[1]], arguments[0]));
+            for (const type of ['dragenter', 'dragover', 'drop']) {
+                document.querySelector('.drop').dispatchEvent(new DragEvent(type, {dataTransfer, bubbles: true, cancelable: true}));
+            }";
+        self.driver.execute(script, vec![json!(name), json!(text)]).await?;
+        Ok(())
+    }
+
     async fn click(&self, selector: &str) -> Result<()> {
         self.text(selector).await?;
         Ok(self.driver.find(By::Css(selector)).await?.click().await?)
@@ -332,10 +343,7 @@ async fn a_bad_file_is_explained() -> Result<()> {
         page.expect_no_complaints().await?;
         page.expect_fits().await?;
 
-        let folder = tempfile::tempdir()?;
-        let picture = folder.path().join("holiday.png");
-        std::fs::write(&picture, b"\x89PNG\r\n\x1a\n and nothing that a network could be made of")?;
-        page.choose("model", &picture).await?;
+        page.drop_file("holiday.png", "\u{89}PNG\r\n\u{1a}\n and nothing that a network could be made of").await?;
         let problem = page.text(".plan .problem").await?;
         assert!(problem.contains("The file is in no format we read"), "{problem}");
 

@@ -12,7 +12,7 @@ export function problemBox(problem) {
   const list = causes(problem).map((cause) =>
     h('li', {}, cause.param ? [h('code', {}, cause.param), ' '] : null, cause.detail));
   return h('div', { class: 'problem', role: 'alert' },
-    h('h3', {}, problem.title),
+    h('p', {}, h('strong', {}, problem.title)),
     problem.detail && h('p', {}, problem.detail),
     list.length > 0 && h('ul', {}, list),
     problem.hint && h('p', { class: 'hint' }, problem.hint),
