@@ -1,4 +1,4 @@
-// Canceling and deleting a job, with the question before.
+// Canceling, repeating and deleting a job, with the question before.
 
 import { post, remove } from './api.js';
 import { confirm } from './confirm.js';
@@ -10,6 +10,7 @@ async function cancelJob(job) {
     title: `Cancel ${job.name}?`,
     text: 'The run ends, and what it has trained so far is lost. The upload and the samples stay until you delete the job.',
     action: 'Cancel the job',
+    keep: 'Let it run',
   });
   if (agreed) {
     await post(`jobs/${job.id}/cancel`);
@@ -31,6 +32,21 @@ async function deleteJob(job) {
   return agreed;
 }
 
+async function retryJob(job) {
+  const agreed = await confirm({
+    title: `Run ${job.name} again?`,
+    text: 'The job starts anew with the same upload and configuration; what it made before is forgotten.',
+    action: 'Run it again',
+    keep: 'Leave it',
+    danger: false,
+  });
+  if (agreed) {
+    await post(`jobs/${job.id}/retry`);
+    announce(`${job.name} is queued again`);
+  }
+  return agreed;
+}
+
 /** The buttons that fit where a job stands. `after` hears what was done, `onFailure` what went wrong. */
 export function jobActions({ after, onFailure }) {
   let job = null;
@@ -43,10 +59,13 @@ export function jobActions({ after, onFailure }) {
   };
   const cancel = h('button', { type: 'button', class: 'button quiet', onclick: act(cancelJob, 'canceled') }, 'Cancel');
   const remove = h('button', { type: 'button', class: 'button quiet', onclick: act(deleteJob, 'deleted') }, 'Delete');
+  const retry = h('button', { type: 'button', class: 'button quiet', onclick: act(retryJob, 'retried') }, 'Run again');
   return {
-    element: h('div', { class: 'actions' }, cancel, remove),
+    element: h('div', { class: 'actions' }, retry, cancel, remove),
     update(next) {
       job = next;
+      retry.setAttribute('aria-label', `Run ${job.name} again`);
+      show(retry, job.status === 'failed' || job.status === 'canceled');
       cancel.setAttribute('aria-label', `Cancel ${job.name}`);
       remove.setAttribute('aria-label', `Delete ${job.name}`);
       show(cancel, !isFinal(job));

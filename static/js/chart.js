@@ -28,6 +28,10 @@ function axis(extra) {
   };
 }
 
+/** A line of a few points shows them: of one alone there would be nothing to see. */
+const FEW = 12;
+const sparse = (plot, index) => plot.data[index].filter((value) => value !== null && value !== undefined).length <= FEW;
+
 const compact = new Intl.NumberFormat('en', { notation: 'compact' });
 
 function options({ width, count, logarithmic, onCursor }) {
@@ -43,7 +47,7 @@ function options({ width, count, logarithmic, onCursor }) {
       axis({ size: 44, gap: 4, values: (_, values) => values.map((value) => (value === null ? '' : String(Number(value.toPrecision(3))))) }),
     ],
     series: [{}, ...Array.from({ length: count }, (_, index) => ({
-      stroke: () => colour(`--line-${keyOf(index)}`), width: 1.5, points: { show: false }, spanGaps: true,
+      stroke: () => colour(`--line-${keyOf(index)}`), width: 1.5, spanGaps: true, points: { show: sparse, size: 5 },
     }))],
     hooks: { setCursor: [onCursor] },
   };

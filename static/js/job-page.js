@@ -97,7 +97,12 @@ export function jobPage(id) {
   const path = `jobs/${id}`;
   const failure = h('div', {});
   const handlers = {
-    after: (what) => (what === 'deleted' ? location.assign('#/') : loop.now()),
+    after(what) {
+      if (what === 'deleted') location.assign('#/');
+      // A job that starts anew gets a page that does.
+      else if (what === 'retried') window.dispatchEvent(new HashChangeEvent('hashchange'));
+      else loop.now();
+    },
     onFailure: (error) => showFailure(failure, error),
   };
   const head = heading(handlers);

@@ -9,13 +9,13 @@ const POINTS = 400;
 
 /** Titles of the series that the engine writes; any other is shown under its own name. */
 const TITLES = {
-  'extract.classifier': 'Classifier loss',
-  'extract.decoder': 'Decoder loss',
-  'extract.diversity': 'Diversity loss',
-  'extract.total': 'Total loss',
-  'extract.accuracy': 'Teacher agrees with the label',
-  'distill.loss': 'Distillation loss',
-  'distill.agreement': 'Agreement while training',
+  classifier_loss: 'Classifier loss',
+  decoder_loss: 'Decoder loss',
+  diversity_loss: 'Diversity loss',
+  teacher_hit_rate: 'Teacher sees the class asked for',
+  distillation_loss: 'Distillation loss',
+  adversarial_distance: 'Distance to the teacher, hardest inputs',
+  student_distance: 'Distance to the teacher, after the lesson',
 };
 
 /** The server's series, grouped by name: `[{name, lines: [{label, points}]}]`. */
@@ -56,7 +56,7 @@ export function lossCurves(path) {
     showLegend(Math.max(0, ...groups.map(({ lines }) => lines.length)));
     for (const { name, lines } of groups) {
       if (!charts.has(name)) {
-        const chart = lineChart({ title: TITLES[name] ?? name, logarithmic: log.checked });
+        const chart = lineChart({ title: TITLES[name] ?? name.replaceAll('_', ' '), logarithmic: log.checked });
         charts.set(name, chart);
         grid.append(chart.element);
       }
