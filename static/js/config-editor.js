@@ -1,6 +1,7 @@
 // The configuration of a new job: a few fields, and the JSON that they write. The JSON is the truth: it is what is sent.
 
 import { h, setText, show } from './dom.js';
+import * as format from './format.js';
 
 const PRESETS = [
   ['fast', 'Fast', 'A good student in minutes on a CPU'],
@@ -96,7 +97,7 @@ function jsonField(onConfig) {
     h('label', { for: 'config-json', class: 'sr-only' }, 'Configuration as JSON'), area, message);
   const fill = (config) => {
     if (document.activeElement === area) return;
-    area.value = Object.keys(config).length === 0 ? '' : JSON.stringify(config, null, 2);
+    area.value = Object.keys(config).length === 0 ? '' : format.json(config);
     show(message, false);
   };
   return { element, fill, isValid: () => message.hidden };

@@ -87,5 +87,9 @@ export function age(time) {
 /** [null, 1, 32, 32] → "1 × 32 × 32": the batch is nobody's business here. */
 export const shape = (extents) => extents.filter((extent) => extent !== null).join(' × ');
 
+/** JSON to read: indented, but a list of plain values on one line. */
+export const json = (value) => JSON.stringify(value, null, 2)
+  .replace(/\[\n\s*([^[\]{}]*?)\n\s*\]/g, (_, values) => `[${values.replace(/\n\s*/g, ' ')}]`);
+
 /** 2026-01-02T03:04:05Z → the reader's own date and time. */
 export const dateTime = (time) => (time ? new Date(time).toLocaleString() : MISSING);

@@ -80,7 +80,7 @@ function details(path) {
   return {
     element,
     async update(job) {
-      setText(config.firstChild, JSON.stringify(job.config, null, 2));
+      setText(config.firstChild, format.json(job.config));
       const key = `${job.status}/${job.phase}`;
       if (!job.model || key === fetched) return;
       fetched = key;

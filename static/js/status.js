@@ -44,7 +44,7 @@ export function runTime(job) {
 /** "extracting · 31 %", "number 2 in the queue", "stopped after 2 min 20 s". */
 export function standing(job) {
   if (job.status === 'queued') {
-    return job.queue_position > 0 ? `number ${job.queue_position} in the queue` : 'waiting for a slot';
+    return job.queue_position > 1 ? `number ${job.queue_position} in the queue` : 'next in the queue';
   }
   if (job.status === 'running') {
     const percent = `${Math.floor(100 * (job.progress?.fraction ?? 0))} %`;
