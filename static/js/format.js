@@ -21,7 +21,7 @@ export function bytes(value) {
   if (!known(value)) return MISSING;
   if (value < 1000) return `${value} B`;
   for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]]) {
-    if (value >= size) {
+    if (value >= 0.9995 * size) {
       const scaled = value / size;
       return `${scaled < 10 ? scaled.toFixed(1) : Math.round(scaled)} ${unit}`;
     }

@@ -42,7 +42,7 @@ export function latentRows(path) {
     update(job) {
       if (drawn || job.status !== 'succeeded' || !isImage(job)) return;
       drawn = true;
-      scale = magnification(job, COLUMNS);
+      scale = magnification(job, { rows: ROWS, columns: COLUMNS });
       classes.replaceChildren(...classNames(job).map((name, index) => h('option', { value: index }, name)));
       show(element, true);
       draw();
