@@ -1,0 +1,75 @@
+// The page's frame: which view the address asks for, and what the server's devices are.
+
+import { getJson } from './js/api.js';
+import { h, setText } from './js/dom.js';
+import { jobList } from './js/job-list.js';
+import { jobPage } from './js/job-page.js';
+import { newJob } from './js/new-job.js';
+
+const main = document.getElementById('main');
+let view = null;
+
+function home() {
+  const list = jobList();
+  const form = newJob((job) => { location.hash = `#/jobs/${job.id}`; });
+  return {
+    title: 'kegd',
+    elements: [
+      h('h1', {}, 'Shrink a classifier without its training data'),
+      h('p', { class: 'lead' },
+        'Give a trained, frozen network. Generators learn from it what its inputs look like, and a smaller network learns from them.'),
+      form.element, list.element,
+    ],
+    close() {
+      form.close();
+      list.close();
+    },
+  };
+}
+
+function unknown() {
+  return {
+    title: 'Not found · kegd',
+    elements: [h('h1', {}, 'Nothing here'), h('p', {}, h('a', { href: '#/' }, 'All jobs'))],
+    close() {},
+  };
+}
+
+function viewFor(hash) {
+  const path = hash.replace(/^#/, '') || '/';
+  if (path === '/') return home();
+  const job = path.match(/^\/jobs\/([0-9a-f-]+)$/i);
+  return job ? jobPage(job[1]) : unknown();
+}
+
+function route() {
+  const first = view === null;
+  view?.close();
+  view = viewFor(location.hash);
+  document.title = view.title;
+  main.replaceChildren(...view.elements);
+  if (!first) {
+    window.scrollTo(0, 0);
+    main.focus({ preventScroll: true });
+  }
+}
+
+async function showDevices() {
+  const place = document.getElementById('devices');
+  try {
+    const { data = [] } = await getJson('workers');
+    const slots = data.flatMap((worker) => worker.slots ?? []);
+    setText(place, slots.map((slot) => slot.device ?? slot).join(', '));
+  } catch {
+    // The header says nothing rather than something wrong; the views report that the server is away.
+  }
+}
+
+document.querySelector('[data-skip]').addEventListener('click', (event) => {
+  // The address's fragment is the route, so the usual in-page link would leave the view.
+  event.preventDefault();
+  main.focus();
+});
+window.addEventListener('hashchange', route);
+route();
+showDevices();

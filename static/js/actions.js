@@ -1,0 +1,75 @@
+// Canceling, repeating and deleting a job, with the question before.
+
+import { post, remove } from './api.js';
+import { confirm } from './confirm.js';
+import { announce, h, show } from './dom.js';
+import { isFinal } from './status.js';
+
+async function cancelJob(job) {
+  const agreed = await confirm({
+    title: `Cancel ${job.name}?`,
+    text: 'The run ends, and what it has trained so far is lost. The upload and the samples stay until you delete the job.',
+    action: 'Cancel the job',
+    keep: 'Let it run',
+  });
+  if (agreed) {
+    await post(`jobs/${job.id}/cancel`);
+    announce(`${job.name} is being canceled`);
+  }
+  return agreed;
+}
+
+async function deleteJob(job) {
+  const agreed = await confirm({
+    title: `Delete ${job.name}?`,
+    text: 'The job, its student, its samples and its report are removed from the server. This cannot be undone.',
+    action: 'Delete the job',
+  });
+  if (agreed) {
+    await remove(`jobs/${job.id}`);
+    announce(`${job.name} is deleted`);
+  }
+  return agreed;
+}
+
+async function retryJob(job) {
+  const agreed = await confirm({
+    title: `Run ${job.name} again?`,
+    text: 'The job starts anew with the same upload and configuration; what it made before is forgotten.',
+    action: 'Run it again',
+    keep: 'Leave it',
+    danger: false,
+  });
+  if (agreed) {
+    await post(`jobs/${job.id}/retry`);
+    announce(`${job.name} is queued again`);
+  }
+  return agreed;
+}
+
+/** The buttons that fit where a job stands. `after` hears what was done, `onFailure` what went wrong. */
+export function jobActions({ after, onFailure }) {
+  let job = null;
+  const act = (work, what) => async () => {
+    try {
+      if (await work(job)) after(what, job);
+    } catch (error) {
+      onFailure(error);
+    }
+  };
+  const cancel = h('button', { type: 'button', class: 'button quiet', onclick: act(cancelJob, 'canceled') }, 'Cancel');
+  const remove = h('button', { type: 'button', class: 'button quiet', onclick: act(deleteJob, 'deleted') }, 'Delete');
+  const retry = h('button', { type: 'button', class: 'button quiet', onclick: act(retryJob, 'retried') }, 'Run again');
+  return {
+    element: h('div', { class: 'actions' }, retry, cancel, remove),
+    update(next) {
+      job = next;
+      retry.setAttribute('aria-label', `Run ${job.name} again`);
+      show(retry, job.status === 'failed' || job.status === 'canceled');
+      cancel.setAttribute('aria-label', `Cancel ${job.name}`);
+      remove.setAttribute('aria-label', `Delete ${job.name}`);
+      show(cancel, !isFinal(job));
+      show(remove, isFinal(job));
+    },
+  };
+}

@@ -1,0 +1,127 @@
+// The configuration of a new job: a few fields, and the JSON that they write. The JSON is the truth: it is what is sent.
+
+import { h, setText, show } from './dom.js';
+import * as format from './format.js';
+
+const PRESETS = [
+  ['fast', 'Fast', 'A good student in minutes on a CPU'],
+  ['paper', 'Paper', 'The reference method and its settings'],
+  ['best', 'Best', 'The highest accuracy, however long it takes'],
+];
+
+/** What is no number stays text, so that the server can name it. */
+const number = (text) => (Number.isNaN(Number(text)) ? text : Number(text));
+const numbers = (text) => text.split(/[\s,;]+/).filter((part) => part !== '').map(number);
+
+/** Fields that write one member each: `read` turns the field's text into the member's value. */
+const FIELDS = [
+  { path: ['name'], label: 'Name', hint: 'Names the job and its files', placeholder: 'the file’s name', read: (text) => text },
+  {
+    path: ['compression', 'ratio'], label: 'Times fewer parameters', hint: 'Teacher ÷ student', placeholder: '4',
+    type: 'number', min: 1, step: 'any', read: number,
+  },
+  {
+    path: ['input', 'mean'], label: 'Mean', hint: 'How inputs were normalised, per channel', placeholder: '0.1307',
+    inputmode: 'decimal', read: numbers,
+  },
+  {
+    path: ['input', 'std'], label: 'Standard deviation', hint: 'Makes samples viewable', placeholder: '0.3081',
+    inputmode: 'decimal', read: numbers,
+  },
+];
+
+const member = (config, path) => path.reduce((value, key) => value?.[key], config);
+
+/** A copy of `config` with one member set, or left out where `value` is undefined; empty objects go too. */
+function withMember(config, [key, ...rest], value) {
+  const copy = { ...config };
+  const next = rest.length === 0 ? value : withMember(copy[key] ?? {}, rest, value);
+  const empty = next === undefined || (rest.length > 0 && Object.keys(next).length === 0);
+  if (empty) delete copy[key];
+  else copy[key] = next;
+  return copy;
+}
+
+const toText = (value) => (Array.isArray(value) ? value.join(', ') : value === undefined ? '' : String(value));
+
+function textField(field, onInput) {
+  const { path, label, hint, read, ...attributes } = field;
+  const id = `config-${path.join('-')}`;
+  const input = h('input', {
+    id, type: 'text', autocomplete: 'off', spellcheck: 'false', 'aria-describedby': `${id}-hint`, ...attributes,
+    oninput: () => onInput(path, input.value.trim() === '' ? undefined : read(input.value)),
+  });
+  const element = h('div', { class: 'field' },
+    h('label', { for: id }, label), input, h('p', { class: 'hint', id: `${id}-hint` }, hint));
+  const fill = (config) => {
+    if (document.activeElement !== input) input.value = toText(member(config, path));
+  };
+  return { element, fill };
+}
+
+function presetField(onInput) {
+  const radios = PRESETS.map(([value]) =>
+    h('input', { type: 'radio', name: 'preset', value, id: `preset-${value}`, onchange: () => onInput(['preset'], value) }));
+  const hint = h('p', { class: 'hint' });
+  const element = h('fieldset', { class: 'field presets' }, h('legend', {}, 'Preset'),
+    h('div', { class: 'choices' }, PRESETS.map(([value, label], index) =>
+      [radios[index], h('label', { for: `preset-${value}` }, label)])), hint);
+  const fill = (config) => {
+    const chosen = config.preset ?? 'fast';
+    radios.forEach((radio) => { radio.checked = radio.value === chosen; });
+    setText(hint, PRESETS.find(([value]) => value === chosen)?.[2] ?? '');
+  };
+  return { element, fill };
+}
+
+/** The JSON itself, for everything that has no field. */
+function jsonField(onConfig) {
+  const message = h('p', { class: 'field-error', role: 'alert', hidden: true });
+  const area = h('textarea', {
+    id: 'config-json', rows: 8, spellcheck: 'false', autocomplete: 'off', autocapitalize: 'off',
+    oninput: () => {
+      try {
+        const parsed = area.value.trim() === '' ? {} : JSON.parse(area.value);
+        if (parsed === null || typeof parsed !== 'object' || Array.isArray(parsed)) throw new Error('an object is needed');
+        show(message, false);
+        onConfig(parsed);
+      } catch (error) {
+        setText(message, `Not sent yet: ${error.message}`);
+        show(message, true);
+      }
+    },
+  });
+  const element = h('details', { class: 'json' }, h('summary', {}, 'Everything else, as JSON'),
+    h('p', { class: 'hint' }, 'What is sent as config. Members without a field go here: see ',
+      h('a', { href: 'docs' }, 'the API'), '.'),
+    h('label', { for: 'config-json', class: 'sr-only' }, 'Configuration as JSON'), area, message);
+  const fill = (config) => {
+    if (document.activeElement === area) return;
+    area.value = Object.keys(config).length === 0 ? '' : format.json(config);
+    show(message, false);
+  };
+  return { element, fill, isValid: () => message.hidden };
+}
+
+/** The editor; `onChange` hears every change. */
+export function configEditor(onChange) {
+  let config = {};
+  const change = (next) => {
+    config = next;
+    parts.forEach((part) => part.fill(config));
+    onChange();
+  };
+  const set = (path, value) => change(withMember(config, path, value));
+  const preset = presetField(set);
+  const fields = FIELDS.map((field) => textField(field, set));
+  const json = jsonField(change);
+  const parts = [preset, ...fields, json];
+  parts.forEach((part) => part.fill(config));
+  return {
+    element: h('div', { class: 'config' },
+      preset.element, h('div', { class: 'fields' }, fields.map((field) => field.element)), json.element),
+    get: () => config,
+    set: change,
+    isValid: json.isValid,
+  };
+}

@@ -1,0 +1,51 @@
+// What the latent vector does: rows of one class with one latent at a time varied, or walks between two of them.
+
+import { h, show } from './dom.js';
+import { picture } from './picture.js';
+import { classNames, isImage, magnification } from './samples.js';
+
+const MODES = [['vary', 'vary'], ['interpolate', 'interpolate']];
+
+const ROWS = 6;
+/** About what the server draws in a row; only the magnification depends on it. */
+const COLUMNS = 10;
+
+export function latentRows(path) {
+  const sheet = picture('Generated inputs of one class with the latent vector varied');
+  const classes = h('select', { id: 'latent-class', onchange: () => draw() });
+  const mode = h('select', { id: 'latent-mode', onchange: () => draw() }, MODES.map(([value, text]) => h('option', { value }, text)));
+  const seed = h('input', { id: 'latent-seed', type: 'number', min: 0, step: 1, value: 1, onchange: () => draw() });
+  const another = h('button', {
+    type: 'button', class: 'button quiet',
+    onclick: () => {
+      seed.value = Number(seed.value) + 1;
+      draw();
+    },
+  }, 'Another');
+  const field = (label, control) => h('span', { class: 'choice' }, h('label', { for: control.id }, label), control);
+  const element = h('section', { class: 'latent', 'aria-labelledby': 'latent-title', hidden: true },
+    h('div', { class: 'section-head' }, h('h2', { id: 'latent-title' }, 'Latent space'),
+      h('div', { class: 'controls' }, field('Class', classes), field('Mode', mode), field('Seed', seed), another)),
+    sheet.element);
+  let drawn = false;
+  let scale = 1;
+
+  function draw() {
+    const parameters = new URLSearchParams({ mode: mode.value, seed: seed.value || 0, rows: ROWS, scale });
+    if (classes.value !== '') parameters.set('class', classes.value);
+    return sheet.load(`${path}/samples/latent.png?${parameters}`);
+  }
+
+  return {
+    element,
+    close: sheet.close,
+    update(job) {
+      if (drawn || job.status !== 'succeeded' || !isImage(job)) return;
+      drawn = true;
+      scale = magnification(job, { rows: ROWS, columns: COLUMNS });
+      classes.replaceChildren(...classNames(job).map((name, index) => h('option', { value: index }, name)));
+      show(element, true);
+      draw();
+    },
+  };
+}

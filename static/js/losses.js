@@ -1,0 +1,80 @@
+// The loss curves: one small chart for each series' name, one line for each generator.
+
+import { getJson } from './api.js';
+import { keyOf, lineChart } from './chart.js';
+import { h, show } from './dom.js';
+import { isFinal } from './status.js';
+
+const POINTS = 400;
+
+/** Titles of the series that the engine writes; any other is shown under its own name. */
+const TITLES = {
+  classifier_loss: 'Classifier loss',
+  decoder_loss: 'Decoder loss',
+  diversity_loss: 'Diversity loss',
+  teacher_hit_rate: 'Teacher sees the class asked for',
+  distillation_loss: 'Distillation loss',
+  adversarial_distance: 'Distance to the teacher, hardest inputs',
+  student_distance: 'Distance to the teacher, after the lesson',
+};
+
+/** The server's series, grouped by name: `[{name, lines: [{label, points}]}]`. */
+function grouped(body) {
+  const groups = new Map();
+  for (const series of body.series) {
+    if (series.points.length === 0) continue;
+    if (!groups.has(series.name)) groups.set(series.name, []);
+    const label = typeof series.generator === 'number' ? `generator ${series.generator + 1}` : '';
+    groups.get(series.name).push({ label, points: series.points });
+  }
+  return [...groups].map(([name, lines]) => ({ name, lines }));
+}
+
+export function lossCurves(path) {
+  const charts = new Map();
+  const grid = h('div', { class: 'charts' });
+  const waiting = h('p', { class: 'muted placeholder' }, 'Curves appear with the first steps of training.');
+  const log = h('input', { type: 'checkbox', id: 'log-scale', onchange: () => charts.forEach((chart) => chart.setLogarithmic(log.checked)) });
+  const toggle = h('span', { class: 'choice', hidden: true }, log, h('label', { for: 'log-scale' }, 'Logarithmic'));
+  const legend = h('p', { class: 'legend', hidden: true });
+  const element = h('section', { class: 'losses', 'aria-labelledby': 'losses-title' },
+    h('div', { class: 'section-head' }, h('h2', { id: 'losses-title' }, 'Training'), h('div', { class: 'controls' }, legend, toggle)),
+    grid, waiting);
+  let status = null;
+
+  function showLegend(count) {
+    show(legend, count > 1);
+    if (legend.children.length === count) return;
+    legend.replaceChildren('Generator ', ...Array.from({ length: count }, (_, index) =>
+      h('span', { class: `key key-${keyOf(index)}` }, String(index + 1))));
+  }
+
+  async function refresh() {
+    const body = await getJson(`${path}/metrics?max_points=${POINTS}`).catch(() => null);
+    if (!body) return;
+    const groups = grouped(body);
+    showLegend(Math.max(0, ...groups.map(({ lines }) => lines.length)));
+    for (const { name, lines } of groups) {
+      if (!charts.has(name)) {
+        const chart = lineChart({ title: TITLES[name] ?? name.replaceAll('_', ' '), logarithmic: log.checked });
+        charts.set(name, chart);
+        grid.append(chart.element);
+      }
+      charts.get(name).update(lines);
+    }
+    show(waiting, charts.size === 0);
+    show(toggle, charts.size > 0);
+  }
+
+  return {
+    element,
+    refresh,
+    close: () => charts.forEach((chart) => chart.close()),
+    async update(job) {
+      if (job.status === status) return;
+      status = job.status;
+      await refresh();
+      show(element, charts.size > 0 || !isFinal(job));
+    },
+  };
+}

@@ -1,0 +1,154 @@
+// A new job: choosing or dropping files, settings, the plan, and submitting.
+
+import { Failure, upload } from './api.js';
+import { configEditor } from './config-editor.js';
+import { h, setText, show } from './dom.js';
+import { formOf, noFiles, sortFiles } from './files.js';
+import * as format from './format.js';
+import { planPreview } from './plan.js';
+import { showFailure } from './problem.js';
+
+/** A native file input: hidden from the eye, but not from the keyboard, behind its label. */
+function chooser({ name, label, accept, multiple, kind, onFiles }) {
+  const id = `choose-${name}`;
+  const input = h('input', {
+    type: 'file', id, name, accept, multiple, class: 'sr-only',
+    onchange: () => {
+      onFiles([...input.files], name);
+      // So that the same file, corrected, can be chosen once more.
+      input.value = '';
+    },
+  });
+  return h('span', { class: 'chooser' }, input, h('label', { for: id, class: kind }, label));
+}
+
+/** Dropping anywhere on the page counts; the zone only shows that it does. */
+function acceptDrops(zone, onFiles, signal) {
+  let depth = 0;
+  const carriesFiles = (event) => event.dataTransfer?.types.includes('Files');
+  const on = (name, listener) => window.addEventListener(name, (event) => {
+    if (!carriesFiles(event) || document.querySelector('dialog[open]')) return;
+    event.preventDefault();
+    listener(event);
+    zone.classList.toggle('over', depth > 0);
+  }, { signal });
+  on('dragenter', () => { depth += 1; });
+  on('dragleave', () => { depth -= 1; });
+  on('dragover', () => {});
+  on('drop', (event) => {
+    depth = 0;
+    onFiles([...event.dataTransfer.files]);
+  });
+}
+
+function fileLine(what, file, onRemove, choose) {
+  return h('li', {}, h('span', { class: 'what' }, what),
+    file && [h('span', { class: 'file-name' }, file.name), h('span', { class: 'muted num' }, format.bytes(file.size)),
+        onRemove && h('button', { type: 'button', class: 'link', 'aria-label': `Remove ${file.name}`, onclick: onRemove }, 'Remove')],
+    choose);
+}
+
+export function newJob(onCreated) {
+  const closing = new AbortController();
+  let chosen = noFiles();
+  const plan = planPreview();
+  const config = configEditor(() => chosen.model && plan.update(chosen, config.get(), { fresh: false }));
+  const failure = h('div', {});
+  const fileList = h('ul', { class: 'files' });
+  const submit = h('button', { type: 'submit', class: 'button primary' }, 'Start');
+  const sent = h('p', { class: 'muted', role: 'status' });
+
+  const zone = h('div', { class: 'drop' },
+    h('p', {}, h('strong', {}, 'Drop a model here'), ' or ',
+      chooser({ name: 'model', label: 'choose a file', kind: 'link', multiple: true, onFiles: take }), '.'),
+    h('p', { class: 'muted' }, 'ONNX, TorchScript, PT2 or safetensors. A test set (.npz) and a config (.json) may come along.'));
+  const form = h('form', { class: 'new-form', hidden: true, onsubmit: start },
+    h('div', { class: 'settings' }, h('h3', {}, 'Files'), fileList, config.element,
+      h('div', { class: 'buttons' }, submit, h('button', { type: 'button', class: 'button', onclick: reset }, 'Discard'), sent),
+      failure),
+    plan.element);
+  const element = h('section', { class: 'new-job', 'aria-labelledby': 'new-job-title' },
+    h('h2', { id: 'new-job-title', class: 'sr-only' }, 'New job'), zone, form);
+  acceptDrops(zone, take, closing.signal);
+
+  /** Takes dropped or chosen files; `as` says which chooser they came from, and wins over their names. */
+  async function take(files, as) {
+    if (files.length === 0) return;
+    const before = chosen.model;
+    if (as === 'eval' || as === 'config') chosen = { ...chosen, [as]: files[0] };
+    else if (as === 'model' && files.length === 1) chosen = { ...chosen, model: files[0], external: [] };
+    else chosen = sortFiles(files, chosen);
+    showFailure(failure, null);
+    if (chosen.config) await readConfig();
+    showFiles();
+    if (chosen.model) plan.update(chosen, config.get(), { fresh: chosen.model !== before });
+  }
+
+  async function readConfig() {
+    const file = chosen.config;
+    chosen = { ...chosen, config: null };
+    try {
+      config.set(JSON.parse(await file.text()));
+    } catch (error) {
+      showFailure(failure, new Failure({ title: 'The configuration is not JSON', detail: `${file.name}: ${error.message}` }));
+    }
+  }
+
+  function showFiles() {
+    const drop = (name, empty) => () => {
+      chosen = { ...chosen, [name]: empty };
+      showFiles();
+    };
+    show(form, chosen.model !== null || chosen.eval !== null);
+    zone.classList.toggle('compact', !form.hidden);
+    fileList.replaceChildren(
+      fileLine('Model', chosen.model, null,
+        chooser({ name: 'model-again', label: chosen.model ? 'Change' : 'Choose', kind: 'link', onFiles: (files) => take(files, 'model') })),
+      ...chosen.external.map((file) => fileLine('Side file', file, () => {
+        chosen = { ...chosen, external: chosen.external.filter((other) => other !== file) };
+        showFiles();
+      })),
+      fileLine('Test set', chosen.eval, drop('eval', null),
+        !chosen.eval && chooser({ name: 'eval', label: 'Add .npz', accept: '.npz', kind: 'link', onFiles: take })),
+      fileLine('Config', null, null,
+        chooser({ name: 'config', label: 'Fill in from .json', accept: '.json,application/json', kind: 'link', onFiles: take })));
+    submit.disabled = !chosen.model;
+  }
+
+  function reset() {
+    chosen = noFiles();
+    config.set({});
+    showFailure(failure, null);
+    showFiles();
+  }
+
+  async function start(event) {
+    event.preventDefault();
+    if (!config.isValid()) return;
+    submit.disabled = true;
+    // The server says the same of a bad model twice: once is enough.
+    plan.forgive();
+    try {
+      const form = formOf(chosen, config.get(), { withEval: true });
+      const job = await upload('jobs', form, {
+        signal: closing.signal,
+        onProgress: (fraction) => setText(sent, fraction < 1 ? `${Math.round(100 * fraction)} % sent` : 'Checking…'),
+      });
+      reset();
+      onCreated(job);
+    } catch (error) {
+      submit.disabled = false;
+      showFailure(failure, error);
+    } finally {
+      setText(sent, '');
+    }
+  }
+
+  return {
+    element,
+    close() {
+      closing.abort();
+      plan.close();
+    },
+  };
+}

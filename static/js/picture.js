@@ -1,0 +1,55 @@
+// A picture from the server that changes: the old one stays until the new one can be shown, and failures say why.
+
+import { Failure, getBlob } from './api.js';
+import { h, setText, show } from './dom.js';
+
+/**
+ * `alt` describes it. `load` answers whether the picture could be shown; it fetches by itself, since an `<img>` would keep
+ * the old picture of an address whose picture has changed, and would not tell why there is none.
+ */
+export function picture(alt) {
+  const image = h('img', { alt, hidden: true });
+  const message = h('p', { class: 'muted', hidden: true });
+  const element = h('div', { class: 'picture' }, image, message);
+  let asked = 0;
+
+  function fail(error) {
+    if (!(error instanceof Failure)) throw error;
+    setText(message, error.problem.detail ?? error.problem.title);
+    show(message, true);
+    show(image, false);
+    return false;
+  }
+
+  async function swap(blob) {
+    const next = new Image();
+    next.src = URL.createObjectURL(blob);
+    await next.decode();
+    URL.revokeObjectURL(image.src);
+    image.src = next.src;
+    show(image, true);
+    show(message, false);
+    return true;
+  }
+
+  return {
+    element,
+    async load(url) {
+      asked += 1;
+      const mine = asked;
+      element.setAttribute('aria-busy', 'true');
+      try {
+        const blob = await getBlob(url);
+        return mine === asked && await swap(blob);
+      } catch (error) {
+        return mine === asked && fail(error);
+      } finally {
+        if (mine === asked) element.removeAttribute('aria-busy');
+      }
+    },
+    close() {
+      asked += 1;
+      URL.revokeObjectURL(image.src);
+    },
+  };
+}

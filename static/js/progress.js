@@ -1,0 +1,31 @@
+// How far a job has come: the phases in their order, the bar, the time left.
+
+import { h, setText, show } from './dom.js';
+import * as format from './format.js';
+import { PHASES, progressBar, standing } from './status.js';
+
+export function progressPanel() {
+  const steps = PHASES.map((phase) => h('li', {}, h('span', {}, phase)));
+  const bar = progressBar('Progress of the job');
+  const text = h('p', { class: 'standing' });
+  const counter = h('p', { class: 'muted num' });
+  const element = h('section', { class: 'progress', 'aria-label': 'Progress' },
+    h('ol', { class: 'phases' }, steps), bar.element, h('div', { class: 'progress-line' }, text, counter));
+  return {
+    element,
+    update(job) {
+      const current = job.status === 'succeeded' ? PHASES.length : PHASES.indexOf(job.phase);
+      steps.forEach((step, index) => {
+        step.className = index < current ? 'done' : '';
+        if (index === current && job.status === 'running') step.setAttribute('aria-current', 'step');
+        else step.removeAttribute('aria-current');
+      });
+      bar.update(job);
+      setText(text, standing(job));
+      const progress = job.progress;
+      const counted = job.status === 'running' && progress?.steps > 0;
+      setText(counter, counted ? `step ${format.integer(progress.step)} of ${format.integer(progress.steps)}` : '');
+      show(element, job.status !== 'succeeded');
+    },
+  };
+}

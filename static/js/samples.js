@@ -1,0 +1,130 @@
+// The grid of generated inputs, a row for each class, while generators train and afterwards.
+
+import { getJson } from './api.js';
+import { h, setText, show } from './dom.js';
+import { picture } from './picture.js';
+import { isFinal } from './status.js';
+
+const COLUMNS = 10;
+/** Widest a sheet is ever shown, in CSS pixels. */
+const SHEET_WIDTH = 1200;
+/** Most pixels of a sheet that the page asks for; the server's own bound is higher. */
+const SHEET_PIXELS = 24e6;
+
+/** Names of the classes, as configured, else their numbers. */
+export function classNames(job) {
+  return job.config?.classes ?? Array.from({ length: job.model?.classes ?? 0 }, (_, index) => String(index));
+}
+
+/** Whether inputs of this job are pictures: [null, channels, height, width]. */
+export const isImage = (job) => job.model?.input.shape.length >= 3;
+
+/** Magnification that fills a sheet's width and keeps to its pixels; 0 where even the inputs themselves are too many. */
+export function magnification(job, { rows, columns }) {
+  const [height, width] = job.model.input.shape.slice(-2);
+  const across = Math.max(1, Math.floor(SHEET_WIDTH / (columns * width)));
+  const whole = Math.floor(Math.sqrt(SHEET_PIXELS / (rows * columns * width * height)));
+  return Math.min(8, across, whole);
+}
+
+/** A labelled list to choose from, which keeps what is chosen when its options grow. */
+function choice(id, label, onchange) {
+  const select = h('select', { id, onchange });
+  return {
+    element: h('span', { class: 'choice' }, h('label', { for: id }, label), select),
+    value: () => select.value,
+    /** `options`: [value, text]. */
+    fill(options) {
+      if (options.length === select.options.length) return;
+      const before = select.value;
+      select.replaceChildren(...options.map(([value, text]) => h('option', { value }, text)));
+      if (options.some(([value]) => String(value) === before)) select.value = before;
+    },
+  };
+}
+
+/** Which samples to look at. */
+function controls(onchange) {
+  const name = choice('samples-class', 'Class', onchange);
+  const generator = choice('samples-generator', 'Generator', onchange);
+  const epoch = choice('samples-epoch', 'Epoch', onchange);
+  const element = h('div', { class: 'controls', hidden: true }, name.element, generator.element, epoch.element);
+  return {
+    element,
+    className: name.value,
+    fill(job, index) {
+      const names = classNames(job);
+      const all = magnification(job, { rows: names.length, columns: COLUMNS }) > 0 ? [['', 'all']] : [];
+      name.fill([...all, ...names.map((text, number) => [number, text])]);
+      generator.fill([['', 'all'], ...index.generators.map((number) => [number, String(number + 1)])]);
+      epoch.fill([['', 'latest'], ...index.epochs.map((number) => [number, String(number)])]);
+      show(element, true);
+    },
+    /** As the server's query. */
+    query(job) {
+      const rows = name.value() === '' ? job.model.classes : 1;
+      const query = new URLSearchParams({
+        per_class: COLUMNS, scale: Math.max(1, magnification(job, { rows, columns: COLUMNS })),
+      });
+      for (const [key, chosen] of [['class', name], ['generator', generator], ['epoch', epoch]]) {
+        if (chosen.value() !== '') query.set(key, chosen.value());
+      }
+      return query;
+    },
+  };
+}
+
+export function sampleGrid(path) {
+  const labels = h('ol', { class: 'class-labels', 'aria-hidden': 'true' });
+  const sheet = picture('Generated inputs, one row for each class');
+  const waiting = h('p', { class: 'muted placeholder' }, 'Samples appear as soon as a generator has trained for an epoch.');
+  const chosen = controls(() => draw());
+  const frame = h('div', { class: 'sheet', hidden: true }, labels, sheet.element);
+  const element = h('section', { class: 'samples', 'aria-labelledby': 'samples-title' },
+    h('div', { class: 'section-head' }, h('h2', { id: 'samples-title' }, 'Generated inputs'), chosen.element), frame, waiting);
+  let job = null;
+  let index = null;
+  let shown = '';
+
+  async function draw() {
+    const query = chosen.query(job);
+    // The same address shows more when there are more samples.
+    const key = `${query} ${index.count}`;
+    if (key === shown) return;
+    shown = key;
+    const names = classNames(job);
+    const rows = query.has('class') ? [names[Number(query.get('class'))]] : names;
+    if (await sheet.load(`${path}/samples.png?${query}`)) labels.replaceChildren(...rows.map((name) => h('li', {}, name)));
+    show(frame, true);
+    show(waiting, false);
+  }
+
+  async function refresh() {
+    if (!job?.model || !isImage(job)) return;
+    const answer = await getJson(`${path}/samples`).catch(() => null);
+    if (job === null || !answer || answer.count === 0) return;
+    index = answer;
+    chosen.fill(job, index);
+    await draw();
+  }
+
+  return {
+    element,
+    refresh,
+    close() {
+      job = null;
+      sheet.close();
+    },
+    update(next) {
+      const news = !job?.model || job.status !== next.status;
+      job = next;
+      show(element, Boolean(job.model) || !isFinal(job));
+      if (job.model && !isImage(job)) {
+        setText(waiting, 'The inputs of this model are no pictures. Download the samples to look at them.');
+        return;
+      }
+      if (isFinal(job)) setText(waiting, 'No samples were made.');
+      if (news) refresh();
+    },
+  };
+}
