@@ -79,7 +79,7 @@ class Service:
         threading.Thread(target=read, daemon=True).start()
         ready.wait(START_SECONDS)
         if not found:
-            raise DemoFailed(f"the service did not start; its log: {OUT / 'server.log'}\n{self.last_words()}")
+            raise DemoFailed(f"the service did not start:\n{self.last_words()}")
         return found[0]
 
     def last_words(self) -> str:
@@ -171,7 +171,7 @@ class Client:
         series = [one for one in series if one["name"].endswith("_loss") and one["points"]]
         trained = [one["generator"] for one in series]
         newest = None if None in trained else max(trained, default=None)
-        return {one["name"].replace("_", " "): one["points"][-1][1] for one in series if one["generator"] == newest}
+        return {one["name"][: -len("_loss")]: one["points"][-1][1] for one in series if one["generator"] == newest}
 
 
 def in_words(data: bytes) -> str:
@@ -202,11 +202,12 @@ class Display:
         text = f"{phase:<12} {100 * fraction:3.0f} %"
         if left is not None:
             text += f"  {clock(left)} left"
-        text += "".join(f"  {name} {value:.3f}" for name, value in losses.items())
+        if losses:
+            text += "  loss: " + ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
         if self.terminal:
-            bar = "█" * round(24 * fraction)
+            bar = "█" * round(16 * fraction)
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K{f'[{bar:·<24}] {text}'[:width]}", end="", flush=True)
+            print(f"\r\033[K{f'[{bar:·<16}] {text}'[:width]}", end="", flush=True)
         elif phase != self.phase or time.time() - self.spoken > 15:
             print(f"{clock(time.time() - self.started):>6}  {text}", flush=True)
             self.phase, self.spoken = phase, time.time()
@@ -240,6 +241,10 @@ def download(client: Client, job: str) -> None:
         (OUT / name).write_bytes(client.request("GET", f"/jobs/{job}/{path}"))
 
 
+def speed(ratio: float) -> str:
+    return f"{ratio:.2f} times faster" if ratio >= 1 else f"{1 / ratio:.2f} times slower"
+
+
 def table(result: dict, service: Service, seconds: float) -> str:
     teacher, student, ratio = result["teacher"], result["student"], result["ratio"]
     latency, agreement, accuracy = result["latency_ms"], result["agreement"], result["accuracy"]
@@ -251,7 +256,7 @@ def table(result: dict, service: Service, seconds: float) -> str:
         rows.append((label, f"{teacher[name]:,}", "", f"{student[name]:,}", f"{ratio[name]:.2f} times fewer"))
     rows += [
         ("latency, median", f"{latency['teacher']['p50']:.3f} ms", "", f"{latency['student']['p50']:.3f} ms",
-         f"{ratio['latency']:.2f} times faster; batch {latency['batch']}, {latency['device']}"),
+         f"{speed(ratio['latency'])}; batch {latency['batch']}, {latency['device']}"),
         ("real accuracy", percent(accuracy["teacher"]), percent(accuracy["compressed"]), percent(accuracy["student"]),
          f"{accuracy['n']:,} test images that no training saw"),
         ("agreement", "", "", percent(held_out["top1"]), f"with the teacher, {held_out['n']:,} images of an unseen generator"),
@@ -300,6 +305,8 @@ def main() -> int:
         run()
     except DemoFailed as failure:
         print(f"\nThe demo failed: {failure}", file=sys.stderr)
+        if (OUT / "server.log").is_file():
+            print(f"The service's log: {OUT / 'server.log'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
