@@ -3,6 +3,7 @@
 mod adam;
 mod audit;
 pub mod compress;
+mod cuda;
 mod distill;
 pub mod error;
 mod evalset;

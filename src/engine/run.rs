@@ -33,6 +33,7 @@ use crate::{
 /// # Errors
 /// A planned failure, or [`Stop::Canceled`] when the observer says so.
 pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
+    super::cuda::load();
     tch::set_num_threads(spec.threads.max(1) as i32);
     let device = device(&spec.device)?;
     let import_phase = Progress { fraction: 0.0, phase: Phase::Importing, step: 0, steps: 1, eta_seconds: None };
