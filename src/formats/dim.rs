@@ -40,16 +40,16 @@ impl Dim {
         self.batch.checked_mul(n)?.checked_add(self.fixed)
     }
 
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn plus(self, other: Self) -> Option<Self> {
         Some(Self { batch: self.batch.checked_add(other.batch)?, fixed: self.fixed.checked_add(other.fixed)? })
     }
 
-    pub fn sub(self, other: Self) -> Option<Self> {
+    pub fn minus(self, other: Self) -> Option<Self> {
         Some(Self { batch: self.batch.checked_sub(other.batch)?, fixed: self.fixed.checked_sub(other.fixed)? })
     }
 
     /// The product; `None` on overflow and where it has an N².
-    pub fn mul(self, other: Self) -> Option<Self> {
+    pub fn times(self, other: Self) -> Option<Self> {
         let (factor, linear) = match (self.number(), other.number()) {
             (Some(factor), _) => (factor, other),
             (_, Some(factor)) => (factor, self),
@@ -59,7 +59,7 @@ impl Dim {
     }
 
     /// The quotient: truncated as in ONNX for two numbers, exact for all N (or `None`) otherwise.
-    pub fn div(self, other: Self) -> Option<Self> {
+    pub fn over(self, other: Self) -> Option<Self> {
         if let (Some(a), Some(b)) = (self.number(), other.number()) {
             return a.checked_div(b).map(Self::fixed);
         }
@@ -69,12 +69,12 @@ impl Dim {
         }
         // (k·batch · N + k·fixed) / (batch · N + fixed) is k.
         let factor = self.batch.checked_div(other.batch)?;
-        (other.mul(Self::fixed(factor))? == self).then_some(Self::fixed(factor))
+        (other.times(Self::fixed(factor))? == self).then_some(Self::fixed(factor))
     }
 
     /// Whether the two are equal for every N; `None` where that depends on N.
     pub fn equals(self, other: Self) -> Option<bool> {
-        let difference = self.sub(other)?;
+        let difference = self.minus(other)?;
         if difference.batch == 0 {
             return Some(difference.fixed == 0);
         }
@@ -85,7 +85,7 @@ impl Dim {
 
     /// Whether `self < other` for every N; `None` where that depends on N.
     pub fn less(self, other: Self) -> Option<bool> {
-        let difference = self.sub(other)?;
+        let difference = self.minus(other)?;
         let at_one = difference.at(1)?;
         match difference.batch {
             0 => Some(at_one < 0),
@@ -110,7 +110,7 @@ impl fmt::Display for Dim {
 
 /// The product of extents: the number of elements. `None` on overflow, or with the batch in two of them.
 pub fn product(dims: &[Dim]) -> Option<Dim> {
-    dims.iter().try_fold(Dim::ONE, |product, dim| product.mul(*dim))
+    dims.iter().try_fold(Dim::ONE, |product, dim| product.times(*dim))
 }
 
 /// A shape in words: `(N, 3, 32, 32)`.
@@ -125,15 +125,15 @@ mod tests {
 
     #[test]
     fn arithmetic_follows_the_batch() {
-        let size = Dim::N.mul(Dim::fixed(512)).unwrap();
-        assert_eq!(size.div(Dim::fixed(512)), Some(Dim::N));
-        assert_eq!(size.div(Dim::N), Some(Dim::fixed(512)));
-        assert_eq!(size.div(Dim::fixed(7)), None);
-        assert_eq!(Dim::N.mul(Dim::N), None);
-        assert_eq!(Dim::fixed(7).div(Dim::fixed(2)), Some(Dim::fixed(3)));
-        assert_eq!(Dim::fixed(7).div(Dim::fixed(0)), None);
+        let size = Dim::N.times(Dim::fixed(512)).unwrap();
+        assert_eq!(size.over(Dim::fixed(512)), Some(Dim::N));
+        assert_eq!(size.over(Dim::N), Some(Dim::fixed(512)));
+        assert_eq!(size.over(Dim::fixed(7)), None);
+        assert_eq!(Dim::N.times(Dim::N), None);
+        assert_eq!(Dim::fixed(7).over(Dim::fixed(2)), Some(Dim::fixed(3)));
+        assert_eq!(Dim::fixed(7).over(Dim::fixed(0)), None);
         assert_eq!(Dim::fixed(i64::MAX).add(Dim::ONE), None);
-        assert_eq!(Dim::fixed(i64::MIN).div(Dim::fixed(-1)), None);
+        assert_eq!(Dim::fixed(i64::MIN).over(Dim::fixed(-1)), None);
     }
 
     #[test]

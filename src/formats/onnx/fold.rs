@@ -75,7 +75,7 @@ fn map(x: &Array, f: impl Fn(f32) -> f32) -> Result<Array, Refusal> {
 fn unary(kind: Unary, x: &Array) -> Result<Array, Refusal> {
     if let (Unary::Neg, Some(values)) = (kind, x.as_ints()) {
         let negated =
-            values.iter().map(|value| Dim::fixed(0).sub(*value)).collect::<Option<_>>().ok_or("it overflows")?;
+            values.iter().map(|value| Dim::fixed(0).minus(*value)).collect::<Option<_>>().ok_or("it overflows")?;
         return Ok(Array { shape: x.shape.clone(), elements: Elements::Int(negated) });
     }
     match kind {
@@ -142,10 +142,10 @@ fn float(kind: Binary, a: f32, b: f32) -> f32 {
 
 fn integer(kind: Binary, a: Dim, b: Dim) -> Option<Dim> {
     match kind {
-        Binary::Add => a.add(b),
-        Binary::Sub => a.sub(b),
-        Binary::Mul => a.mul(b),
-        Binary::Div => a.div(b),
+        Binary::Add => a.plus(b),
+        Binary::Sub => a.minus(b),
+        Binary::Mul => a.times(b),
+        Binary::Div => a.over(b),
         Binary::Pow => a.number()?.checked_pow(u32::try_from(b.number()?).ok()?).map(Dim::fixed),
         Binary::Min => Some(if a == b || a.less(b)? { a } else { b }),
         Binary::Max => Some(if a == b || a.less(b)? { b } else { a }),

@@ -30,7 +30,7 @@ pub fn reshape(x: &[Dim], target: &[i64]) -> Shape {
     }
     let mut known = target.iter().filter(|entry| **entry != -1);
     let known = known.try_fold(1i64, |product, entry| product.checked_mul(*entry)).ok_or_else(misfit)?;
-    let rest = count.div(Dim::fixed(known)).filter(|rest| rest.mul(Dim::fixed(known)) == Some(count));
+    let rest = count.over(Dim::fixed(known)).filter(|rest| rest.times(Dim::fixed(known)) == Some(count));
     let rest = rest.ok_or_else(misfit)?;
     if !target.contains(&-1) && rest != Dim::ONE {
         return Err(misfit().into());

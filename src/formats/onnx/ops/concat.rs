@@ -47,17 +47,20 @@ fn beside_constants(graph: &mut Lowering, call: &Call, parts: &[&Value], axis: u
         _ => return Err(Refusal::unsupported("it joins a constant between two computed values")),
     };
     let dims = joined.dims()?;
-    let (before, after) = (constants(&parts[..first], &dims, axis)?, constants(&parts[last + 1..], &dims, axis)?);
-    let length = |arrays: &[&Array]| arrays.iter().map(|array| array.shape[axis] as i64).sum();
+    let (before, after) = (
+        constants(&parts[..first], (&dims, axis), graph.batch)?,
+        constants(&parts[last + 1..], (&dims, axis), graph.batch)?,
+    );
+    let length = |arrays: &[Array]| arrays.iter().map(|array| array.shape[axis] as i64).sum();
     let (mut begin, mut end) = (vec![0; dims.len()], vec![0; dims.len()]);
     (begin[axis], end[axis]) = (length(&before), length(&after));
     let pad = Op::Pad { begin, end, mode: PadMode::Constant, value: 0.0 };
-    let is_zero = |array: &&Array| array.as_f32().is_some_and(|values| values.iter().all(|value| *value == 0.0));
+    let is_zero = |array: &Array| array.as_f32().is_some_and(|values| values.iter().all(|value| *value == 0.0));
     if before.iter().chain(&after).all(is_zero) {
         return graph.finish(call, pad, &[Some(&joined)]);
     }
     let zeros = zeros_for_one(&dims)?;
-    let all: Vec<&Array> = before.into_iter().chain([&zeros]).chain(after).collect();
+    let all: Vec<&Array> = before.iter().chain([&zeros]).chain(&after).collect();
     let placed = fold::apply(&Op::Concat { axis }, &all)?.into_iter().next().ok_or("it makes nothing")?;
     graph.charge(placed.len())?;
     let placed = graph.constant(call, "constants", placed);
@@ -65,8 +68,8 @@ fn beside_constants(graph: &mut Lowering, call: &Call, parts: &[&Value], axis: u
     graph.finish(call, Op::Binary(Binary::Add), &[Some(&padded), Some(&placed)])
 }
 
-/// The known ones among `parts`, each of which has extent 1 where `dims` has the batch, and fits beside it.
-fn constants<'a>(parts: &[&'a Value], dims: &[Dim], axis: usize) -> Result<Vec<&'a Array>, Refusal> {
+/// The known ones among `parts`, each with extent 1 where `dims` has the batch, and fitting beside it.
+fn constants(parts: &[&Value], (dims, axis): (&[Dim], usize), batch: Option<i64>) -> Result<Vec<Array>, Refusal> {
     let fits = |array: &Array| {
         let like = |(at, own): (usize, &usize)| match dims[at] {
             _ if at == axis => true,
@@ -76,11 +79,24 @@ fn constants<'a>(parts: &[&'a Value], dims: &[Dim], axis: usize) -> Result<Vec<&
         array.as_f32().is_some() && array.shape.len() == dims.len() && array.shape.iter().enumerate().all(like)
     };
     let arrays = parts.iter().filter_map(|part| as_known(part)).map(|known| {
-        let array: &Array = &known.array;
-        let misfit = || format!("it joins a constant of {:?} to {}", array.shape, show(dims));
-        if fits(array) { Ok(array) } else { Err(Refusal::unsupported(misfit())) }
+        let array = for_one_example(&known.array, dims, batch);
+        let misfit = || format!("it joins a constant of {:?} to {}", known.array.shape, show(dims));
+        array.filter(fits).ok_or_else(|| Refusal::unsupported(misfit()))
     });
     arrays.collect()
+}
+
+/// One example of a constant that was written down for the whole batch that the file fixes, if all are alike.
+fn for_one_example(array: &Array, dims: &[Dim], batch: Option<i64>) -> Option<Array> {
+    let rows = *array.shape.first()?;
+    if rows == 1 || batch != Some(rows as i64) || dims.first() != Some(&Dim::N) {
+        return Some(array.clone());
+    }
+    let values = array.as_f32()?;
+    let (first, _) = values.split_at_checked(values.len() / rows)?;
+    let alike = !first.is_empty() && values.chunks_exact(first.len()).all(|row| row == first);
+    let shape = std::iter::once(1).chain(array.shape[1..].iter().copied()).collect();
+    alike.then(|| Array::floats(shape, first.to_vec()))
 }
 
 /// Zeros of one example's shape, with extent 1 for the batch.

@@ -1,4 +1,4 @@
-//! <https://onnx.ai/onnx/operators/onnx__Identity.html>, Dropout (nothing at inference) and Cast.
+//! <https://onnx.ai/onnx/operators/onnx__Identity.html>, Dropout (nothing at inference), Cast and CastLike.
 
 use super::Lower;
 use crate::formats::{
@@ -12,7 +12,8 @@ use crate::formats::{
     refusal::Refusal,
 };
 
-pub const OPERATORS: &[(&str, Lower)] = &[("Cast", cast), ("Dropout", identity), ("Identity", identity)];
+pub const OPERATORS: &[(&str, Lower)] =
+    &[("Cast", cast), ("CastLike", cast_like), ("Dropout", identity), ("Identity", identity)];
 
 fn identity(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     graph.alias(call, call.input(0)?.clone())
@@ -25,14 +26,30 @@ fn cast(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
         .ok()
         .and_then(|to| DataType::try_from(to).ok())
         .ok_or_else(|| format!("it casts to type {to}"))?;
-    match (call.input(0)?, Kind::of(to)?) {
+    convert_to(graph, call, Kind::of(to)?)
+}
+
+fn cast_like(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
+    let kind = match call.input(1)? {
+        Value::Known(known) => match known.array.elements {
+            Elements::F32(_) => Kind::Float,
+            Elements::Int(_) => Kind::Int,
+            Elements::Bool(_) => Kind::Bool,
+        },
+        _ => Kind::Float,
+    };
+    convert_to(graph, call, kind)
+}
+
+fn convert_to(graph: &mut Lowering, call: &Call, kind: Kind) -> Result<(), Refusal> {
+    match (call.input(0)?, kind) {
         (Value::Known(known), kind) => {
             let elements = convert(&known.array, kind)?;
             let array = Array { shape: known.array.shape.clone(), elements };
             graph.known_maybe_repeated(call, array, known.repeated)
         }
         (value, Kind::Float) => graph.alias(call, value.clone()),
-        (_, _) => Err(Refusal::unsupported(format!("it casts a computed value to {}", to.as_str_name()))),
+        (_, _) => Err(Refusal::unsupported("it casts a computed value to integers or booleans")),
     }
 }
 

@@ -58,8 +58,8 @@ fn fill(count: Dim, target: &[Dim]) -> Option<Vec<Dim>> {
     let open = Dim::fixed(-1);
     let known: Vec<Dim> = target.iter().copied().filter(|entry| *entry != open).collect();
     let known_count = product(&known)?;
-    let rest = count.div(known_count)?;
-    if rest.mul(known_count)? != count
+    let rest = count.over(known_count)?;
+    if rest.times(known_count)? != count
         || known.len() + 1 < target.len()
         || (known.len() == target.len() && rest != Dim::ONE)
     {
