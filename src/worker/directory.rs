@@ -70,6 +70,8 @@ fn spec(plan: &SlotPlan, claim: &Claim) -> TaskSpec {
         device: plan.device.clone(),
         threads: plan.threads,
         model: inputs.model.to_string(),
+        external_data: inputs.external_data.iter().map(ToString::to_string).collect(),
+        extracting_seconds: inputs.extracting_seconds,
         generators: inputs.generators.iter().map(ToString::to_string).collect(),
         eval: inputs.eval.as_ref().map(ToString::to_string),
     }
