@@ -20,6 +20,7 @@ pub use self::{
     adopt::Claimed,
     error::{AdoptError, ArtifactError, PutError},
 };
+pub use crate::domain::artifact::hexadecimal;
 use crate::domain::{
     artifact::{Artifact, FileName},
     ids::JobId,
@@ -126,10 +127,4 @@ fn key_part(name: &FileName) -> String {
         return name.to_string();
     }
     hexadecimal(&Sha256::digest(name.as_str()))
-}
-
-/// Lower-case hexadecimal.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }

@@ -1,12 +1,25 @@
 //! What supervisor and child say to each other: JSON lines, commands one way and events the other.
 
+pub mod exit;
+mod framing;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::framing::{MAX_LINE, from_line, to_line};
 pub use crate::domain::{artifact::Role, metric::MetricPoint};
 use crate::domain::{job::Progress, problem::Problem};
 
 /// Bumped when a message changes its meaning; a child of another version is not used.
 pub const VERSION: u32 = 1;
+
+/// The environment variable that names the child's descriptor for events.
+pub const EVENTS_VARIABLE: &str = "KEGD_EVENTS_FD";
+
+/// What a child is to do, as a file in the run's directory: a `TaskSpec`.
+pub const TASK_FILE: &str = "task.json";
+
+/// What a child and its libraries print, as a file in the run's directory.
+pub const LOG_FILE: &str = "run.log";
 
 /// Supervisor to child, on the child's standard input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 use std::{io, os::unix::fs::OpenOptionsExt, path::Path as FilePath};
 
+use bytes::Bytes;
 use object_store::path::Path;
 use tokio_util::io::ReaderStream;
 
@@ -28,8 +29,7 @@ impl Artifacts {
     /// `Untrue` where there is no such plain file, or its size or hash is another; storage fails.
     pub async fn adopt(&self, run: Fence, directory: &FilePath, claimed: Claimed) -> Result<Artifact, AdoptError> {
         let file = open_plain(&directory.join(claimed.name.as_str()), &claimed).await?;
-        let place = format!("{}-{}", run.task, run.run);
-        let key = Path::from_iter([run.job.to_string(), place, key_part(&claimed.name)]);
+        let key = key_of_run(run, &claimed.name);
         // One byte more than claimed is enough to see that it grew.
         let bounded = tokio::io::AsyncReadExt::take(file, claimed.bytes.saturating_add(1));
         let written = self.write(&key, ReaderStream::with_capacity(bounded, 256 << 10)).await;
@@ -44,6 +44,32 @@ impl Artifacts {
         self.remove(&key).await?;
         Err(AdoptError::Untrue(format!("`{name}` is not the file that was announced: its size or hash is another")))
     }
+}
+
+impl Artifacts {
+    /// Keeps what the supervisor itself has to say about a run.
+    ///
+    /// # Errors
+    /// Storage fails.
+    pub async fn put_for_run(
+        &self,
+        run: Fence,
+        name: FileName,
+        role: Role,
+        content: Bytes,
+    ) -> Result<Artifact, ArtifactError> {
+        let key = key_of_run(run, &name);
+        let whole = futures::stream::iter([Ok::<_, std::convert::Infallible>(content)]);
+        match self.write(&key, whole).await {
+            Ok((bytes, sha256)) => Ok(Artifact { name, role, bytes, sha256, key: key.to_string() }),
+            Err(PutError::Storage(error)) => Err(error),
+            Err(PutError::Source(never)) => match never {},
+        }
+    }
+}
+
+fn key_of_run(run: Fence, name: &FileName) -> Path {
+    Path::from_iter([run.job.to_string(), format!("{}-{}", run.task, run.run), key_part(name)])
 }
 
 /// Opens a regular file of the announced size. Not through a link, which could lead anywhere, and without waiting for the

@@ -20,8 +20,12 @@ pub struct Inputs {
     pub eval: Option<FileName>,
     /// The trained generators, in order.
     pub generators: Vec<FileName>,
+    /// Side files of the model.
+    pub external_data: Vec<FileName>,
     /// All files to be laid out, those above among them.
     pub files: Vec<Artifact>,
+    /// How long training the generators took, summed over them.
+    pub extracting_seconds: f64,
 }
 
 /// The right to run a task. It exists only while the task is held: ending the run takes it away.
@@ -120,12 +124,12 @@ async fn start_job(tx: &mut Tx, mut job: Job, kind: TaskKind, slot: &Slot) -> Re
 }
 
 async fn inputs(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<Inputs, StoreError> {
-    let distills = kind == TaskKind::Distill;
     let mut files = tx.inputs(job.id).await?;
     files.retain(|file| match file.role {
         Role::Teacher | Role::ExternalData => true,
-        // Nobody who trains is given real data, not even to leave it unread.
-        Role::Evaluation | Role::Generator => distills,
+        Role::Generator => kind == TaskKind::Distill,
+        // What trains generators is not given real data, not even to leave it unread.
+        Role::Evaluation => matches!(kind, TaskKind::Inspect | TaskKind::Distill),
         _ => false,
     });
     let names = |role| files.iter().filter(move |file: &&Artifact| file.role == role).map(|file| file.name.clone());
@@ -133,6 +137,8 @@ async fn inputs(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<Inputs, StoreE
         model: job.model_file.clone(),
         eval: names(Role::Evaluation).next(),
         generators: names(Role::Generator).collect(),
+        external_data: names(Role::ExternalData).collect(),
+        extracting_seconds: tx.extracting_seconds(job.id).await?,
         files,
     })
 }

@@ -1,0 +1,350 @@
+//! One run under supervision, from the claim to its end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::broadcast, time::Instant};
+
+use super::{
+    Shop,
+    channel::Events,
+    directory::RunDirectory,
+    files::{self, SampleOf},
+    ladder::Ladder,
+    outcome::{Cause, Ended, LastWord, Outcome, outcome},
+    process::{Exit, Process},
+    slot::SlotPlan,
+};
+use crate::{
+    domain::{
+        artifact::{Artifact, Role},
+        ids::JobId,
+        job::{Phase, Progress},
+    },
+    protocol::{Event, FileRef, VERSION},
+    queue::{Beat, Claim, Ending, Hold, QueueError},
+    store::{Signal, StoreError},
+};
+
+/// How long the pipe of a child that has ended may stay open: by something that it started.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Points held back at most; more are written at once.
+const MOST_POINTS: usize = 5_000;
+
+/// Runs a claimed task to its end, and records the end.
+pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
+    let (fence, kind) = (claim.fence(), claim.kind());
+    tracing::info!(job = %fence.job, task = kind.name(), run = fence.run, device = plan.device, "run begins");
+    let directory = match RunDirectory::lay_out(&shop, &plan, &claim).await {
+        Ok(directory) => directory,
+        Err(error) => return finish(&shop, &claim, Ending::Lost(error.to_string())).await,
+    };
+    let (end, made) = match Process::start(&shop, &plan, &directory).await {
+        Ok((process, events)) => Attempt::new(&shop, &claim, &directory, process).supervise(events).await,
+        Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new()),
+    };
+    if matches!(end, Outcome::Failed(_) | Outcome::Lost(_))
+        && let Err(error) = files::keep_log(&shop, &claim, &directory).await
+    {
+        tracing::warn!(?error, "a log is lost");
+    }
+    if let Some(ending) = ending(&shop, &claim, end, &made).await {
+        finish(&shop, &claim, ending).await;
+    }
+}
+
+/// What is recorded; nothing where the task is no longer ours.
+async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> Option<Ending> {
+    let end = match end {
+        Outcome::Succeeded => match files::product(shop, claim, made).await {
+            Ok(product) => return Some(Ending::Succeeded(product)),
+            Err(cause) => outcome(Ended { cause: Some(cause), last_word: Some(LastWord::Done), exit: Exit::Code(0) }),
+        },
+        end => end,
+    };
+    match end {
+        Outcome::Succeeded | Outcome::Abandoned => None,
+        Outcome::Failed(problem) => Some(Ending::Failed(problem)),
+        Outcome::Canceled => Some(Ending::Canceled),
+        Outcome::Interrupted => Some(Ending::Interrupted),
+        Outcome::Lost(why) => Some(Ending::Lost(why)),
+    }
+}
+
+/// Records the end. A database that fails for a moment must not cost a finished run; one that fails for longer than the
+/// lease leaves the run to the reaper.
+async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
+    let fence = claim.fence();
+    let give_up = Instant::now() + shop.queue.config().lease;
+    loop {
+        match shop.queue.finish(claim, ending.clone()).await {
+            Ok(settled) => {
+                tracing::info!(job = %fence.job, run = fence.run, ?settled, "run ended");
+                return;
+            }
+            Err(QueueError::Store(error)) if Instant::now() < give_up => {
+                tracing::error!(job = %fence.job, %error, "the end of a run cannot be recorded; trying again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => {
+                tracing::warn!(job = %fence.job, run = fence.run, %error, "the end of a run is not recorded");
+                return;
+            }
+        }
+    }
+}
+
+/// A child under supervision.
+struct Attempt<'a> {
+    shop: &'a Shop,
+    claim: &'a Claim,
+    directory: &'a RunDirectory,
+    process: Process,
+    /// Said, and not yet written down.
+    beat: Beat,
+    /// When something was last heard.
+    heard: Instant,
+    /// When the lease was last renewed.
+    renewed: Instant,
+    greeted: bool,
+    phase: Option<Phase>,
+    last_word: Option<LastWord>,
+    /// Why it is being ended, and how far that is.
+    ending: Option<(Cause, Ladder)>,
+    made: Vec<Artifact>,
+}
+
+/// What the supervisor turns to next.
+enum Turn {
+    Event(Option<Result<Event, String>>),
+    Exit(Exit),
+    Signal,
+    Shutdown,
+    Tick,
+    Descend,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(shop: &'a Shop, claim: &'a Claim, directory: &'a RunDirectory, process: Process) -> Self {
+        let now = Instant::now();
+        Self {
+            shop,
+            claim,
+            directory,
+            process,
+            beat: Beat::default(),
+            heard: now,
+            renewed: now,
+            greeted: false,
+            phase: None,
+            last_word: None,
+            ending: None,
+            made: Vec::new(),
+        }
+    }
+
+    /// Listens until the child has ended and its pipe is empty.
+    async fn supervise(mut self, mut events: Events) -> (Outcome, Vec<Artifact>) {
+        let mut signals = self.shop.queue.store().subscribe();
+        // What was asked before we listened is told by a look.
+        self.write().await;
+        let exit = self.until_exit(&mut events, &mut signals).await;
+        // What it started, and left behind, must not go on writing, nor keep the pipe open.
+        self.process.signal(nix::sys::signal::Signal::SIGKILL);
+        while self.last_word.is_none()
+            && let Ok(Some(event)) = tokio::time::timeout(LAST_WORDS, events.next()).await
+        {
+            self.hear(event).await;
+        }
+        self.write().await;
+        let cause = self.ending.map(|(cause, _)| cause);
+        (outcome(Ended { cause, last_word: self.last_word, exit }), self.made)
+    }
+
+    async fn until_exit(&mut self, events: &mut Events, signals: &mut broadcast::Receiver<Signal>) -> Exit {
+        let mut tick = tokio::time::interval(self.shop.config.write_every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut open = true;
+        loop {
+            match self.turn(events, open, signals, &mut tick).await {
+                Turn::Exit(exit) => return exit,
+                Turn::Event(Some(event)) => self.hear(event).await,
+                Turn::Event(None) => open = false,
+                Turn::Signal => self.write().await,
+                Turn::Shutdown => self.end(Cause::Shutdown).await,
+                Turn::Tick => self.tick().await,
+                Turn::Descend => {
+                    if let Some((_, ladder)) = &mut self.ending {
+                        ladder.descend(&self.process, self.shop.config.grace);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn turn(
+        &mut self,
+        events: &mut Events,
+        open: bool,
+        signals: &mut broadcast::Receiver<Signal>,
+        tick: &mut tokio::time::Interval,
+    ) -> Turn {
+        let job = self.claim.fence().job;
+        let shutdown = &self.shop.shutdown;
+        let ending = self.ending.as_ref().map(|(_, ladder)| ladder);
+        let patience = async {
+            match ending {
+                Some(ladder) => ladder.patience().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events.next(), if open => Turn::Event(event),
+            exit = self.process.ended() => Turn::Exit(exit.unwrap_or(Exit::Code(-1))),
+            () = asked(signals, job) => Turn::Signal,
+            () = shutdown.cancelled(), if ending.is_none() => Turn::Shutdown,
+            () = patience => Turn::Descend,
+            _ = tick.tick() => Turn::Tick,
+        }
+    }
+
+    /// Writes down what was said, renews the lease of a child that moves, and ends one that does not.
+    async fn tick(&mut self) {
+        let lease = self.shop.queue.config().lease;
+        if self.heard.elapsed() > lease {
+            return self.end(Cause::Silent).await;
+        }
+        let news = self.beat.progress.is_some() || !self.beat.metrics.is_empty();
+        if news || (self.heard > self.renewed && self.renewed.elapsed() > lease / 4) {
+            self.write().await;
+        }
+    }
+
+    /// Takes in one event, or what came instead of one.
+    async fn hear(&mut self, event: Result<Event, String>) {
+        // Of a child that is being ended for a fault, and after its last word, nothing more is believed.
+        if self.last_word.is_some() || self.ending.as_ref().is_some_and(|(cause, _)| !is_polite(cause)) {
+            return;
+        }
+        let event = match event {
+            Ok(event) => event,
+            Err(what) => return self.end(Cause::Misbehaved(what)).await,
+        };
+        self.heard = Instant::now();
+        match event {
+            Event::Hello { version, .. } => self.greet(version).await,
+            _ if !self.greeted => self.end(Cause::Misbehaved("it did not say hello".to_owned())).await,
+            Event::Alive | Event::Checkpoint { .. } => {}
+            Event::Progress(progress) => self.move_on(progress).await,
+            Event::Metrics { points } => {
+                self.beat.metrics.extend(points);
+                if self.beat.metrics.len() > MOST_POINTS {
+                    self.write().await;
+                }
+            }
+            Event::Sample { file, generator, epoch, count } => {
+                let sample = SampleOf { generator, epoch, count };
+                self.adopt(file, Role::Samples, Some(sample)).await;
+            }
+            Event::Artifact { file, role } => self.adopt(file, role, None).await,
+            Event::Failed { problem } => self.last_word = Some(LastWord::Failed(problem)),
+            Event::Done => self.last_word = Some(LastWord::Done),
+        }
+    }
+
+    async fn greet(&mut self, version: u32) {
+        if version == VERSION {
+            self.greeted = true;
+            return;
+        }
+        // The program on the disk was replaced while this one ran: a restart, and the next attempt goes well.
+        let what = format!("the child speaks version {version} of the protocol, and this worker version {VERSION}");
+        self.end(Cause::Trouble(what)).await;
+    }
+
+    /// Progress waits for the next tick; the beginning of a phase does not.
+    async fn move_on(&mut self, progress: Progress) {
+        let phase = progress.phase;
+        self.beat.progress = Some(progress);
+        if self.phase.replace(phase) != Some(phase) {
+            self.write().await;
+        }
+    }
+
+    async fn adopt(&mut self, file: FileRef, role: Role, sample: Option<SampleOf>) {
+        // In the order in which it was said: a bar that is behind its files would look wrong.
+        self.write().await;
+        match files::adopt(self.shop, self.claim, self.directory.path(), (file, role, sample)).await {
+            Ok((artifact, hold)) => {
+                self.made.push(artifact);
+                self.obey(hold).await;
+            }
+            Err(cause) => self.end(cause).await,
+        }
+    }
+
+    /// Writes down what was said, and asks whether to go on.
+    async fn write(&mut self) {
+        let beat = std::mem::take(&mut self.beat);
+        match self.shop.queue.record(self.claim, &beat).await {
+            Ok(hold) => {
+                self.renewed = Instant::now();
+                self.obey(hold).await;
+            }
+            Err(QueueError::LeaseLost) => self.end(Cause::LeaseLost).await,
+            // A number that no column can hold.
+            Err(QueueError::Store(error @ StoreError::Corrupt { .. })) => {
+                self.end(Cause::Misbehaved(format!("it sent what cannot be kept: {error}"))).await;
+            }
+            Err(error) => {
+                tracing::error!(job = %self.claim.fence().job, %error, "what a run said cannot be recorded");
+                self.hold_back(beat);
+            }
+        }
+    }
+
+    /// Keeps what could not be written for the next time.
+    fn hold_back(&mut self, beat: Beat) {
+        self.beat.progress = self.beat.progress.take().or(beat.progress);
+        let newer = std::mem::replace(&mut self.beat.metrics, beat.metrics);
+        self.beat.metrics.extend(newer);
+        self.beat.metrics.truncate(MOST_POINTS);
+    }
+
+    async fn obey(&mut self, hold: Hold) {
+        if hold == Hold::Stop {
+            self.end(Cause::Asked).await;
+        }
+    }
+
+    /// Begins to end the child, unless that has begun. Who lost the lease, or lied, is killed at once.
+    async fn end(&mut self, cause: Cause) {
+        let outranked = self.ending.as_ref().is_some_and(|(earlier, _)| !is_polite(earlier) || is_polite(&cause));
+        if outranked {
+            return;
+        }
+        tracing::info!(job = %self.claim.fence().job, ?cause, "run is ended");
+        let ladder = if is_polite(&cause) {
+            Ladder::ask(&mut self.process, self.shop.config.grace).await
+        } else {
+            Ladder::kill(&self.process)
+        };
+        self.ending = Some((cause, ladder));
+    }
+}
+
+/// Whether a child that is ended for this may finish its step.
+fn is_polite(cause: &Cause) -> bool {
+    matches!(cause, Cause::Asked | Cause::Shutdown)
+}
+
+/// Waits until runs of `job` are to stop, or until that may have been missed.
+async fn asked(signals: &mut broadcast::Receiver<Signal>, job: JobId) {
+    loop {
+        match signals.recv().await {
+            Ok(Signal::StopAsked(asked)) if asked == job => return,
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The supervisor's end of a child's event pipe: bounded lines, read as messages.
+
+use futures::StreamExt;
+use tokio::net::unix::pipe;
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+
+use crate::protocol::{Event, MAX_LINE, from_line};
+
+#[derive(Debug)]
+pub(super) struct Events(FramedRead<pipe::Receiver, LinesCodec>);
+
+impl Events {
+    pub(super) fn new(pipe: pipe::Receiver) -> Self {
+        Self(FramedRead::new(pipe, LinesCodec::new_with_max_length(MAX_LINE)))
+    }
+
+    /// The next event; `None` when the pipe is closed; what was wrong with the line, in words.
+    ///
+    /// May be given up and called again: a line that was read half-way is kept.
+    pub(super) async fn next(&mut self) -> Option<Result<Event, String>> {
+        let line = match self.0.next().await? {
+            Ok(line) => line,
+            Err(LinesCodecError::MaxLineLengthExceeded) => {
+                return Some(Err(format!("it sent a line of more than {MAX_LINE} bytes")));
+            }
+            Err(LinesCodecError::Io(error)) => return Some(Err(format!("its events cannot be read: {error}"))),
+        };
+        let start: String = line.chars().take(200).collect();
+        Some(from_line(&line).map_err(|error| format!("it sent what is no event: {error}: {}", start.escape_debug())))
+    }
+}

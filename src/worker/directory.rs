@@ -1,0 +1,89 @@
+//! A run's directory: the inputs laid out, and what to do with them.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Shop, slot::SlotPlan};
+use crate::{
+    artifacts::ArtifactError,
+    domain::task::TaskSpec,
+    protocol::{LOG_FILE, TASK_FILE},
+    queue::Claim,
+};
+
+/// Removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct RunDirectory(PathBuf);
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LayoutError {
+    #[error("its directory cannot be made: {0}")]
+    Io(#[from] io::Error),
+    #[error("its inputs cannot be laid out: {0}")]
+    Input(#[from] ArtifactError),
+}
+
+impl RunDirectory {
+    /// Makes the directory of a run, with its inputs and its `task.json`.
+    pub(super) async fn lay_out(shop: &Shop, plan: &SlotPlan, claim: &Claim) -> Result<Self, LayoutError> {
+        let fence = claim.fence();
+        let path = shop.config.runs.join(format!("{}-{}", fence.task, fence.run));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let directory = Self(path);
+        for input in &claim.inputs.files {
+            shop.artifacts.copy_to(input, &directory.path().join(input.name.as_str())).await?;
+        }
+        let json = serde_json::to_vec_pretty(&spec(plan, claim)).map_err(io::Error::other)?;
+        tokio::fs::write(directory.path().join(TASK_FILE), json).await?;
+        Ok(directory)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.0.join(LOG_FILE)
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(directory = %self.0.display(), %error, "a run's directory is left behind");
+        }
+    }
+}
+
+fn spec(plan: &SlotPlan, claim: &Claim) -> TaskSpec {
+    let (fence, inputs) = (claim.fence(), &claim.inputs);
+    TaskSpec {
+        job: fence.job,
+        task: fence.task,
+        run: fence.run,
+        kind: claim.kind(),
+        settings: claim.settings.clone(),
+        device: plan.device.clone(),
+        threads: plan.threads,
+        model: inputs.model.to_string(),
+        external_data: inputs.external_data.iter().map(ToString::to_string).collect(),
+        extracting_seconds: inputs.extracting_seconds,
+        generators: inputs.generators.iter().map(ToString::to_string).collect(),
+        eval: inputs.eval.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Empties the directory of runs, but for the lock of who works there.
+pub(super) fn clear(runs: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(runs)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}

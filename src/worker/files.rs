@@ -1,0 +1,121 @@
+//! The files of a run: adopted while it runs, and what is read of them when it has ended well.
+
+use std::{io::SeekFrom, path::Path};
+
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use super::{Shop, directory::RunDirectory, outcome::Cause};
+use crate::{
+    artifacts::{AdoptError, Claimed},
+    domain::{
+        artifact::{Artifact, FileName, Role},
+        task::TaskKind,
+    },
+    protocol::FileRef,
+    queue::{Claim, Hold, Product, QueueError},
+    store::SampleRow,
+};
+
+/// The generator and epoch of a file of samples.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SampleOf {
+    pub(super) generator: u32,
+    pub(super) epoch: u32,
+    pub(super) count: u64,
+}
+
+/// Keeps a file that the child announced.
+pub(super) async fn adopt(
+    shop: &Shop,
+    claim: &Claim,
+    directory: &Path,
+    (file, role, sample): (FileRef, Role, Option<SampleOf>),
+) -> Result<(Artifact, Hold), Cause> {
+    let FileRef { name, bytes, sha256 } = file;
+    let name: FileName = name.parse().map_err(|error| Cause::Misbehaved(format!("{error}")))?;
+    let claimed = Claimed { name, role, bytes, sha256 };
+    let artifact = shop.artifacts.adopt(claim.fence(), directory, claimed).await.map_err(|error| match error {
+        AdoptError::Untrue(what) => Cause::Misbehaved(what),
+        AdoptError::Storage(error) => Cause::Trouble(format!("its files cannot be kept: {error}")),
+    })?;
+    let sample = sample.map(|SampleOf { generator, epoch, count }| SampleRow {
+        artifact: artifact.name.clone(),
+        generator,
+        epoch,
+        count,
+    });
+    let hold = keep(shop, claim, &artifact, sample.as_ref()).await?;
+    Ok((artifact, hold))
+}
+
+/// Keeps the row of a file; without its row the file goes too.
+async fn keep(shop: &Shop, claim: &Claim, file: &Artifact, sample: Option<&SampleRow>) -> Result<Hold, Cause> {
+    let refused = match shop.queue.keep(claim, file, sample).await {
+        Ok(hold) => return Ok(hold),
+        Err(refused) => refused,
+    };
+    if let Err(error) = shop.artifacts.delete(file).await {
+        tracing::warn!(key = file.key, %error, "a file that nothing names is left behind");
+    }
+    Err(match refused {
+        QueueError::LeaseLost => Cause::LeaseLost,
+        QueueError::NameTaken(_) => Cause::Misbehaved(refused.to_string()),
+        QueueError::Store(error) => Cause::Trouble(format!("its files cannot be recorded: {error}")),
+    })
+}
+
+/// Most that is read of a JSON file of a run.
+const MOST_JSON: u64 = 64 << 20;
+
+/// What a run that ended well has found out, from the files that it made.
+pub(super) async fn product(shop: &Shop, claim: &Claim, made: &[Artifact]) -> Result<Product, Cause> {
+    Ok(match claim.kind() {
+        TaskKind::Inspect => Product::Inspected(Box::new(read(shop, made, Role::Inspection).await?)),
+        TaskKind::Extract { .. } if made.iter().any(|file| file.role == Role::Generator) => Product::Extracted,
+        TaskKind::Extract { .. } => return Err(missing(Role::Generator)),
+        TaskKind::Distill if made.iter().any(|file| file.role == Role::Student) => {
+            Product::Distilled(Box::new(read(shop, made, Role::Report).await?))
+        }
+        TaskKind::Distill => return Err(missing(Role::Student)),
+    })
+}
+
+fn missing(role: Role) -> Cause {
+    Cause::Misbehaved(format!("it said that it was done, but left no {}", role.name()))
+}
+
+async fn read<T: DeserializeOwned>(shop: &Shop, made: &[Artifact], role: Role) -> Result<T, Cause> {
+    let file = made.iter().rfind(|file| file.role == role).ok_or_else(|| missing(role))?;
+    let json = shop.artifacts.read_whole(file, MOST_JSON).await;
+    let json = json.map_err(|error| Cause::Trouble(format!("what it found out cannot be read: {error}")))?;
+    serde_json::from_slice(&json)
+        .map_err(|error| Cause::Misbehaved(format!("`{}` is not as agreed: {error}", file.name)))
+}
+
+/// Most that is kept of a log: its end.
+const MOST_LOG: u64 = 1 << 20;
+
+/// Keeps the log of a run that ended badly.
+pub(super) async fn keep_log(shop: &Shop, claim: &Claim, directory: &RunDirectory) -> Result<(), Cause> {
+    let unkept = |error: &dyn std::fmt::Display| Cause::Trouble(format!("its log cannot be kept: {error}"));
+    let content = log_end(&directory.log()).await.map_err(|error| unkept(&error))?;
+    if content.is_empty() {
+        return Ok(());
+    }
+    let (kind, run) = (claim.kind(), claim.fence().run);
+    let which = kind.generator().map_or_else(String::new, |generator| format!("-{generator}"));
+    let name = format!("log-{}{which}-run{run}.txt", kind.name()).parse().map_err(|error| unkept(&error))?;
+    let kept = shop.artifacts.put_for_run(claim.fence(), name, Role::Log, content.into()).await;
+    let kept = kept.map_err(|error| unkept(&error))?;
+    keep(shop, claim, &kept, None).await.map(drop)
+}
+
+async fn log_end(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut log = tokio::fs::File::open(path).await?;
+    let length = log.metadata().await?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(MOST_LOG))).await?;
+    let mut end = Vec::new();
+    log.take(MOST_LOG).read_to_end(&mut end).await?;
+    Ok(end)
+}
