@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::{
     extract::State,
     http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, ETAG, LOCATION},
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION},
     },
     response::{IntoResponse, Response},
 };
@@ -18,16 +18,17 @@ use super::{
     error::ApiResult,
     extract::{Json, Multipart, Path, Query},
     state::App,
-    upload::{Upload, UploadForm},
+    upload::{Draft, Upload, UploadForm, drain},
     view::JobView,
 };
 use crate::{
     domain::{
         ids::JobId,
         job::JobStatus,
+        presets::TeacherKind,
         problem::{ErrorCode, Problem},
     },
-    store::{Cancel, Deletion, Job, JobQuery, NewJob, Order, Submission},
+    store::{Cancel, Deletion, Job, JobQuery, NewJob, Order, Retry, Submission},
 };
 
 /// Most jobs of one page.
@@ -55,29 +56,48 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
         (status = 507, description = "Too little disk space", body = Problem),
     )
 )]
-pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(form): Multipart) -> ApiResult<Response> {
-    app.admit().await?;
-    let key = idempotency_key(&headers)?;
-    let id = JobId::new();
-    let upload = Upload::receive(&app, id, form).await?;
-    let job = NewJob {
-        id,
-        settings: upload.settings()?,
-        config: upload.config.clone(),
-        model_file: upload.model.clone(),
-        idempotency: key.map(|key| upload.idempotency(key)),
-        uploads: upload.files().to_vec(),
-    };
-    let id = match app.store.submit(&job).await? {
-        Submission::Created(id) => {
-            upload.keep();
+pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
+    app.room()?;
+    app.place().await?;
+    let draft = Draft::new(&app);
+    let id = match submit(&app, &draft, &headers, &mut form).await {
+        Ok(Submission::Created(id)) => {
+            draft.keep();
             id
         }
-        Submission::Replayed(id) => id,
+        Ok(Submission::Replayed(id)) => {
+            draft.discard().await;
+            id
+        }
+        Err(error) => {
+            draft.discard().await;
+            drain(&mut form).await;
+            return Err(error);
+        }
     };
     let job = app.job(id).await?;
-    let location = (LOCATION, format!("/jobs/{id}"));
-    Ok((StatusCode::ACCEPTED, [location], shown(&app, job).await?).into_response())
+    let location = [(LOCATION, format!("/jobs/{id}"))];
+    Ok((StatusCode::ACCEPTED, location, shown(&app, job).await?).into_response())
+}
+
+async fn submit(
+    app: &App,
+    draft: &Draft,
+    headers: &HeaderMap,
+    form: &mut axum::extract::Multipart,
+) -> ApiResult<Submission> {
+    let key = idempotency_key(headers)?;
+    let upload = Upload::receive(draft, form).await?;
+    let job = NewJob {
+        id: draft.id(),
+        // What depends on the model is resolved again once it has been inspected.
+        settings: upload.settings(TeacherKind::PlainImage)?,
+        idempotency: key.map(|key| upload.idempotency(key)),
+        config: upload.config,
+        model_file: upload.model,
+        uploads: upload.files,
+    };
+    Ok(app.store.submit(&job).await?)
 }
 
 /// The key of a request that shall have effect once.
@@ -193,10 +213,8 @@ pub async fn get(
     Query(query): Query<WaitQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let known = headers.typed_get::<headers::IfNoneMatch>();
-    let unchanged = |job: &Job| known.as_ref().is_some_and(|known| !known.precondition_passes(&etag(job)));
     let mut job = app.job(id).await?;
-    let news = known.is_some() && !unchanged(&job);
+    let news = headers.contains_key(IF_NONE_MATCH) && !is_known(&headers, &job);
     if let Some(seconds) = query.wait
         && !news
         && !job.status.is_final()
@@ -209,7 +227,7 @@ pub async fn get(
             None => app.job(id).await?,
         };
     }
-    if unchanged(&job) {
+    if is_known(&headers, &job) {
         return Ok((StatusCode::NOT_MODIFIED, tags(&job)).into_response());
     }
     Ok(shown(&app, job).await?.into_response())
@@ -235,10 +253,70 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<
             let detail = format!("The job has {status} already; there is nothing left to cancel.");
             return Err(Problem::new(ErrorCode::Conflict, detail).hint("DELETE /jobs/{id} removes it.").into());
         }
-        Cancel::NotFound => return Err(app.job(id).await.err().unwrap_or_else(|| gone(id).into())),
+        Cancel::NotFound => return Err(gone(id).into()),
     };
     let job = app.job(id).await?;
     Ok((status, shown(&app, job).await?).into_response())
+}
+
+/// Where a retry begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RetryFrom {
+    /// The upload, with everything made since then forgotten.
+    #[default]
+    Start,
+    /// Where the last run left off.
+    Checkpoint,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    #[serde(default)]
+    from: RetryFrom,
+}
+
+/// Runs a finished job again, under the same id.
+#[utoipa::path(
+    post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, format = Uuid)),
+    request_body(content = Option<RetryRequest>),
+    responses(
+        (status = 202, description = "It is queued again", body = JobView),
+        (status = 404, description = "No such job", body = Problem),
+        (status = 409, description = "It has not finished, or has no checkpoint", body = Problem),
+        (status = 429, description = "The queue is full", body = Problem),
+    )
+)]
+pub async fn retry(
+    State(app): State<App>,
+    Path(id): Path<JobId>,
+    request: Option<Json<RetryRequest>>,
+) -> ApiResult<Response> {
+    app.job(id).await?;
+    let from = request.map_or(RetryFrom::default(), |Json(request)| request.from);
+    if from == RetryFrom::Checkpoint {
+        return Err(Problem::new(ErrorCode::Conflict, "The job has no checkpoint to go on from.")
+            .param("from")
+            .hint(r#"Send {"from":"start"}."#)
+            .into());
+    }
+    app.place().await?;
+    match app.store.retry_from_start(id).await? {
+        Retry::Queued { obsolete } => {
+            for artifact in &obsolete {
+                app.artifacts.delete(artifact).await?;
+            }
+        }
+        Retry::NotFinished(status) => {
+            return Err(Problem::new(ErrorCode::Conflict, format!("The job is {status}; only a finished one can be retried."))
+                .hint("Cancel it first.")
+                .into());
+        }
+        Retry::NotFound => return Err(gone(id).into()),
+    }
+    let job = app.job(id).await?;
+    Ok((StatusCode::ACCEPTED, shown(&app, job).await?).into_response())
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -290,11 +368,16 @@ async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {
 }
 
 /// Weak, since a job's position in the queue changes without it.
-fn etag(job: &Job) -> headers::ETag {
-    format!("W/\"{}\"", job.revision).parse().unwrap_or_else(|_| unreachable!("a number in quotes is an entity tag"))
+fn tag(job: &Job) -> HeaderValue {
+    HeaderValue::try_from(format!("W/\"{}\"", job.revision)).unwrap_or(HeaderValue::from_static("W/\"0\""))
 }
 
-fn tags(job: &Job) -> [(axum::http::HeaderName, HeaderValue); 2] {
-    let tag = HeaderValue::try_from(format!("W/\"{}\"", job.revision)).unwrap_or(HeaderValue::from_static("W/\"0\""));
-    [(ETAG, tag), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))]
+fn tags(job: &Job) -> [(HeaderName, HeaderValue); 2] {
+    [(ETAG, tag(job)), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))]
+}
+
+/// Whether the client says that it has this state already.
+fn is_known(headers: &HeaderMap, job: &Job) -> bool {
+    let (known, tag) = (headers.typed_get::<headers::IfNoneMatch>(), tag(job).to_str().ok().and_then(|tag| tag.parse().ok()));
+    matches!((known, tag), (Some(known), Some(tag)) if !known.precondition_passes(&tag))
 }

@@ -130,14 +130,15 @@ fn in_turns(labels: &[Vec<i64>], class: i64) -> impl Iterator<Item = (usize, usi
     all.into_iter().map(|(_, file, index)| (file, index))
 }
 
-/// A sheet of a grid as it lies in the file: `columns` samples to a row, whatever their labels.
+/// A sheet of a grid as it lies in the file, in `rows` rows of equally many samples, whatever their labels.
 ///
 /// # Errors
 /// As [`by_class`].
-pub fn by_position(file: impl Read + Seek, columns: usize, contents: &Contents) -> Result<Vec<u8>, ImagingError> {
+pub fn by_position(file: impl Read + Seek, rows: usize, contents: &Contents) -> Result<Vec<u8>, ImagingError> {
     let mut files = [Npz::open(file)?];
     let count = files[0].header("x")?.rows();
-    let mut sheet = blank(&mut files, (count.div_ceil(columns), columns), contents)?;
+    let columns = count.div_ceil(rows.max(1)).max(1);
+    let mut sheet = blank(&mut files, (rows, columns), contents)?;
     let cells: Vec<_> =
         (0..count).map(|index| Cell { index, row: index / columns, column: index % columns }).collect();
     draw(&mut sheet, &mut files[0], &cells, contents)?;
@@ -256,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_grid_is_shown_in_its_own_order() {
-        let png = by_position(samples(&[0, 1, 0, 0, 1]), 3, &contents(&[], 0)).unwrap();
+        let png = by_position(samples(&[0, 1, 0, 0, 1]), 2, &contents(&[], 0)).unwrap();
         assert_eq!(decode(&png, 2, 3).1, [0, 26, 51, 77, 102, BACKGROUND[0]]);
     }
 
