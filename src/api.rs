@@ -29,4 +29,5 @@ mod workers;
 
 pub use helper::Helper;
 pub use router::router;
-pub use state::App;
+pub use prometheus::Traffic;
+pub use state::{App, Parts};

@@ -9,7 +9,7 @@ use axum::{
     extract::{
         Request,
         multipart::{MultipartError, MultipartRejection},
-        rejection::{JsonRejection, PathRejection, QueryRejection},
+        rejection::{PathRejection, QueryRejection},
     },
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     middleware::Next,
@@ -18,8 +18,10 @@ use axum::{
 use tower_http::request_id::RequestId;
 
 use crate::{
+    artifacts::ArtifactError,
     domain::problem::{ErrorCode, Problem},
     imaging::ImagingError,
+    store::StoreError,
 };
 
 /// A failed request. [`render`] writes the body, because only there the request's id is known.
@@ -52,6 +54,22 @@ impl From<Problem> for ApiError {
     }
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if !matches!(error, StoreError::Problem(_)) {
+            tracing::error!(%error, "the store failed");
+        }
+        Problem::from(error).into()
+    }
+}
+
+impl From<ArtifactError> for ApiError {
+    fn from(error: ArtifactError) -> Self {
+        tracing::error!(%error, "a kept file could not be written or read");
+        Problem::from(error).into()
+    }
+}
+
 impl From<ImagingError> for ApiError {
     fn from(error: ImagingError) -> Self {
         match error {
@@ -80,14 +98,6 @@ impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
         Problem::new(ErrorCode::InvalidRequest, rejection.body_text())
             .hint("GET /openapi.json lists the parameters of every path.")
-            .into()
-    }
-}
-
-impl From<JsonRejection> for ApiError {
-    fn from(rejection: JsonRejection) -> Self {
-        Problem::new(ErrorCode::InvalidRequest, rejection.body_text())
-            .hint("Send JSON with the header Content-Type: application/json.")
             .into()
     }
 }

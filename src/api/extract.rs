@@ -14,11 +14,6 @@ pub struct Query<T>(pub T);
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub struct Path<T>(pub T);
 
-/// A JSON body.
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(ApiError))]
-pub struct Json<T>(pub T);
-
 /// The parts of an upload.
 #[derive(FromRequest)]
 #[from_request(via(axum::extract::Multipart), rejection(ApiError))]

@@ -11,12 +11,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use axum_extra::headers::{self, HeaderMapExt};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     error::ApiResult,
-    extract::{Json, Multipart, Path, Query},
+    extract::{Multipart, Path, Query},
     state::App,
     upload::{Draft, Upload, UploadForm, drain},
     view::JobView,
@@ -277,6 +278,19 @@ pub struct RetryRequest {
     from: RetryFrom,
 }
 
+impl RetryRequest {
+    /// No body asks for the default.
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(body).map_err(|error| {
+            Problem::new(ErrorCode::InvalidRequest, format!("The body cannot be read: {error}."))
+                .hint(r#"Send {"from":"start"}, or nothing."#)
+        })
+    }
+}
+
 /// Runs a finished job again, under the same id.
 #[utoipa::path(
     post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, format = Uuid)),
@@ -291,10 +305,10 @@ pub struct RetryRequest {
 pub async fn retry(
     State(app): State<App>,
     Path(id): Path<JobId>,
-    request: Option<Json<RetryRequest>>,
+    body: Bytes,
 ) -> ApiResult<Response> {
     app.job(id).await?;
-    let from = request.map_or(RetryFrom::default(), |Json(request)| request.from);
+    let RetryRequest { from } = RetryRequest::parse(&body)?;
     if from == RetryFrom::Checkpoint {
         return Err(Problem::new(ErrorCode::Conflict, "The job has no checkpoint to go on from.")
             .param("from")
