@@ -1,6 +1,6 @@
 //! Extractors whose rejections are problems.
 
-use axum::extract::{FromRequest, FromRequestParts};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 
 use super::error::ApiError;
 
@@ -15,6 +15,13 @@ pub struct Query<T>(pub T);
 pub struct Path<T>(pub T);
 
 /// The parts of an upload.
-#[derive(FromRequest)]
-#[from_request(via(axum::extract::Multipart), rejection(ApiError))]
 pub struct Multipart(pub axum::extract::Multipart);
+
+// Not derived: the derive wants a type with a parameter.
+impl<S: Send + Sync> FromRequest<S> for Multipart {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(axum::extract::Multipart::from_request(request, state).await?))
+    }
+}

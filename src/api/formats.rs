@@ -4,8 +4,10 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::formats::onnx;
+
 /// A file format.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Format {
     /// As in `model.format` and `?format=`.
     name: &'static str,
@@ -16,37 +18,38 @@ pub struct Format {
     /// Whether a student is written in it.
     written: bool,
     /// Operators that are understood, where the format has operators.
-    operators: &'static [&'static str],
+    operators: Vec<&'static str>,
     notes: &'static str,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FormatList {
-    data: &'static [Format],
+    data: Vec<Format>,
 }
 
-static FORMATS: [Format; 2] = [
-    Format {
+fn all() -> Vec<Format> {
+    let onnx = Format {
         name: "onnx",
         suffixes: &[".onnx"],
         read: true,
         written: true,
-        operators: crate::formats::OPERATORS,
+        operators: onnx::operators(),
         notes: "Opset 13 to 21, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
                 in side files, sent as external_data. The student keeps the names of input and output.",
-    },
-    Format {
+    };
+    let safetensors = Format {
         name: "safetensors",
         suffixes: &[".safetensors"],
         read: false,
         written: true,
-        operators: &[],
+        operators: Vec::new(),
         notes: "The student's weights alone, by the names they have in the ONNX file.",
-    },
-];
+    };
+    vec![onnx, safetensors]
+}
 
 /// Formats and operators that are supported.
 #[utoipa::path(get, path = "/formats", tag = "service", responses((status = 200, description = "All formats", body = FormatList)))]
 pub async fn list() -> Json<FormatList> {
-    Json(FormatList { data: &FORMATS })
+    Json(FormatList { data: all() })
 }

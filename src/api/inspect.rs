@@ -58,8 +58,10 @@ async fn answer(app: &App, draft: &Draft, form: &mut axum::extract::Multipart) -
         device: "cpu".to_owned(),
         threads: 1,
         model: upload.model.to_string(),
+        external_data: upload.side_files(),
         generators: Vec::new(),
         eval: upload.eval.as_ref().map(ToString::to_string),
+        extracting_seconds: 0.0,
     };
     let path = app.helper.ask(&EngineQuery::Inspect(Box::new(spec)), &directory).await?;
     let json = tokio::fs::read(path).await?;

@@ -85,8 +85,11 @@ pub async fn get(
     if job.status != JobStatus::Succeeded {
         return Err(files::not_ready(&job, "student").into());
     }
-    let uploaded = job.model.as_ref().map_or("onnx", |model| &model.format);
-    let wanted = query.format.map_or(uploaded, StudentFormat::name);
+    let uploaded = job.model.as_ref().map_or("onnx", |model| model.format.as_str());
+    let wanted: &str = match query.format {
+        Some(format) => format.name(),
+        None => uploaded,
+    };
     let students: Vec<(StudentFormat, Artifact)> = app
         .store
         .artifacts_of_role(id, Role::Student)

@@ -136,6 +136,11 @@ impl Upload {
         self.config.resolve(teacher, name.rsplit_once('.').map_or(name, |(stem, _)| stem))
     }
 
+    /// Names of the model's side files.
+    pub fn side_files(&self) -> Vec<String> {
+        self.files.iter().filter(|file| file.role == Role::ExternalData).map(|file| file.name.to_string()).collect()
+    }
+
     /// `key` with a hash of all that was sent, whatever the order of the parts.
     pub fn idempotency(&self, key: String) -> IdempotencyKey {
         let mut parts: Vec<String> =

@@ -74,7 +74,7 @@ pub struct Links {
 }
 
 impl Links {
-    fn of(id: JobId) -> Self {
+    pub fn of(id: JobId) -> Self {
         let this = format!("/jobs/{id}");
         Self {
             events: format!("{this}/events"),
