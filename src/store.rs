@@ -11,6 +11,7 @@ mod events;
 mod idempotency;
 mod jobs;
 mod metrics;
+mod retry;
 mod rows;
 mod runs;
 mod samples;
@@ -35,6 +36,7 @@ pub use self::{
     idempotency::IdempotencyKey,
     jobs::{Job, JobPage, JobQuery, Order},
     metrics::{MetricQuery, Series},
+    retry::Retry,
     runs::{Run, RunEnd},
     samples::SampleRow,
     signals::Signal,

@@ -156,7 +156,7 @@ impl JobConfig {
 }
 
 /// How much of which layer to compress.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Compression {
     pub method: Method,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,7 +165,7 @@ pub struct Compression {
     pub layers: Option<BTreeMap<String, LayerChoice>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Extraction {
     pub sampler: Sampler,
     pub generators: u32,
@@ -179,7 +179,7 @@ pub struct Extraction {
     pub learning_rate: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Distillation {
     pub samples_per_generator: u32,
     pub epochs: u32,
@@ -191,7 +191,7 @@ pub struct Distillation {
 }
 
 /// A configuration with every default filled in: what a job runs with, and what `GET /jobs/{id}` shows as `config`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Settings {
     pub name: String,
     pub preset: Preset,

@@ -101,7 +101,7 @@ pub struct JobResult {
 }
 
 /// `report.json`: everything a job found out. Written by the child that distils.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Report {
     pub model: super::model::ModelFacts,
     pub settings: super::config::Settings,

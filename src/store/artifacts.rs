@@ -17,7 +17,7 @@ pub struct ArtifactRow {
 }
 
 impl ArtifactRow {
-    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, StoreError> {
         Ok(Self {
             artifact: Artifact {
                 name: rows::parsed(row, "name")?,

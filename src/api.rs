@@ -1,0 +1,33 @@
+//! The HTTP service: one router, one file for each noun, every error as `application/problem+json`.
+
+mod accept;
+mod artifacts;
+mod assets;
+mod download;
+mod error;
+mod events;
+mod extract;
+mod files;
+mod formats;
+mod helper;
+mod inspect;
+mod jobs;
+mod metrics;
+mod openapi;
+mod prometheus;
+mod report;
+mod report_page;
+mod router;
+mod samples;
+mod security;
+mod service;
+mod state;
+mod student;
+mod upload;
+mod view;
+mod workers;
+
+pub use helper::Helper;
+pub use prometheus::Traffic;
+pub use router::router;
+pub use state::{App, Parts};

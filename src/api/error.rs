@@ -1,0 +1,186 @@
+//! Errors in one place: whatever goes wrong becomes a [`Problem`], and every problem becomes
+//! `application/problem+json` (RFC 9457) with the id of its request.
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{
+        Request,
+        multipart::{MultipartError, MultipartRejection},
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tower_http::request_id::RequestId;
+
+use crate::{
+    artifacts::ArtifactError,
+    domain::problem::{ErrorCode, Problem},
+    imaging::ImagingError,
+    store::StoreError,
+};
+
+/// A failed request. [`render`] writes the body, because only there the request's id is known.
+#[derive(Clone, Debug)]
+pub struct ApiError(Arc<Problem>);
+
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Problem::new(code, detail).into()
+    }
+
+    pub fn problem(&self) -> &Problem {
+        &self.0
+    }
+
+    /// Something that is our fault: logged with its cause, which is no business of the client.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "request failed");
+        Problem::new(ErrorCode::Internal, "The server could not finish this request.")
+            .hint("Try again; if it happens again, look for the request_id in the server's log.")
+            .into()
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(Arc::new(problem))
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if !matches!(error, StoreError::Problem(_)) {
+            tracing::error!(%error, "the store failed");
+        }
+        Problem::from(error).into()
+    }
+}
+
+impl From<ArtifactError> for ApiError {
+    fn from(error: ArtifactError) -> Self {
+        tracing::error!(%error, "a kept file could not be written or read");
+        Problem::from(error).into()
+    }
+}
+
+impl From<ImagingError> for ApiError {
+    fn from(error: ImagingError) -> Self {
+        match error {
+            ImagingError::TooLarge { .. } => Problem::new(ErrorCode::InvalidRequest, error.to_string())
+                .hint("Ask for one class with class=, for fewer samples with per_class=, or for scale=1.")
+                .into(),
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Problem::new(ErrorCode::DiskFull, "The disk filled up while the upload was written; nothing was kept.")
+                    .hint("Delete jobs that are no longer needed, or give the server more disk space.")
+                    .into()
+            }
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Problem::new(ErrorCode::InvalidRequest, rejection.body_text())
+            .hint("GET /openapi.json lists the parameters of every path.")
+            .into()
+    }
+}
+
+/// A path whose id cannot be read names nothing that exists.
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(ErrorCode::NotFound, rejection.body_text())
+    }
+}
+
+impl From<MultipartRejection> for ApiError {
+    fn from(rejection: MultipartRejection) -> Self {
+        Problem::new(ErrorCode::InvalidRequest, rejection.body_text())
+            .hint("Send multipart/form-data with a part `model`: curl -F model=@model.onnx …/jobs")
+            .into()
+    }
+}
+
+impl From<MultipartError> for ApiError {
+    fn from(error: MultipartError) -> Self {
+        Problem::new(ErrorCode::InvalidRequest, format!("The upload cannot be read: {}", error.body_text()))
+            .hint("The upload may have been cut off; send it again.")
+            .into()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self.0);
+        response
+    }
+}
+
+/// Writes the body of every failed response, also of those that a handler never saw.
+pub async fn render(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
+    let mut response = next.run(request).await;
+    let problem = response.extensions_mut().remove::<Arc<Problem>>();
+    if problem.is_none() && !(response.status().is_client_error() || response.status().is_server_error()) {
+        return response;
+    }
+    let mut problem = problem.map_or_else(|| unexplained(response.status()), Arc::unwrap_or_clone);
+    problem.request_id = id;
+    let (mut parts, _) = response.into_parts();
+    let body = Json(problem).into_response().into_body();
+    parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    Response::from_parts(parts, body)
+}
+
+/// A failure of a layer that knows nothing of problems.
+fn unexplained(status: StatusCode) -> Problem {
+    let code = match status {
+        StatusCode::NOT_FOUND => ErrorCode::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => ErrorCode::MethodNotAllowed,
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+        _ if status.is_client_error() => ErrorCode::InvalidRequest,
+        _ => ErrorCode::Internal,
+    };
+    let mut problem = Problem::new(code, format!("The request failed: {status}."));
+    problem.status = status.as_u16();
+    problem
+}
+
+/// The answer for a path that is not there.
+pub async fn not_found(request: Request) -> ApiError {
+    Problem::new(ErrorCode::NotFound, format!("There is nothing at {}.", request.uri().path()))
+        .hint("GET /docs describes every path.")
+        .into()
+}
+
+/// The answer for a path that is there, with another method. The `Allow` header is added by the router.
+pub async fn method_not_allowed(request: Request) -> ApiError {
+    Problem::new(ErrorCode::MethodNotAllowed, format!("{} does not take {}.", request.uri().path(), request.method()))
+        .hint("GET /docs describes every path and its methods.")
+        .into()
+}
+
+/// The answer for a handler that panicked: the others go on.
+pub fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    ApiError::internal(format_args!("handler panicked: {}", text.unwrap_or("no message"))).into_response()
+}

@@ -1,0 +1,123 @@
+//! Short-lived children that answer what needs the engine: the server itself never calls it, because an upload can be
+//! hostile and libtorch can abort.
+
+use std::{
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{io::AsyncReadExt, process::Command, sync::Semaphore};
+
+use super::error::{ApiError, ApiResult};
+use crate::{
+    config::LimitsConfig,
+    domain::{
+        problem::{ErrorCode, Problem},
+        query::EngineQuery,
+    },
+};
+
+/// Last words of a child that are kept for the log.
+const LAST_WORDS: u64 = 4096;
+
+/// Largest problem that a child may write.
+const MAX_PROBLEM: u64 = 1 << 20;
+
+/// Asks children, a few at a time.
+#[derive(Clone, Debug)]
+pub struct Helper {
+    program: PathBuf,
+    places: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Helper {
+    /// `program` is this binary: the child is `program run-query --dir …`.
+    pub fn new(program: PathBuf, limits: &LimitsConfig) -> Self {
+        let places = Arc::new(Semaphore::new(usize::from(limits.helpers)));
+        Self { program, places, patience: limits.helper_timeout }
+    }
+
+    /// Answers `query`, whose files lie in `directory` already. Returns the path of the answer.
+    ///
+    /// # Errors
+    /// The child's own problem; `worker_crashed` where it ended without an answer; `unavailable` where it took too long.
+    pub async fn ask(&self, query: &EngineQuery, directory: &TempDir) -> ApiResult<PathBuf> {
+        let _place = self.places.acquire().await.map_err(ApiError::internal)?;
+        let json = serde_json::to_vec(query).map_err(ApiError::internal)?;
+        tokio::fs::write(directory.path().join(EngineQuery::FILE), json).await?;
+        let mut child = self.command(directory.path()).spawn()?;
+        let stderr = child.stderr.take();
+        let words = tokio::spawn(async move {
+            let mut words = Vec::new();
+            if let Some(mut stderr) = stderr {
+                let _ = (&mut stderr).take(LAST_WORDS).read_to_end(&mut words).await;
+                // A child whose pipe is full would wait for ever.
+                let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+            }
+            String::from_utf8_lossy(&words).trim().to_owned()
+        });
+        let Ok(status) = tokio::time::timeout(self.patience, child.wait()).await else {
+            child.kill().await?;
+            let seconds = self.patience.as_secs_f64();
+            return Err(Problem::new(ErrorCode::Unavailable, format!("No answer within {seconds} s."))
+                .hint("Submit the model as a job, which may take longer, or raise --helper-timeout.")
+                .into());
+        };
+        let status = status?;
+        let answer = directory.path().join(query.answer());
+        if status.success() && answer.is_file() {
+            return Ok(answer);
+        }
+        if let Some(problem) = problem(directory.path()).await {
+            return Err(problem.into());
+        }
+        let words = words.await.unwrap_or_default();
+        tracing::error!(%status, %words, "a helper ended without an answer");
+        Err(crashed(status.signal()).into())
+    }
+
+    fn command(&self, directory: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["run-query", "--dir"])
+            .arg(directory)
+            .current_dir(directory)
+            // No configuration and no secrets of the server's; what libtorch is found by stays.
+            .env_clear()
+            .envs(
+                ["PATH", "LD_LIBRARY_PATH", "TMPDIR"]
+                    .into_iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            // A client that goes away drops the future, and the child with it.
+            .kill_on_drop(true);
+        command
+    }
+}
+
+async fn problem(directory: &Path) -> Option<Problem> {
+    let file = tokio::fs::File::open(directory.join(EngineQuery::PROBLEM)).await.ok()?;
+    let mut json = Vec::new();
+    file.take(MAX_PROBLEM).read_to_end(&mut json).await.ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+fn crashed(signal: Option<i32>) -> Problem {
+    match signal {
+        Some(libc::SIGKILL) => {
+            Problem::new(ErrorCode::OutOfMemory, "The process that read the model was killed, most likely for memory.")
+                .hint("Give the machine more memory, or send a smaller model.")
+        }
+        _ => Problem::new(ErrorCode::WorkerCrashed, "The process that read the model ended without an answer.")
+            .hint("The server's log has its last words."),
+    }
+}

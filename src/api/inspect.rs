@@ -1,0 +1,69 @@
+//! `/inspect`: what the importer sees in a model, and the compression plan, without a job.
+
+use axum::{Json, extract::State};
+
+use super::{
+    error::{ApiError, ApiResult},
+    extract::Multipart,
+    state::App,
+    upload::{Draft, Upload, UploadForm, drain},
+};
+use crate::domain::{
+    ids::TaskId,
+    presets::TeacherKind,
+    problem::Problem,
+    query::EngineQuery,
+    report::Inspection,
+    task::{TaskKind, TaskSpec},
+};
+
+/// Looks into a model without making a job of it.
+///
+/// Takes the same parts as `POST /jobs`, and answers with the layers and with the compression that `config` would give.
+#[utoipa::path(
+    post, path = "/inspect", tag = "jobs",
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, description = "What the importer sees, and the plan", body = Inspection),
+        (status = 400, description = "A part is missing, empty or unknown", body = Problem),
+        (status = 413, description = "Larger than the server allows", body = Problem),
+        (status = 415, description = "No format that is supported", body = Problem),
+        (status = 422, description = "No classifier that we can work on, or an invalid configuration", body = Problem),
+    )
+)]
+pub async fn inspect(State(app): State<App>, Multipart(mut form): Multipart) -> ApiResult<Json<Inspection>> {
+    app.room()?;
+    let draft = Draft::new(&app);
+    let answer = answer(&app, &draft, &mut form).await;
+    draft.discard().await;
+    if answer.is_err() {
+        drain(&mut form).await;
+    }
+    answer.map(Json)
+}
+
+async fn answer(app: &App, draft: &Draft, form: &mut axum::extract::Multipart) -> ApiResult<Inspection> {
+    let upload = Upload::receive(draft, form).await?;
+    let directory = app.scratch()?;
+    for file in &upload.files {
+        app.artifacts.copy_to(file, &directory.path().join(file.name.as_str())).await?;
+    }
+    // The kind of teacher decides only over training, which an inspection does not do.
+    let spec = TaskSpec {
+        job: draft.id(),
+        task: TaskId::new(),
+        run: 1,
+        kind: TaskKind::Inspect,
+        settings: upload.settings(TeacherKind::PlainImage)?,
+        device: "cpu".to_owned(),
+        threads: 1,
+        model: upload.model.to_string(),
+        external_data: upload.side_files(),
+        generators: Vec::new(),
+        eval: upload.eval.as_ref().map(ToString::to_string),
+        extracting_seconds: 0.0,
+    };
+    let path = app.helper.ask(&EngineQuery::Inspect(Box::new(spec)), &directory).await?;
+    let json = tokio::fs::read(path).await?;
+    serde_json::from_slice(&json).map_err(ApiError::internal)
+}

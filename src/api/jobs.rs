@@ -1,0 +1,400 @@
+//! `/jobs` and `/jobs/{id}`: submit, list, look, cancel, retry, delete.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION},
+    },
+    response::{IntoResponse, Response},
+};
+use axum_extra::headers::{self, HeaderMapExt};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    error::ApiResult,
+    extract::{Multipart, Path, Query},
+    state::App,
+    upload::{Draft, Upload, UploadForm, drain},
+    view::JobView,
+};
+use crate::{
+    domain::{
+        ids::JobId,
+        job::JobStatus,
+        presets::TeacherKind,
+        problem::{ErrorCode, Problem},
+    },
+    store::{Cancel, Deletion, Job, JobQuery, NewJob, Order, Retry, Submission},
+};
+
+/// Most jobs of one page.
+const MAX_PAGE: u32 = 200;
+
+/// Longest wait of one request; proxies give up on silent requests soon after.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Submits a job.
+///
+/// Send the model as the part `model` of a multipart form. What may stand in `config` is the schema `JobConfig`; an
+/// `eval` set is read for the report alone, after training. With an `Idempotency-Key`, sending the same request again
+/// gives the same job.
+#[utoipa::path(
+    post, path = "/jobs", tag = "jobs",
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Chosen by the client, once for each job it wants")),
+    responses(
+        (status = 202, description = "Accepted", body = JobView, headers(("Location" = String, description = "The job's path"))),
+        (status = 400, description = "A part is missing, empty or unknown", body = Problem),
+        (status = 413, description = "Larger than the server allows", body = Problem),
+        (status = 415, description = "No format that is supported", body = Problem),
+        (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
+        (status = 429, description = "The queue is full", body = Problem),
+        (status = 507, description = "Too little disk space", body = Problem),
+    )
+)]
+pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
+    app.room()?;
+    app.place().await?;
+    let draft = Draft::new(&app);
+    let id = match submit(&app, &draft, &headers, &mut form).await {
+        Ok(Submission::Created(id)) => {
+            draft.keep();
+            id
+        }
+        Ok(Submission::Replayed(id)) => {
+            draft.discard().await;
+            id
+        }
+        Err(error) => {
+            draft.discard().await;
+            drain(&mut form).await;
+            return Err(error);
+        }
+    };
+    let job = app.job(id).await?;
+    let location = [(LOCATION, format!("/jobs/{id}"))];
+    Ok((StatusCode::ACCEPTED, location, shown(&app, job).await?).into_response())
+}
+
+async fn submit(
+    app: &App,
+    draft: &Draft,
+    headers: &HeaderMap,
+    form: &mut axum::extract::Multipart,
+) -> ApiResult<Submission> {
+    let key = idempotency_key(headers)?;
+    let upload = Upload::receive(draft, form).await?;
+    let job = NewJob {
+        id: draft.id(),
+        // What depends on the model is resolved again once it has been inspected.
+        settings: upload.settings(TeacherKind::PlainImage)?,
+        idempotency: key.map(|key| upload.idempotency(key)),
+        config: upload.config,
+        model_file: upload.model,
+        uploads: upload.files,
+    };
+    Ok(app.store.submit(&job).await?)
+}
+
+/// The key of a request that shall have effect once.
+fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(ErrorCode::InvalidRequest, "An Idempotency-Key has 1 to 255 ASCII characters.")
+            .param("Idempotency-Key")
+            .hint("A random UUID is a good key.")
+            .into()),
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Comma-separated: `queued,running`.
+    status: Option<String>,
+    /// Exactly this name.
+    name: Option<String>,
+    /// Jobs on a page, 1 to 200.
+    #[serde(default = "page_size")]
+    limit: u32,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    after: Option<JobId>,
+    /// `newest` (default) or `oldest` first.
+    #[serde(default)]
+    order: ListOrder,
+}
+
+fn page_size() -> u32 {
+    20
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ListOrder {
+    #[default]
+    #[serde(alias = "desc")]
+    Newest,
+    #[serde(alias = "asc")]
+    Oldest,
+}
+
+/// A page of jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobList {
+    data: Vec<JobView>,
+    /// The `after` of the next page; null on the last one.
+    #[schema(value_type = Option<String>)]
+    next: Option<JobId>,
+}
+
+/// Lists jobs, the newest first.
+#[utoipa::path(
+    get, path = "/jobs", tag = "jobs", params(ListQuery),
+    responses((status = 200, description = "A page", body = JobList), (status = 400, description = "A parameter is wrong", body = Problem))
+)]
+pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> ApiResult<axum::Json<JobList>> {
+    let query = query.checked()?;
+    let page = app.store.jobs(&query).await?;
+    let mut data = Vec::with_capacity(page.jobs.len());
+    for job in page.jobs {
+        data.push(view(&app, job).await?);
+    }
+    Ok(axum::Json(JobList { data, next: page.next }))
+}
+
+impl ListQuery {
+    fn checked(self) -> Result<JobQuery, Problem> {
+        if !(1..=MAX_PAGE).contains(&self.limit) {
+            return Err(Problem::new(
+                ErrorCode::InvalidRequest,
+                format!("limit={} is not 1 to {MAX_PAGE}.", self.limit),
+            )
+            .param("limit"));
+        }
+        let statuses = self.status.as_deref().unwrap_or_default().split(',').filter(|status| !status.is_empty());
+        let statuses = statuses.map(|status| status.trim().parse()).collect::<Result<Vec<JobStatus>, _>>();
+        let statuses = statuses.map_err(|detail| {
+            Problem::new(ErrorCode::InvalidRequest, detail)
+                .param("status")
+                .hint("Use queued, running, succeeded, failed and canceled, separated by commas.")
+        })?;
+        let order = match self.order {
+            ListOrder::Newest => Order::NewestFirst,
+            ListOrder::Oldest => Order::OldestFirst,
+        };
+        Ok(JobQuery { statuses, name: self.name, order, limit: self.limit, after: self.after })
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct WaitQuery {
+    /// Answer when the job changes, or after this many seconds (at most 60); a finished job is answered at once.
+    ///
+    /// With `If-None-Match`, a change since that state counts.
+    wait: Option<f64>,
+}
+
+/// One job, as it stands or as soon as it changes.
+#[utoipa::path(
+    get, path = "/jobs/{id}", tag = "jobs", params(("id" = String, Path, format = Uuid), WaitQuery),
+    responses(
+        (status = 200, description = "The job", body = JobView),
+        (status = 304, description = "Unchanged since the state of If-None-Match"),
+        (status = 404, description = "No such job", body = Problem),
+    )
+)]
+pub async fn get(
+    State(app): State<App>,
+    Path(id): Path<JobId>,
+    Query(query): Query<WaitQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let mut job = app.job(id).await?;
+    let news = headers.contains_key(IF_NONE_MATCH) && !is_known(&headers, &job);
+    if let Some(seconds) = query.wait
+        && !news
+        && !job.status.is_final()
+    {
+        let patience = Duration::try_from_secs_f64(seconds).unwrap_or_default().min(MAX_WAIT);
+        let changed = app.store.wait_for_change(id, job.revision, patience).await?;
+        // Deleted while we waited: the same answer as if it were asked for now.
+        job = match changed {
+            Some(job) => job,
+            None => app.job(id).await?,
+        };
+    }
+    if is_known(&headers, &job) {
+        return Ok((StatusCode::NOT_MODIFIED, tags(&job)).into_response());
+    }
+    Ok(shown(&app, job).await?.into_response())
+}
+
+/// Cancels this job, and no other.
+///
+/// A waiting job is canceled at once; a running one is told to stop, which takes a moment.
+#[utoipa::path(
+    post, path = "/jobs/{id}/cancel", tag = "jobs", params(("id" = String, Path, format = Uuid)),
+    responses(
+        (status = 200, description = "It is canceled", body = JobView),
+        (status = 202, description = "Its runs were told to stop", body = JobView),
+        (status = 404, description = "No such job", body = Problem),
+        (status = 409, description = "It has finished", body = Problem),
+    )
+)]
+pub async fn cancel(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<Response> {
+    let status = match app.store.cancel(id).await? {
+        Cancel::Canceled | Cancel::AlreadyCanceled => StatusCode::OK,
+        Cancel::Asked => StatusCode::ACCEPTED,
+        Cancel::Finished(status) => {
+            let detail = format!("The job has {status} already; there is nothing left to cancel.");
+            return Err(Problem::new(ErrorCode::Conflict, detail).hint("DELETE /jobs/{id} removes it.").into());
+        }
+        Cancel::NotFound => return Err(gone(id).into()),
+    };
+    let job = app.job(id).await?;
+    Ok((status, shown(&app, job).await?).into_response())
+}
+
+/// Where a retry begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RetryFrom {
+    /// The upload, with everything made since then forgotten.
+    #[default]
+    Start,
+    /// Where the last run left off.
+    Checkpoint,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    #[serde(default)]
+    from: RetryFrom,
+}
+
+impl RetryRequest {
+    /// No body asks for the default.
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(body).map_err(|error| {
+            Problem::new(ErrorCode::InvalidRequest, format!("The body cannot be read: {error}."))
+                .hint(r#"Send {"from":"start"}, or nothing."#)
+        })
+    }
+}
+
+/// Runs a finished job again, under the same id.
+#[utoipa::path(
+    post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, format = Uuid)),
+    request_body(content = Option<RetryRequest>),
+    responses(
+        (status = 202, description = "It is queued again", body = JobView),
+        (status = 404, description = "No such job", body = Problem),
+        (status = 409, description = "It has not finished, or has no checkpoint", body = Problem),
+        (status = 429, description = "The queue is full", body = Problem),
+    )
+)]
+pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, body: Bytes) -> ApiResult<Response> {
+    app.job(id).await?;
+    let RetryRequest { from } = RetryRequest::parse(&body)?;
+    if from == RetryFrom::Checkpoint {
+        return Err(Problem::new(ErrorCode::Conflict, "The job has no checkpoint to go on from.")
+            .param("from")
+            .hint(r#"Send {"from":"start"}."#)
+            .into());
+    }
+    app.place().await?;
+    match app.store.retry_from_start(id).await? {
+        Retry::Queued { obsolete } => {
+            for artifact in &obsolete {
+                app.artifacts.delete(artifact).await?;
+            }
+        }
+        Retry::NotFinished(status) => {
+            return Err(Problem::new(
+                ErrorCode::Conflict,
+                format!("The job is {status}; only a finished one can be retried."),
+            )
+            .hint("Cancel it first.")
+            .into());
+        }
+        Retry::NotFound => return Err(gone(id).into()),
+    }
+    let job = app.job(id).await?;
+    Ok((StatusCode::ACCEPTED, shown(&app, job).await?).into_response())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// Delete it even while it runs; its runs are ended.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Deletes a job and all its files. There is no way back.
+#[utoipa::path(
+    delete, path = "/jobs/{id}", tag = "jobs", params(("id" = String, Path, format = Uuid), DeleteQuery),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such job", body = Problem),
+        (status = 409, description = "It runs, and `force` was not given", body = Problem),
+    )
+)]
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<JobId>,
+    Query(query): Query<DeleteQuery>,
+) -> ApiResult<StatusCode> {
+    match app.store.delete(id, query.force).await? {
+        Deletion::Deleted => {
+            app.artifacts.delete_job(id).await?;
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Deletion::Running => Err(Problem::new(ErrorCode::Conflict, "The job is running.")
+            .hint("Cancel it first, or delete it with ?force=true.")
+            .into()),
+        Deletion::NotFound => Err(gone(id).into()),
+    }
+}
+
+fn gone(id: JobId) -> Problem {
+    Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
+}
+
+async fn view(app: &App, job: Job) -> ApiResult<JobView> {
+    let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
+    Ok(JobView::new(job, position))
+}
+
+async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {
+    let tags = tags(&job);
+    Ok((tags, axum::Json(view(app, job).await?)))
+}
+
+/// Weak, since a job's position in the queue changes without it.
+fn tag(job: &Job) -> HeaderValue {
+    HeaderValue::try_from(format!("W/\"{}\"", job.revision)).unwrap_or(HeaderValue::from_static("W/\"0\""))
+}
+
+fn tags(job: &Job) -> [(HeaderName, HeaderValue); 2] {
+    [(ETAG, tag(job)), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))]
+}
+
+/// Whether the client says that it has this state already.
+fn is_known(headers: &HeaderMap, job: &Job) -> bool {
+    let (known, tag) =
+        (headers.typed_get::<headers::IfNoneMatch>(), tag(job).to_str().ok().and_then(|tag| tag.parse().ok()));
+    matches!((known, tag), (Some(known), Some(tag)) if !known.precondition_passes(&tag))
+}

@@ -1,0 +1,107 @@
+//! Every path of the service, one line each, and what every request passes on its way.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderMap, header::ETAG},
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
+use tower::ServiceBuilder;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, Predicate, predicate::SizeAbove},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    trace::{DefaultOnResponse, TraceLayer},
+};
+use tracing::{Level, Span};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, samples, security,
+    service, state::App, student, workers,
+};
+
+/// The whole service.
+pub fn router(app: App) -> Router {
+    // Uploads have a limit of their own, counted while they stream to disk.
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(jobs::create, jobs::list)) //          /jobs
+        .routes(routes!(inspect::inspect)) //                  /inspect
+        .layer(DefaultBodyLimit::disable());
+    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .merge(uploads)
+        .routes(routes!(jobs::get, jobs::delete)) //           /jobs/{id}
+        .routes(routes!(jobs::cancel)) //                      /jobs/{id}/cancel
+        .routes(routes!(jobs::retry)) //                       /jobs/{id}/retry
+        .routes(routes!(events::get)) //                       /jobs/{id}/events
+        .routes(routes!(metrics::get)) //                      /jobs/{id}/metrics
+        .routes(routes!(report::layers)) //                    /jobs/{id}/layers
+        .routes(routes!(report::get)) //                       /jobs/{id}/report
+        .routes(routes!(student::get)) //                      /jobs/{id}/student
+        .routes(routes!(artifacts::list)) //                   /jobs/{id}/artifacts
+        .routes(routes!(artifacts::get)) //                    /jobs/{id}/artifacts/{name}
+        .routes(routes!(samples::index)) //                    /jobs/{id}/samples
+        .routes(routes!(samples::png)) //                      /jobs/{id}/samples.png
+        .routes(routes!(samples::npz)) //                      /jobs/{id}/samples.npz
+        .routes(routes!(samples::latent)) //                   /jobs/{id}/samples/latent.png
+        .routes(routes!(formats::list)) //                     /formats
+        .routes(routes!(workers::list)) //                     /workers
+        .routes(routes!(service::version)) //                  /version
+        .routes(routes!(service::live)) //                     /livez
+        .routes(routes!(service::ready)) //                    /readyz
+        .routes(routes!(prometheus::get)) //                   /metrics
+        .routes(routes!(openapi::get)) //                      /openapi.json
+        .split_for_parts();
+    router
+        .route("/", get(assets::file))
+        .route("/docs", get(assets::file))
+        .fallback(assets::file)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(Extension(Arc::new(document)))
+        .layer(
+            // Outermost first: a request gets its id before anything else can go wrong.
+            ServiceBuilder::new()
+                .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+                .layer(
+                    TraceLayer::new_for_http()
+                        .make_span_with(span)
+                        .on_response(DefaultOnResponse::new().level(Level::INFO)),
+                )
+                .layer(PropagateRequestIdLayer::x_request_id())
+                .layer(from_fn(security::headers))
+                .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(Compressible)))
+                .layer(from_fn(error::render))
+                .layer(CatchPanicLayer::custom(error::panicked))
+                .layer(from_fn_with_state(app.clone(), prometheus::measure)),
+        )
+        .with_state(app)
+}
+
+fn span(request: &Request) -> Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
+}
+
+/// What is made for the moment and is text. A file with a strong entity tag must stay byte for byte what the tag names, and
+/// a stream of events must not wait for more.
+#[derive(Clone, Copy, Debug)]
+struct Compressible;
+
+impl Predicate for Compressible {
+    fn should_compress<B>(&self, response: &axum::http::Response<B>) -> bool {
+        let strong = |headers: &HeaderMap| headers.get(ETAG).is_some_and(|tag| !tag.as_bytes().starts_with(b"W/"));
+        let text = |headers: &HeaderMap| {
+            let media_type = headers.get(axum::http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            media_type.is_some_and(|media_type| {
+                media_type.starts_with("application/json")
+                    || media_type.starts_with("text/csv")
+                    || media_type.starts_with("text/html")
+            })
+        };
+        text(response.headers()) && !strong(response.headers())
+    }
+}

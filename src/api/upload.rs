@@ -1,0 +1,287 @@
+//! Uploads: the parts of a multipart form, streamed to storage while they are counted and hashed.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use axum::extract::multipart::{Field, Multipart};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::{
+    error::{ApiError, ApiResult},
+    state::App,
+};
+use crate::{
+    artifacts::{PutError, hexadecimal},
+    domain::{
+        artifact::{Artifact, FileName, InvalidFileName, Role},
+        config::{JobConfig, Settings},
+        ids::JobId,
+        presets::TeacherKind,
+        problem::{ErrorCode, Problem},
+    },
+    formats::sniff,
+    store::IdempotencyKey,
+};
+
+/// Largest `config`: it is read into memory.
+const MAX_CONFIG: usize = 1 << 20;
+
+/// How long the rest of a refused upload is read.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Side files of one model.
+const MAX_SIDE_FILES: usize = 256;
+
+/// The parts of `POST /jobs` and `POST /inspect`.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub struct UploadForm {
+    /// The model file.
+    #[schema(value_type = String, format = Binary)]
+    model: Vec<u8>,
+    /// The job's configuration, as text or as a file.
+    config: Option<JobConfig>,
+    /// `.npz` with `x` and `y`: real inputs and their classes, read after training and for the report alone.
+    #[schema(value_type = Option<String>, format = Binary)]
+    eval: Option<Vec<u8>>,
+    /// Side files of an ONNX model, by the names it uses.
+    #[schema(value_type = Option<Vec<String>>)]
+    external_data: Option<Vec<Vec<u8>>>,
+}
+
+/// Files that are kept under the id of a job which may never be: gone again unless [`Draft::keep`] is called.
+pub struct Draft {
+    app: App,
+    id: JobId,
+    discard: AtomicBool,
+}
+
+impl Draft {
+    pub fn new(app: &App) -> Self {
+        Self { app: app.clone(), id: JobId::new(), discard: AtomicBool::new(true) }
+    }
+
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The job is there now, and the files are its own.
+    pub fn keep(&self) {
+        self.discard.store(false, Ordering::Relaxed);
+    }
+
+    /// Deletes the files before the answer goes out.
+    pub async fn discard(self) {
+        self.keep();
+        if let Err(error) = self.app.artifacts.delete_job(self.id).await {
+            tracing::error!(%error, "the files of a refused upload could not be deleted");
+        }
+    }
+}
+
+/// A client that goes away drops the request's future wherever it stands.
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if *self.discard.get_mut() {
+            let (app, id) = (self.app.clone(), self.id);
+            tokio::spawn(async move { app.artifacts.delete_job(id).await });
+        }
+    }
+}
+
+/// A complete upload.
+pub struct Upload {
+    pub config: JobConfig,
+    pub model: FileName,
+    pub eval: Option<FileName>,
+    /// Model, evaluation set and side files.
+    pub files: Vec<Artifact>,
+}
+
+impl Upload {
+    /// Receives the parts of `form`.
+    ///
+    /// # Errors
+    /// A part is unknown, empty, missing or sent twice; the upload is too large; the model is in no known format; the
+    /// configuration cannot be read; storage fails.
+    pub async fn receive(draft: &Draft, form: &mut Multipart) -> ApiResult<Self> {
+        let mut parts = Parts { draft, received: AtomicU64::new(0), config: None, files: Vec::new() };
+        while let Some(field) = form.next_field().await? {
+            parts.take(field).await?;
+        }
+        let Parts { config, files, .. } = parts;
+        let of_role = |role| files.iter().find(|file: &&Artifact| file.role == role);
+        let Some(model) = of_role(Role::Teacher) else {
+            return Err(Problem::new(ErrorCode::MissingModel, "The upload has no part `model`.")
+                .param("model")
+                .hint("curl -F model=@model.onnx …/jobs")
+                .into());
+        };
+        check_model(draft, model).await?;
+        let (model, eval) = (model.name.clone(), of_role(Role::Evaluation).map(|file| file.name.clone()));
+        Ok(Self { config: config.unwrap_or_default(), model, eval, files })
+    }
+
+    /// With every default filled in that does not depend on the model.
+    ///
+    /// # Errors
+    /// `invalid_config` where a value lies outside its bounds.
+    pub fn settings(&self, teacher: TeacherKind) -> Result<Settings, Problem> {
+        let name = self.model.as_str();
+        self.config.resolve(teacher, name.rsplit_once('.').map_or(name, |(stem, _)| stem))
+    }
+
+    /// Names of the model's side files.
+    pub fn side_files(&self) -> Vec<String> {
+        self.files.iter().filter(|file| file.role == Role::ExternalData).map(|file| file.name.to_string()).collect()
+    }
+
+    /// `key` with a hash of all that was sent, whatever the order of the parts.
+    pub fn idempotency(&self, key: String) -> IdempotencyKey {
+        let mut parts: Vec<String> =
+            self.files.iter().map(|file| format!("{} {} {:?}", file.role.name(), file.sha256, file.name)).collect();
+        parts.sort_unstable();
+        let mut hash = Sha256::new();
+        hash.update(parts.join("\n"));
+        hash.update(serde_json::to_vec(&self.config).unwrap_or_default());
+        IdempotencyKey { key, body_sha256: hexadecimal(&hash.finalize()) }
+    }
+}
+
+/// Refuses what is no model before a job is made of it.
+async fn check_model(draft: &Draft, model: &Artifact) -> ApiResult<()> {
+    let end = model.bytes.min(sniff::HEAD as u64);
+    let chunks: Vec<Bytes> = draft.app.artifacts.read(model, Some(0..end)).await?.try_collect().await?;
+    let format = sniff::sniff(&chunks.concat(), model.bytes).map_err(|problem| problem.param("model"))?;
+    Ok(format.importable().map_err(|problem| problem.param("model"))?)
+}
+
+/// What has been received so far.
+struct Parts<'a> {
+    draft: &'a Draft,
+    /// Bytes of all parts.
+    received: AtomicU64,
+    config: Option<JobConfig>,
+    files: Vec<Artifact>,
+}
+
+impl Parts<'_> {
+    async fn take(&mut self, field: Field<'_>) -> ApiResult<()> {
+        let part = field.name().unwrap_or_default().to_owned();
+        match part.as_str() {
+            "model" => self.file(field, Role::Teacher, "model").await,
+            "eval" => self.file(field, Role::Evaluation, "eval").await,
+            "external_data" => self.file(field, Role::ExternalData, "external_data").await,
+            "config" => self.config(field).await,
+            _ => Err(Problem::new(ErrorCode::InvalidRequest, format!("There is no part `{}`.", part.escape_debug()))
+                .param(part.escape_debug().to_string())
+                .hint("The parts are model, config, eval and external_data.")
+                .into()),
+        }
+    }
+
+    async fn file(&mut self, field: Field<'_>, role: Role, part: &str) -> ApiResult<()> {
+        let sent = self.files.iter().filter(|file| file.role == role).count();
+        let most = if role == Role::ExternalData { MAX_SIDE_FILES } else { 1 };
+        if sent >= most {
+            let detail = format!("The part `{part}` was sent more than {most} times.");
+            return Err(Problem::new(ErrorCode::InvalidRequest, detail).param(part).into());
+        }
+        let name = file_name(&field, part)?;
+        if self.files.iter().any(|file| file.name == name) {
+            // Checked before it is written: it would replace the other one.
+            let detail = format!("Two files of the upload are called `{name}`.");
+            return Err(Problem::new(ErrorCode::InvalidRequest, detail)
+                .param(part)
+                .hint("Give each file a name of its own.")
+                .into());
+        }
+        let draft = self.draft;
+        let stream = Box::pin(self.counted(field, part));
+        let stored = draft.app.artifacts.put(draft.id, name, role, stream).await;
+        let artifact = stored.map_err(|error| match error {
+            PutError::Source(error) => error,
+            PutError::Storage(error) => error.into(),
+        })?;
+        if artifact.bytes == 0 {
+            return Err(Problem::new(
+                ErrorCode::EmptyFile,
+                format!("The file `{}` of the part `{part}` is empty.", artifact.name),
+            )
+            .param(part)
+            .hint("Check the path that you gave; with curl: -F model=@path/to/model.onnx")
+            .into());
+        }
+        self.files.push(artifact);
+        Ok(())
+    }
+
+    async fn config(&mut self, field: Field<'_>) -> ApiResult<()> {
+        if self.config.is_some() {
+            return Err(Problem::new(ErrorCode::InvalidRequest, "The part `config` was sent twice.")
+                .param("config")
+                .into());
+        }
+        let mut json = Vec::new();
+        let mut stream = Box::pin(self.counted(field, "config"));
+        while let Some(chunk) = stream.try_next().await? {
+            if json.len() + chunk.len() > MAX_CONFIG {
+                let detail = format!("The configuration has more than {MAX_CONFIG} bytes.");
+                return Err(Problem::new(ErrorCode::TooLarge, detail).param("config").into());
+            }
+            json.extend_from_slice(&chunk);
+        }
+        drop(stream);
+        self.config = Some(JobConfig::parse(&json)?);
+        Ok(())
+    }
+
+    /// The bytes of a part, failing where all parts together become too many.
+    fn counted<'f>(&self, field: Field<'f>, part: &str) -> impl Stream<Item = Result<Bytes, ApiError>> + use<'_, 'f> {
+        let most = self.draft.app.limits.max_upload;
+        let part = part.to_owned();
+        field.map(move |chunk| {
+            let chunk = chunk?;
+            let before = self.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            if before + chunk.len() as u64 > most.0 {
+                return Err(too_large(most.to_string(), &part));
+            }
+            Ok(chunk)
+        })
+    }
+}
+
+/// Reads on for a moment after a refusal: a client that is still sending would otherwise see a broken connection instead of
+/// the answer.
+pub async fn drain(form: &mut Multipart) {
+    let rest = async {
+        while let Ok(Some(mut field)) = form.next_field().await {
+            while let Ok(Some(_)) = field.chunk().await {}
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN, rest).await;
+}
+
+fn too_large(most: String, part: &str) -> ApiError {
+    Problem::new(ErrorCode::TooLarge, format!("The upload is larger than {most}."))
+        .param(part)
+        .hint("The server's operator can raise the limit with --max-upload.")
+        .into()
+}
+
+/// The name that the client gave, without the path that some send along (RFC 7578, section 4.2).
+fn file_name(field: &Field<'_>, part: &str) -> ApiResult<FileName> {
+    let given = field.file_name().unwrap_or(part);
+    let last = given.rsplit(['/', '\\']).next().unwrap_or(given);
+    let refused = |detail: String| Problem::new(ErrorCode::InvalidRequest, detail).param(part).hint("Rename the file.");
+    let name: FileName = last.parse().map_err(|error: InvalidFileName| refused(error.to_string()))?;
+    if name.is_reserved() {
+        return Err(refused(format!("`{name}` is the name of a file that a job writes itself.")).into());
+    }
+    Ok(name)
+}

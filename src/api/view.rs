@@ -1,0 +1,119 @@
+//! A job as clients see it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{
+        config::Settings,
+        ids::JobId,
+        job::{JobStatus, Phase, Progress},
+        model::ModelFacts,
+        problem::Problem,
+        report::JobResult,
+    },
+    store::Job,
+};
+
+/// A job: what was submitted, how far it is, and what came of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Job)]
+pub struct JobView {
+    #[schema(value_type = String, format = Uuid)]
+    pub id: JobId,
+    pub name: String,
+    pub status: JobStatus,
+    pub phase: Phase,
+    /// 1, and one more for each retry.
+    pub attempt: u32,
+    pub progress: Option<Progress>,
+    /// 1 is next; null when the job does not wait.
+    pub queue_position: Option<u64>,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// Where its latest run ran: `cpu`, `cuda:0`.
+    pub device: Option<String>,
+    /// What the importer found out; null until then.
+    pub model: Option<ModelFacts>,
+    /// As resolved, with every default filled in.
+    pub config: Settings,
+    /// Only when succeeded.
+    pub result: Option<JobResult>,
+    /// Only when failed.
+    pub error: Option<Problem>,
+    pub warnings: Vec<String>,
+    /// The newest value of every series of `GET /jobs/{id}/metrics`.
+    pub latest_metrics: BTreeMap<String, f64>,
+    /// Rises with every change; it is the entity tag.
+    pub revision: u64,
+    pub links: Links,
+}
+
+/// Where everything of a job is found.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Links {
+    #[serde(rename = "self")]
+    pub this: String,
+    pub events: String,
+    pub metrics: String,
+    pub layers: String,
+    pub report: String,
+    pub student: String,
+    pub artifacts: String,
+    pub samples: String,
+    pub samples_png: String,
+    pub samples_npz: String,
+    pub latent_png: String,
+}
+
+impl Links {
+    pub fn of(id: JobId) -> Self {
+        let this = format!("/jobs/{id}");
+        Self {
+            events: format!("{this}/events"),
+            metrics: format!("{this}/metrics"),
+            layers: format!("{this}/layers"),
+            report: format!("{this}/report"),
+            student: format!("{this}/student"),
+            artifacts: format!("{this}/artifacts"),
+            samples: format!("{this}/samples"),
+            samples_png: format!("{this}/samples.png"),
+            samples_npz: format!("{this}/samples.npz"),
+            latent_png: format!("{this}/samples/latent.png"),
+            this,
+        }
+    }
+}
+
+impl JobView {
+    pub fn new(job: Job, queue_position: Option<u64>) -> Self {
+        Self {
+            links: Links::of(job.id),
+            id: job.id,
+            name: job.name,
+            status: job.status,
+            phase: job.phase,
+            attempt: job.attempt,
+            progress: job.progress,
+            queue_position,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+            device: job.device,
+            model: job.model,
+            config: job.settings,
+            result: job.result,
+            error: job.error,
+            warnings: job.warnings,
+            latest_metrics: job.latest_metrics,
+            revision: job.revision,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Where the server listens and where it keeps what it keeps.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+#[derive(Args, Clone, Debug)]
+pub struct ServerConfig {
+    /// Address and port to listen on; port 0 picks a free one, which is printed once the service is ready.
+    ///
+    /// The service has no accounts: whoever reaches this address can submit jobs, and read and delete everybody's. Listen
+    /// beyond this machine (0.0.0.0) only inside a network that you trust, or behind a proxy that asks who is there.
+    #[arg(long, env = "KEGD_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// How long requests and downloads under way may still take after SIGTERM or Ctrl-C, in seconds.
+    ///
+    /// Runs that are cut off are taken up again by the next start; a download that is cut off must be resumed by its client.
+    #[arg(long, env = "KEGD_SHUTDOWN_GRACE", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    pub shutdown_grace: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct StorageConfig {
+    /// Folder for the database, the uploads and the results; made if it is not there.
+    ///
+    /// Two servers must not share one. Delete it, and every job is gone.
+    #[arg(long, env = "KEGD_DATA_DIR", value_name = "DIR", default_value = "./kegd-data")]
+    pub data_dir: PathBuf,
+}
+
+/// A number of seconds, whole or not.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
+    Duration::try_from_secs_f64(value).map_err(|error| format!("`{text}`: {error}"))
+}

@@ -1,0 +1,29 @@
+//! What to draw of a generator's latent space.
+
+use serde::{Deserialize, Serialize};
+
+/// How the latent vector z changes along a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LatentMode {
+    /// Every image has its own z.
+    #[default]
+    Vary,
+    /// Each row moves from one z to another.
+    Interpolate,
+}
+
+/// What to draw, from which generator. File names are plain: the files lie beside the request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatentRequest {
+    pub generator: String,
+    pub classes: usize,
+    pub latent_dim: usize,
+    /// One input of the teacher, without the batch.
+    pub shape: Vec<usize>,
+    /// One class for every row; without it each row has the next class.
+    pub class: Option<usize>,
+    pub mode: LatentMode,
+    pub rows: usize,
+    pub seed: u64,
+}
