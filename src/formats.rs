@@ -1,8 +1,10 @@
 //! Bytes to graph and graph to bytes. No tensor library, no network, no database.
 
 pub mod dim;
+pub mod facts;
 pub mod graph;
 pub mod onnx;
 pub mod refusal;
+pub mod safetensors;
 pub mod shapes;
 pub mod sniff;

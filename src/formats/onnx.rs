@@ -2,6 +2,7 @@
 
 mod array;
 mod call;
+mod export;
 mod finish;
 mod fold;
 mod import;
@@ -13,7 +14,9 @@ mod order;
 #[rustfmt::skip]
 mod proto;
 mod tensor;
+mod write;
 
+pub use export::export;
 pub use import::{ImportOptions, Imported, import};
 pub use model::OPSETS;
 pub use ops::names as operators;

@@ -1,0 +1,101 @@
+//! From a graph to the bytes of an ONNX file: the names it came with, a free batch, and nothing of the exporter's own.
+
+use prost::Message;
+
+use super::{
+    proto::{
+        GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+        ValueInfoProto,
+        tensor_proto::DataType,
+        tensor_shape_proto::{Dimension, dimension},
+        type_proto,
+    },
+    write::{Writer, node},
+};
+use crate::{
+    domain::problem::Problem,
+    formats::{
+        graph::{Data, Graph, Op, Port, Tensor},
+        safetensors::to_bytes,
+        shapes,
+    },
+};
+
+/// The oldest opset that is written: operators below have other forms before.
+const OLDEST: i64 = 17;
+/// `Gelu` is an operator since this opset.
+const GELU: i64 = 20;
+
+/// Writes a graph, with opset 17, the original's or the one its operators need, whichever is highest.
+///
+/// # Errors
+/// `invalid_model` where the shapes of the graph do not fit together.
+pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    shapes::infer(graph, 1)?;
+    let opset = opset(graph);
+    let mut writer = Writer::new(graph, opset);
+    let nodes: Vec<NodeProto> = graph.nodes.iter().map(|one| node(&mut writer, one)).collect();
+    let mut initializer: Vec<TensorProto> = graph.weights.iter().map(|(name, weight)| tensor(name, weight)).collect();
+    initializer.extend(writer.constants().iter().map(|(name, constant)| tensor(name, constant)));
+    let model = ModelProto {
+        ir_version: Some(ir_version(opset)),
+        opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(opset) }],
+        producer_name: Some("kegd".into()),
+        producer_version: Some(env!("CARGO_PKG_VERSION").into()),
+        graph: Some(GraphProto {
+            name: Some("classifier".into()),
+            node: nodes,
+            initializer,
+            input: vec![port(&graph.input)],
+            output: vec![port(&graph.output)],
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    };
+    Ok(model.encode_to_vec())
+}
+
+fn opset(graph: &Graph) -> i64 {
+    let has_gelu = graph.nodes.iter().any(|node| matches!(node.op, Op::Gelu { .. }));
+    graph.opset.max(if has_gelu { GELU } else { OLDEST })
+}
+
+/// The IR version that an opset came with: <https://onnx.ai/onnx/repo-docs/Versioning.html#released-versions>.
+fn ir_version(opset: i64) -> i64 {
+    match opset {
+        ..=18 => 8,
+        19 | 20 => 9,
+        21 | 22 => 10,
+        _ => 11,
+    }
+}
+
+fn port(port: &Port) -> ValueInfoProto {
+    let batch = Dimension { value: Some(dimension::Value::DimParam("batch".into())), denotation: None };
+    let extents = port
+        .shape
+        .iter()
+        .map(|extent| Dimension { value: Some(dimension::Value::DimValue(*extent as i64)), denotation: None });
+    let shape = TensorShapeProto { dim: std::iter::once(batch).chain(extents).collect() };
+    let tensor = type_proto::Tensor { elem_type: Some(DataType::Float as i32), shape: Some(shape) };
+    ValueInfoProto {
+        name: Some(port.name.clone()),
+        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), denotation: None }),
+        ..ValueInfoProto::default()
+    }
+}
+
+fn tensor(name: &str, tensor: &Tensor) -> TensorProto {
+    let data_type = match tensor.data {
+        Data::F32(_) => DataType::Float,
+        Data::I64(_) => DataType::Int64,
+        Data::Bool(_) => DataType::Bool,
+    };
+    TensorProto {
+        dims: tensor.shape.iter().map(|extent| *extent as i64).collect(),
+        data_type: Some(data_type as i32),
+        name: Some(name.to_owned()),
+        raw_data: Some(to_bytes(tensor)),
+        ..TensorProto::default()
+    }
+}

@@ -1,0 +1,65 @@
+//! A graph's weights as safetensors: <https://huggingface.co/docs/safetensors>.
+
+use std::collections::HashMap;
+
+use safetensors::{Dtype, serialize, tensor::TensorView};
+
+use super::{
+    graph::{Data, Graph, Tensor},
+    shapes::describe,
+};
+use crate::domain::problem::{ErrorCode, Problem};
+
+/// The weights by name, float32 (folded integers int64), little-endian; the metadata says what the network is made of.
+///
+/// # Errors
+/// `internal` where the weights cannot be laid out.
+pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    let bytes: Vec<(&String, &Tensor, Vec<u8>)> =
+        graph.weights.iter().map(|(name, tensor)| (name, tensor, to_bytes(tensor))).collect();
+    let views = bytes.iter().map(|(name, tensor, bytes)| {
+        let view = TensorView::new(dtype(tensor), tensor.shape.clone(), bytes);
+        view.map(|view| (name.as_str(), view))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(internal)?;
+    serialize(views, Some(metadata(graph))).map_err(internal)
+}
+
+fn internal(error: safetensors::SafeTensorError) -> Problem {
+    Problem::new(ErrorCode::Internal, format!("The weights cannot be written as safetensors: {error}."))
+}
+
+fn dtype(tensor: &Tensor) -> Dtype {
+    match tensor.data {
+        Data::F32(_) => Dtype::F32,
+        Data::I64(_) => Dtype::I64,
+        Data::Bool(_) => Dtype::BOOL,
+    }
+}
+
+/// Elements in little-endian order, as both safetensors and ONNX store them.
+pub fn to_bytes(tensor: &Tensor) -> Vec<u8> {
+    match &tensor.data {
+        Data::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Data::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Data::Bool(values) => values.iter().map(|value| u8::from(*value)).collect(),
+    }
+}
+
+/// One line for each node in `layers`, and the names of input and output.
+fn metadata(graph: &Graph) -> HashMap<String, String> {
+    let line = |node| {
+        let node: &super::graph::Node = node;
+        let kind = format!("{:?}", node.op);
+        let kind = kind.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
+        format!("{}: {kind}({}) -> {}", describe(node), node.inputs.join(", "), node.outputs.join(", "))
+    };
+    let layers: Vec<String> = graph.nodes.iter().map(line).collect();
+    HashMap::from([
+        ("format".to_owned(), "pt".to_owned()),
+        ("producer".to_owned(), "kegd".to_owned()),
+        ("input".to_owned(), format!("{} {:?}", graph.input.name, graph.input.shape)),
+        ("output".to_owned(), format!("{} {:?}", graph.output.name, graph.output.shape)),
+        ("layers".to_owned(), layers.join("\n")),
+    ])
+}
