@@ -6,6 +6,7 @@ use kegd::domain::{
     config::Settings,
     model::{InputFacts, ModelFacts},
     presets::TeacherKind,
+    problem::{ErrorCode, Problem},
     report::{Agreement, Inspection, JobResult, Latency, NetworkSize, Percentiles, Ratios, Report, SourceAgreement},
 };
 
@@ -45,4 +46,8 @@ pub fn report(settings: Settings) -> Report {
         seconds: BTreeMap::from([("total".into(), 1.0)]),
     };
     Report { model: model(), settings, result, layers: vec![], notes: vec![], warnings: vec!["no real data".into()] }
+}
+
+pub fn problem() -> Problem {
+    Problem::new(ErrorCode::UnsupportedOperators, "the model has a Loop at `/loop`").hint("Export it unrolled.")
 }

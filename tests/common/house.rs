@@ -12,8 +12,10 @@ use kegd::{
     },
     queue::{Claim, Queue, QueueConfig},
     store::{IdempotencyKey, Job, NewJob, Slot, Store, StoreError, Submission},
+    worker::{WorkerConfig, WorkerError},
 };
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 pub struct House {
     pub directory: TempDir,
@@ -33,6 +35,11 @@ impl House {
     /// A house whose clock stands still.
     pub async fn standing() -> Self {
         Self::with(Clock::manual(NOW), QueueConfig::default()).await
+    }
+
+    /// A house where time passes, with short waits.
+    pub async fn living() -> Self {
+        Self::with(Clock::System, super::script::quick_rules()).await
     }
 
     pub async fn with(clock: Clock, config: QueueConfig) -> Self {
@@ -79,9 +86,44 @@ impl House {
         self.store.job(id).await.unwrap().expect("the job is there")
     }
 
+    /// Waits until the job is final.
+    pub async fn ended(&self, id: JobId) -> Job {
+        super::wait::until("the job ends", async || Some(self.job(id).await).filter(|job| job.status.is_final())).await
+    }
+
+    /// Starts a worker in this process.
+    pub fn work(&self, config: WorkerConfig) -> Work {
+        let shutdown = CancellationToken::new();
+        let (queue, artifacts) = (self.queue.clone(), self.artifacts.clone());
+        Work { handle: tokio::spawn(kegd::worker::run(config, queue, artifacts, shutdown.clone())), shutdown }
+    }
+
+    /// What a scripted child left in the directory that outlives runs.
+    pub async fn note(&self, file: &str) -> String {
+        let path = self.directory.path().join("shared").join(file);
+        super::wait::until(file, async || std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')))
+            .await
+            .trim()
+            .to_owned()
+    }
+
     /// Claims what comes next on a CPU slot.
     pub async fn claim(&self) -> Option<Claim> {
         self.queue.claim(&cpu("worker-1")).await.unwrap()
+    }
+}
+
+/// A worker at work.
+pub struct Work {
+    handle: tokio::task::JoinHandle<Result<(), WorkerError>>,
+    shutdown: CancellationToken,
+}
+
+impl Work {
+    /// Tells it to stop, and waits until it has.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.handle.await.unwrap().unwrap();
     }
 }
 

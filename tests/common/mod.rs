@@ -1,6 +1,9 @@
-//! What the tests share: a real store and real files in a directory of their own, and jobs to put there.
+//! What the tests share: a real store and real files in a directory of their own, jobs to put there, and children that
+//! speak the protocol as a shell script says.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod facts;
 pub mod house;
+pub mod script;
+pub mod wait;
