@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(thinned(5, 10), [0, 1, 2, 3, 4]);
         assert_eq!(thinned(5, 3), [0, 2, 4]);
         assert_eq!(thinned(5, 0), [0, 4], "the two ends remain, whatever was asked");
-        assert_eq!(thinned(0, 3), []);
+        assert!(thinned(0, 3).is_empty());
         let many = thinned(1000, 100);
         assert_eq!((many.len(), many[0], many[99]), (100, 0, 999));
         assert!(many.is_sorted());
