@@ -135,7 +135,7 @@ fn impossible(ratio: f64, largest: f64) -> Problem {
 
 /// Index of each layer's choice for the least total loss. `None` where rounding costs up to whole bins leaves no solution.
 fn knapsack(layers: &[Choices], budget: u64) -> Option<Vec<usize>> {
-    let unit = (budget / BINS as u64).max(1);
+    let unit = budget.div_ceil(BINS as u64).max(1);
     let bins = (budget / unit) as usize;
     let mut losses = vec![0.0; bins + 1];
     let mut picks: Vec<Vec<Option<usize>>> = Vec::with_capacity(layers.len());

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::algebra;
 use crate::{
     domain::{
-        model::{LayerFacts, LayerKind},
+        model::LayerKind,
         problem::{ErrorCode, Problem},
     },
     formats::{
@@ -81,13 +81,6 @@ impl Layer {
         let weight = algebra::load(&self.weight, constant)?;
         let transposed = self.kind == LayerKind::Linear && stores_inputs_first(&graph.nodes[self.node].op);
         Ok(if transposed { weight.f_tr()?.f_contiguous()? } else { weight })
-    }
-
-    pub fn facts(&self) -> LayerFacts {
-        let Cost { parameters, macs } = self.cost();
-        let mut shape = vec![self.outputs, self.inputs];
-        shape.extend(&self.kernel);
-        LayerFacts { name: self.name.clone(), weight: self.weight.clone(), kind: self.kind, shape, parameters, macs }
     }
 }
 
