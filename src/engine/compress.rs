@@ -11,6 +11,7 @@ pub mod evbmf;
 mod fixture;
 pub mod layer;
 pub mod measure;
+pub mod moments;
 pub mod plan;
 pub mod refit;
 pub mod rewrite;

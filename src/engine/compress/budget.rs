@@ -27,6 +27,9 @@ struct Choice {
 }
 
 /// The choices of one layer, none dominated: more parameters, less loss.
+///
+/// Parameters are those of weights that belong to this layer alone. Biases stay in any case, and exporters store equal ones
+/// once, so that counting them with each layer would count more than the network has.
 #[derive(Debug)]
 pub struct Choices(Vec<Choice>);
 
@@ -36,18 +39,20 @@ impl Choices {
     /// # Errors
     /// `internal` where libtorch fails, or the measure does not fit the layer.
     pub fn new(layer: &Layer, kernel: &Tensor, measure: &Measure) -> Result<Self, Problem> {
-        let whole = Choice { parameters: layer.cost().parameters, loss: 0.0, action: Action::Keep };
-        let mut choices = vec![whole];
-        if layer.obstacle.is_none() {
-            let whitened = measure.whiten(kernel)?;
-            let total = algebra::energy(&whitened)?;
-            let smaller = if layer.is_matrix() { Self::svd(&whitened)? } else { Self::tucker(layer, &whitened)? };
-            choices.extend(smaller.into_iter().filter_map(|(action, lost)| {
-                let parameters = action.cost(layer).parameters;
-                let loss = measure.loss(lost, total);
-                (parameters < whole.parameters).then_some(Choice { parameters, loss, action })
-            }));
+        let keep = |parameters| Choice { parameters, loss: 0.0, action: Action::Keep };
+        if layer.obstacle.is_some() {
+            return Ok(Self(vec![keep(0)]));
         }
+        let whitened = measure.whiten(kernel)?;
+        let total = algebra::energy(&whitened)?;
+        let actions = if layer.is_matrix() { Self::svd(&whitened)? } else { Self::tucker(layer, &whitened)? };
+        let weights = |action: Action| action.cost(layer).parameters - layer.bias as u64;
+        let whole = weights(Action::Keep);
+        let mut choices = vec![keep(whole)];
+        choices.extend(actions.into_iter().filter_map(|(action, lost)| {
+            let choice = Choice { parameters: weights(action), loss: measure.loss(lost, total), action };
+            (choice.parameters < whole).then_some(choice)
+        }));
         Ok(Self(undominated(choices)))
     }
 
@@ -100,12 +105,12 @@ fn undominated(mut choices: Vec<Choice>) -> Vec<Choice> {
 }
 
 /// The action of each layer, in the order given, such that the student has at most `teacher / ratio` parameters.
-/// `teacher` counts the whole network; what lies outside the layers stays as it is.
+/// `teacher` counts the whole network; what is no choice here stays as it is.
 ///
 /// # Errors
 /// `invalid_compression` where even the smallest choices are too large, naming the largest ratio possible.
 pub fn allocate(layers: &[Choices], teacher: u64, ratio: f64) -> Result<Vec<Action>, Problem> {
-    let outside = teacher - layers.iter().map(Choices::most).sum::<u64>();
+    let outside = teacher.saturating_sub(layers.iter().map(Choices::most).sum::<u64>());
     let least = layers.iter().map(Choices::least).sum::<u64>();
     let target = (teacher as f64 / ratio).floor() as u64;
     let Some(budget) = target.checked_sub(outside).filter(|&budget| budget >= least) else {
@@ -130,7 +135,7 @@ fn impossible(ratio: f64, largest: f64) -> Problem {
 
 /// Index of each layer's choice for the least total loss. `None` where rounding costs up to whole bins leaves no solution.
 fn knapsack(layers: &[Choices], budget: u64) -> Option<Vec<usize>> {
-    let unit = (budget / BINS as u64).max(1);
+    let unit = budget.div_ceil(BINS as u64).max(1);
     let bins = (budget / unit) as usize;
     let mut losses = vec![0.0; bins + 1];
     let mut picks: Vec<Vec<Option<usize>>> = Vec::with_capacity(layers.len());

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::algebra;
 use crate::{
     domain::{
-        model::{LayerFacts, LayerKind},
+        model::LayerKind,
         problem::{ErrorCode, Problem},
     },
-    engine::executor::Executor,
-    formats::graph::{Graph, Node, Op},
+    formats::{
+        graph::{Graph, Node, Op},
+        shapes,
+    },
 };
 
 /// Parameters, and multiply-accumulates for one input.
@@ -80,13 +82,6 @@ impl Layer {
         let transposed = self.kind == LayerKind::Linear && stores_inputs_first(&graph.nodes[self.node].op);
         Ok(if transposed { weight.f_tr()?.f_contiguous()? } else { weight })
     }
-
-    pub fn facts(&self) -> LayerFacts {
-        let Cost { parameters, macs } = self.cost();
-        let mut shape = vec![self.outputs, self.inputs];
-        shape.extend(&self.kernel);
-        LayerFacts { name: self.name.clone(), weight: self.weight.clone(), kind: self.kind, shape, parameters, macs }
-    }
 }
 
 /// Whether the weight of a linear layer is stored as (in, out).
@@ -97,15 +92,15 @@ fn stores_inputs_first(op: &Op) -> bool {
 /// Every convolution and linear layer of the graph, in the graph's order.
 ///
 /// # Errors
-/// What running the graph once, to learn the extents of its values, reports.
+/// `invalid_model` where a node's inputs do not fit together.
 pub fn layers(graph: &Graph) -> Result<Vec<Layer>, Problem> {
     let uses = uses(graph);
+    let shapes = shapes::infer(graph, 1)?;
     let mut layers: Vec<Layer> = (0..graph.nodes.len()).filter_map(|index| layer(graph, index, &uses)).collect();
-    let positions = Positions::measure(graph, &layers)?;
     for layer in &mut layers {
         let node = &graph.nodes[layer.node];
-        layer.positions_in = positions.of(&node.inputs[0], layer);
-        layer.positions_out = positions.of(&node.outputs[0], layer);
+        layer.positions_in = positions(shapes.get(&node.inputs[0]), layer.kind);
+        layer.positions_out = positions(shapes.get(&node.outputs[0]), layer.kind);
     }
     Ok(layers)
 }
@@ -176,30 +171,13 @@ fn obstacle(kind: LayerKind, uses: usize) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// Extents of the values that layers read and write.
-struct Positions(BTreeMap<String, Vec<i64>>);
-
-impl Positions {
-    /// Runs the graph once on zeros: the executor is the one place that knows the shape rule of every operator.
-    fn measure(graph: &Graph, layers: &[Layer]) -> Result<Self, Problem> {
-        let mut shape = vec![1];
-        shape.extend(graph.input.shape.iter().map(|&extent| extent as i64));
-        let nodes = layers.iter().map(|layer| &graph.nodes[layer.node]);
-        let mut names: Vec<String> = nodes.flat_map(|node| [node.inputs[0].clone(), node.outputs[0].clone()]).collect();
-        names.retain(|name| *name != graph.input.name);
-        let zeros = Tensor::f_zeros(&shape, (Kind::Float, Device::Cpu))?;
-        let (_, values) =
-            tch::no_grad(|| Executor::new(graph, Device::Cpu)?.forward_with(&zeros, &names).map_err(Problem::from))?;
-        let mut extents: BTreeMap<String, Vec<i64>> = names.into_iter().zip(values.iter().map(Tensor::size)).collect();
-        extents.insert(graph.input.name.clone(), shape);
-        Ok(Self(extents))
-    }
-
-    fn of(&self, value: &str, layer: &Layer) -> u64 {
-        let extents = self.0.get(value).map_or(&[][..], Vec::as_slice);
-        // (N, C, spatial…) for a convolution, (N, …, features) for a linear layer.
-        let spatial =
-            if layer.kernel.is_empty() { extents.get(1..extents.len().saturating_sub(1)) } else { extents.get(2..) };
-        spatial.unwrap_or_default().iter().product::<i64>() as u64
-    }
+/// Places at which a layer is applied to a value of this shape: pixels of (N, C, spatial…) for a convolution, rows of
+/// (N, …, features) for a linear layer; N is 1.
+fn positions(shape: Option<&Vec<usize>>, kind: LayerKind) -> u64 {
+    let shape = shape.map_or(&[][..], Vec::as_slice);
+    let axes = match kind {
+        LayerKind::Linear => shape.get(1..shape.len().saturating_sub(1)),
+        _ => shape.get(2..),
+    };
+    axes.unwrap_or_default().iter().product::<usize>() as u64
 }

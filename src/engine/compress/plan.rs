@@ -298,6 +298,20 @@ mod tests {
     }
 
     #[test]
+    fn counts_a_bias_that_layers_share_once() {
+        let mut graph = fixture::shared();
+        let weight = graph.weights["tied.weight"].clone();
+        let bias = crate::formats::graph::Tensor::f32(vec![6], vec![0.0; 6]);
+        graph.weights.extend([("two.weight".to_owned(), weight), ("zeros".to_owned(), bias)]);
+        graph.nodes[2].inputs[1] = "two.weight".to_owned();
+        graph.nodes[0].inputs.push("zeros".to_owned());
+        graph.nodes[2].inputs.push("zeros".to_owned());
+        let student = apply(&graph, &plan(&graph, &ratio(2.5)).unwrap()).unwrap();
+        assert_eq!((graph.parameters(), student.parameters()), (78, 30));
+        assert!(student.weights.contains_key("zeros"));
+    }
+
+    #[test]
     fn names_the_largest_ratio_possible() {
         let graph = fixture::network();
         let problem = plan(&graph, &ratio(900.0)).unwrap_err();

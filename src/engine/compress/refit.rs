@@ -59,37 +59,27 @@ pub fn svd(weight: &Tensor, moment: &Tensor, rank: usize) -> Result<Svd, Problem
 /// `internal` where the moment does not fit the kernel.
 pub fn tucker(kernel: &Tensor, moment: &Tensor, ranks: Ranks) -> Result<Tucker, Problem> {
     let fit = Fit::new(kernel, moment, ranks)?;
-    let mut factor_in = tucker::decompose(kernel, ranks)?.factor_in;
-    let mut best = fit.outer(&factor_in)?;
-    for _ in 0..MAX_ROUNDS {
-        // A full-rank side is the identity, and stays it.
-        if ranks.input as i64 == fit.channels {
-            break;
+    let start = tucker::decompose(kernel, ranks)?.factor_in;
+    let (factor_in, best) = match start {
+        None => (None, fit.outer(&algebra::identity(fit.channels)?)?),
+        Some(start) => {
+            let (factor_in, best) = fit.alternate(start)?;
+            (Some(factor_in), best)
         }
-        let next_in = fit.inner(&best, &factor_in)?;
-        let next = fit.outer(&next_in)?;
-        let gain = best.lost - next.lost;
-        if gain > 0.0 {
-            (factor_in, best) = (next_in, next);
-        }
-        if gain <= TOLERANCE * fit.total {
-            break;
-        }
-    }
+    };
     let mut shape = kernel.size();
     (shape[0], shape[1]) = (ranks.output as i64, ranks.input as i64);
-    let core = best.core.f_reshape(&shape)?;
-    let rebuilt = expand(&expand(&core, 1, &factor_in)?, 0, &best.factor_out)?;
-    let error = relative_error(kernel, &rebuilt)?;
-    Ok(Tucker { factor_in, core, factor_out: best.factor_out, error })
+    let mut tucker = Tucker { factor_in, core: best.core.f_reshape(&shape)?, factor_out: best.factor_out, error: 0.0 };
+    tucker.error = relative_error(kernel, &tucker.kernel()?)?;
+    Ok(tucker)
 }
 
 /// Core and out factor for one in factor.
 struct Outer {
     /// (rank out, rank in, taps)
     core: Tensor,
-    /// (out, rank out), orthonormal.
-    factor_out: Tensor,
+    /// (out, rank out), orthonormal; `None` at full rank.
+    factor_out: Option<Tensor>,
     /// ‖(W − W̃) Σ^½‖².
     lost: f64,
 }
@@ -120,6 +110,24 @@ impl Fit {
         Ok(Self { moment, response, total, channels, taps, outputs, rank_out: ranks.output as i64 })
     }
 
+    /// Better and better factors from an in factor on, until a round gains little.
+    fn alternate(&self, start: Tensor) -> Result<(Tensor, Outer), TchError> {
+        let mut factor_in = start;
+        let mut best = self.outer(&factor_in)?;
+        for _ in 0..MAX_ROUNDS {
+            let next_in = self.inner(&best, &factor_in)?;
+            let next = self.outer(&next_in)?;
+            let gain = best.lost - next.lost;
+            if gain > 0.0 {
+                (factor_in, best) = (next_in, next);
+            }
+            if gain <= TOLERANCE * self.total {
+                break;
+            }
+        }
+        Ok((factor_in, best))
+    }
+
     /// Core and out factor for the in factor B, exactly: with z = Bᵀx the regression of y = W x on z has coefficients
     /// M = C Σ_z⁻¹, C = E[y zᵀ], and its best approximation of rank r projects onto the r leading eigenvectors of M Cᵀ.
     fn outer(&self, factor_in: &Tensor) -> Result<Outer, TchError> {
@@ -129,20 +137,23 @@ impl Fit {
         let reduced = project(&project(&blocks, 0, factor_in)?, 2, factor_in)?.f_reshape([width, width])?;
         let regression = Tensor::f_linalg_solve(&reduced, &cross.f_tr()?, true)?.f_tr()?;
         let (values, vectors) = eigen(&regression.f_matmul(&cross.f_tr()?)?)?;
-        let factor_out = if self.rank_out == self.outputs {
-            algebra::identity(self.outputs)?
-        } else {
-            vectors.f_narrow(1, 0, self.rank_out)?
+        let lost = self.total - f64::try_from(values.f_narrow(0, 0, self.rank_out)?.f_sum(Kind::Double)?)?;
+        let whole = self.rank_out == self.outputs;
+        let factor_out = if whole { None } else { Some(vectors.f_narrow(1, 0, self.rank_out)?) };
+        let core = match &factor_out {
+            None => regression,
+            Some(factor) => factor.f_tr()?.f_matmul(&regression)?,
         };
-        let kept = f64::try_from(values.f_narrow(0, 0, self.rank_out)?.f_sum(Kind::Double)?)?;
-        let core = factor_out.f_tr()?.f_matmul(&regression)?.f_reshape([self.rank_out, -1, self.taps])?;
-        Ok(Outer { core, factor_out, lost: self.total - kept })
+        Ok(Outer { core: core.f_reshape([self.rank_out, -1, self.taps])?, factor_out, lost })
     }
 
     /// A better in factor for core and out factor: conjugate gradients on its normal equations, from the old one on. They
     /// never form the matrix, which has (channels · rank in)² elements, and every step lowers the error, so few will do.
     fn inner(&self, outer: &Outer, start: &Tensor) -> Result<Tensor, TchError> {
-        let target = project(&self.response, 0, &outer.factor_out)?;
+        let target = match &outer.factor_out {
+            None => self.response.shallow_clone(),
+            Some(factor) => project(&self.response, 0, factor)?,
+        };
         let mut factor = start.f_contiguous()?;
         let mut residual = self.onto_factor(&target, outer)?.f_sub(&self.normal(&factor, outer)?)?;
         let mut direction = residual.f_contiguous()?;
@@ -204,7 +215,7 @@ mod tests {
         let (kernel, moment) = (random(22, &[6, 5, 3, 1]), moment(15));
         let plain = tucker::decompose(&kernel, RANKS).unwrap();
         let fit = Fit::new(&kernel, &moment, RANKS).unwrap();
-        let mut factor = plain.factor_in.shallow_clone();
+        let mut factor = plain.factor_in.as_ref().unwrap().shallow_clone();
         let mut outer = fit.outer(&factor).unwrap();
         let start = lost(&kernel, &plain.kernel().unwrap(), &moment);
         assert!(outer.lost < start);

@@ -82,10 +82,8 @@ impl Factors {
                     None => tucker::decompose(kernel, ranks)?,
                     Some(moment) => refit::tucker(kernel, moment, ranks)?,
                 };
-                let size = kernel.size();
-                let input = if (ranks.input as i64) < size[1] { Some(tucker.factor_in.f_tr()?) } else { None };
-                let output = ((ranks.output as i64) < size[0]).then_some(tucker.factor_out);
-                Ok(Self { input, core: tucker.core, output, core_suffix: "core" })
+                let input = tucker.factor_in.map(|factor| factor.f_tr()).transpose()?;
+                Ok(Self { input, core: tucker.core, output: tucker.factor_out, core_suffix: "core" })
             }
         }
     }
