@@ -17,6 +17,7 @@ mod losses;
 mod npz;
 pub mod observer;
 mod pool;
+mod procedural;
 mod run;
 mod sampler;
 mod samples;

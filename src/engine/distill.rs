@@ -8,6 +8,7 @@ use super::{
     losses,
     observer::{Observer, Stop},
     pool::Pool,
+    procedural,
     sampler::{Draw, Trained, shape},
     seed::{Stream, seed},
     student::Student,
@@ -27,13 +28,17 @@ use crate::{
 const REPORT_EVERY: u64 = 10;
 
 /// Share of each student batch in the game that comes from the pool, so that what was learned stays learned.
-const REPLAY: f64 = 0.25;
+const REPLAYED: f64 = 0.125;
 
-/// Weight of the label term in the game's generator loss: it keeps the inputs inside the classes.
-const LABEL_WEIGHT: f64 = 0.5;
+/// Share of procedural images: the generator's inputs alone are so alike that the student drifts everywhere else.
+const PROCEDURAL: f64 = 0.25;
+
+/// Weight of the label term in the game's generator loss: enough to spread its inputs over the classes, and no more, for
+/// inputs that the teacher is sure of are those on which the student already agrees.
+const LABEL_WEIGHT: f64 = 0.1;
 
 /// Learning rate of the game's generator.
-const GAME_RATE: f64 = 1e-3;
+const GAME_RATE: f64 = 3e-3;
 
 /// Trains `student` as `settings.distillation` says; the share `share` of the run's progress is this.
 ///
@@ -133,7 +138,7 @@ fn challenge(
     distance.f_double_value(&[])
 }
 
-/// The student's loss on fresh inputs of the generator and some of the pool.
+/// The student's loss on fresh inputs of the generator, procedural images and some of the pool.
 fn lesson(
     teacher: &Teacher,
     student: &Student,
@@ -141,15 +146,19 @@ fn lesson(
     pool: &Pool,
     distillation: &Distillation,
 ) -> Result<Tensor, TchError> {
-    let batch = i64::from(distillation.batch_size);
-    let replayed = ((batch as f64 * REPLAY) as i64).min(pool.len());
+    let share = |share: f64| (f64::from(distillation.batch_size) * share) as i64;
+    let (replayed, procedural) = (share(REPLAYED).min(pool.len()), share(PROCEDURAL));
+    let fresh = i64::from(distillation.batch_size) - replayed - procedural;
+    let device = teacher.device();
     let (x, logits) = no_grad(|| {
-        let draw = Draw::random(&generator.shape, batch - replayed, teacher.device())?;
+        let draw = Draw::random(&generator.shape, fresh, device)?;
         let fresh = generator.net.forward(&draw.labels, &draw.z, true)?;
+        let drawn = procedural::draw(&generator.shape.output, procedural, device)?;
+        let new = Tensor::f_cat(&[fresh, drawn], 0)?;
         let indices = Tensor::f_randint(pool.len(), [replayed], (tch::Kind::Int64, tch::Device::Cpu))?;
-        let (old, old_logits) = pool.pick(&indices.f_to_device(teacher.device())?)?;
-        let fresh_logits = teacher.logits(&fresh)?;
-        Ok::<_, TchError>((Tensor::f_cat(&[fresh, old], 0)?, Tensor::f_cat(&[fresh_logits, old_logits], 0)?))
+        let (old, old_logits) = pool.pick(&indices.f_to_device(device)?)?;
+        let new_logits = teacher.logits(&new)?;
+        Ok::<_, TchError>((Tensor::f_cat(&[new, old], 0)?, Tensor::f_cat(&[new_logits, old_logits], 0)?))
     })?;
     losses::logit_distance(&logits, &student.executor.forward(&x)?)
 }

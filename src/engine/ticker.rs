@@ -37,11 +37,13 @@ impl<'a> Ticker<'a> {
     /// [`Stop::Canceled`] if the run shall end.
     pub fn tick(&mut self) -> Result<(), Stop> {
         self.step = (self.step + 1).min(self.steps);
-        let done = self.step as f64 / self.steps as f64;
-        let left = self.started.elapsed().as_secs_f64() * (1.0 - done) / done;
         let (from, to) = self.share;
+        let done = (to - from) * self.step as f64 / self.steps as f64;
+        let fraction = from + done;
+        // For the whole run: the later stretches are taken to be as long as their shares say.
+        let left = self.started.elapsed().as_secs_f64() * (1.0 - fraction) / done;
         self.observer.progress(Progress {
-            fraction: from + (to - from) * done,
+            fraction,
             phase: self.phase,
             step: self.step,
             steps: self.steps,

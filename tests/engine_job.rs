@@ -1,0 +1,176 @@
+//! The three tasks of a job on a real teacher, in one process: what they leave, and that the seed alone decides it.
+
+use std::path::Path;
+
+use kegd::{
+    domain::{
+        config::{JobConfig, Settings},
+        job::Progress,
+        presets::TeacherKind,
+        problem::ErrorCode,
+        report::{Inspection, Report},
+        task::{TaskKind, TaskSpec},
+    },
+    engine::{
+        self,
+        observer::{Observer, Stop},
+    },
+    formats::onnx,
+    protocol::{MetricPoint, Role},
+};
+
+const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
+const TEST_SET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/mnist-test.npz");
+
+/// A few steps of everything.
+const SMALL: &str = r#"{
+    "input": {"mean": [0.1307], "std": [0.3081]},
+    "compression": {"ratio": 4.0},
+    "extraction": {"generators": 1, "epochs": 1, "steps_per_epoch": 12, "batch_size": 32},
+    "distillation": {"samples_per_generator": 64, "epochs": 1, "batch_size": 32, "adversarial_steps": 3, "student_steps": 2}
+}"#;
+
+#[derive(Default)]
+struct Seen {
+    progress: Vec<Progress>,
+    metrics: Vec<MetricPoint>,
+    files: Vec<String>,
+    cancel_after: Option<usize>,
+}
+
+impl Observer for Seen {
+    fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
+        self.progress.push(progress);
+        match self.cancel_after {
+            Some(most) if self.progress.len() > most => Err(Stop::Canceled),
+            _ => Ok(()),
+        }
+    }
+
+    fn metrics(&mut self, points: Vec<MetricPoint>) {
+        self.metrics.extend(points);
+    }
+
+    fn sample(&mut self, file: &Path, _generator: u32, _epoch: u32, _count: u64) {
+        self.artifact(file, Role::Samples);
+    }
+
+    fn artifact(&mut self, file: &Path, _role: Role) {
+        assert!(file.exists(), "{} is announced before it is there", file.display());
+        self.files.push(file.file_name().unwrap().to_string_lossy().into_owned());
+    }
+}
+
+fn settings(seed: u64) -> Settings {
+    let mut config = JobConfig::parse(SMALL.as_bytes()).unwrap();
+    config.seed = Some(seed);
+    config.resolve(TeacherKind::PlainImage, "lenet5").unwrap()
+}
+
+fn spec(kind: TaskKind, settings: Settings) -> TaskSpec {
+    TaskSpec {
+        job: kegd::domain::ids::JobId::new(),
+        task: kegd::domain::ids::TaskId::new(),
+        run: 1,
+        kind,
+        settings,
+        device: "cpu".into(),
+        threads: 1,
+        model: "model.onnx".into(),
+        external_data: Vec::new(),
+        generators: Vec::new(),
+        eval: None,
+        extracting_seconds: 1.5,
+    }
+}
+
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::copy(TEACHER, directory.path().join("model.onnx")).unwrap();
+    directory
+}
+
+/// Runs a whole job, and returns its directory and what was seen.
+fn job(seed: u64, eval: bool) -> (tempfile::TempDir, Seen) {
+    let directory = directory();
+    let mut seen = Seen::default();
+    engine::run(&spec(TaskKind::Extract { generator: 0 }, settings(seed)), directory.path(), &mut seen).unwrap();
+    let mut last = spec(TaskKind::Distill, settings(seed));
+    last.generators = vec!["generator-0.safetensors".into()];
+    if eval {
+        std::fs::copy(TEST_SET, directory.path().join("eval.npz")).unwrap();
+        last.eval = Some("eval.npz".into());
+    }
+    engine::run(&last, directory.path(), &mut seen).unwrap();
+    (directory, seen)
+}
+
+fn read<T: serde::de::DeserializeOwned>(directory: &Path, name: &str) -> T {
+    serde_json::from_slice(&std::fs::read(directory.join(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn inspection_names_the_layers_and_plans_the_ratio() {
+    let directory = directory();
+    engine::run(&spec(TaskKind::Inspect, settings(1)), directory.path(), &mut Seen::default()).unwrap();
+    let inspection: Inspection = read(directory.path(), "inspection.json");
+    assert_eq!((inspection.model.parameters, inspection.model.classes), (61_706, 10));
+    assert_eq!(inspection.layers.len(), 5);
+    let after: u64 = inspection.plan.iter().map(|row| row.parameters_after).sum();
+    assert!(after <= 61_706 / 4, "{after}");
+}
+
+#[test]
+fn a_job_leaves_a_student_that_is_as_small_as_asked_and_a_report_that_says_so() {
+    let (directory, seen) = job(1, true);
+    let report: Report = read(directory.path(), "report.json");
+    let student = onnx::import(&std::fs::read(directory.path().join("student.onnx")).unwrap(), &Default::default()).unwrap();
+    assert_eq!(student.graph.parameters(), report.result.student.parameters);
+    assert!(report.result.ratio.parameters >= 4.0);
+    assert!(report.layers.iter().all(|row| row.ms_before.unwrap() > 0.0 && row.ms_after.unwrap() > 0.0), "{:?}", report.layers);
+    let accuracy = report.result.accuracy.unwrap();
+    assert_eq!(accuracy.n, 10_000);
+    assert!((accuracy.teacher - 0.9922).abs() < 0.001, "{}", accuracy.teacher);
+    assert!(accuracy.compressed > 0.8, "{}", accuracy.compressed);
+    assert_eq!(report.result.seconds["extracting"], 1.5);
+    for file in ["generator-0.safetensors", "samples-g0-e0001.npz", "bank.npz", "student.onnx", "student.safetensors", "report.json"] {
+        assert!(seen.files.iter().any(|seen| seen == file), "{file} is missing among {:?}", seen.files);
+    }
+    for name in ["classifier_loss", "decoder_loss", "adversarial_distance", "student_distance"] {
+        assert!(seen.metrics.iter().any(|point| point.name == name && point.value.is_finite()), "{name}");
+    }
+    assert!(seen.progress.iter().all(|progress| (0.0..=1.0).contains(&progress.fraction)));
+}
+
+#[test]
+fn the_seed_alone_decides_the_student() {
+    let bytes = |seed| std::fs::read(job(seed, false).0.path().join("student.onnx")).unwrap();
+    let first = bytes(1);
+    assert!(first == bytes(1), "the same seed gave another student");
+    assert!(first != bytes(2), "another seed gave the same student");
+}
+
+#[test]
+fn a_canceled_run_stops() {
+    let directory = directory();
+    let mut seen = Seen { cancel_after: Some(3), ..Seen::default() };
+    let end = engine::run(&spec(TaskKind::Extract { generator: 0 }, settings(1)), directory.path(), &mut seen);
+    assert!(matches!(end, Err(Stop::Canceled)));
+    assert!(seen.progress.len() < 8);
+}
+
+#[test]
+fn an_evaluation_set_of_the_wrong_shape_is_refused_before_any_training() {
+    let directory = directory();
+    let mut writer = ndarray_npy::NpzWriter::new(std::fs::File::create(directory.path().join("eval.npz")).unwrap());
+    writer.add_array("x", &ndarray::Array2::<f32>::zeros((4, 7))).unwrap();
+    writer.add_array("y", &ndarray::Array1::<i64>::zeros(4)).unwrap();
+    writer.finish().unwrap();
+    let mut inspect = spec(TaskKind::Inspect, settings(1));
+    inspect.eval = Some("eval.npz".into());
+    let Err(Stop::Failed(problem)) = engine::run(&inspect, directory.path(), &mut Seen::default()) else {
+        panic!("it was accepted")
+    };
+    assert_eq!(problem.code, ErrorCode::InvalidEval);
+    assert!(problem.detail.contains("[4, 7]"), "{}", problem.detail);
+}
