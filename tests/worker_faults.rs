@@ -259,10 +259,10 @@ async fn a_child_without_a_sign_of_life_is_lost() {
 
 #[tokio::test]
 async fn a_child_that_moves_keeps_its_lease() {
-    let rules = QueueConfig { lease: Duration::from_millis(1000), max_losses: 1, ..script::quick_rules() };
+    let rules = QueueConfig { lease: Duration::from_secs(2), max_losses: 1, ..script::quick_rules() };
     let house = House::with(kegd::clock::Clock::System, rules).await;
-    // Four leases long, and alive all the time.
-    let body = "hello; [ $(kind) = inspect ] && for i in $(seq 80); do sleep 0.05; say '{\"type\":\"alive\"}'; done
+    // More than two leases long, and alive all the time.
+    let body = "hello; [ $(kind) = inspect ] && for i in $(seq 100); do sleep 0.05; say '{\"type\":\"alive\"}'; done
                 work; finish";
     let job = job_with(&house, body).await;
     assert_eq!((job.status, job.error), (JobStatus::Succeeded, None));
