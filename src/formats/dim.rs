@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(Dim::N.times(Dim::N), None);
         assert_eq!(Dim::fixed(7).over(Dim::fixed(2)), Some(Dim::fixed(3)));
         assert_eq!(Dim::fixed(7).over(Dim::fixed(0)), None);
-        assert_eq!(Dim::fixed(i64::MAX).add(Dim::ONE), None);
+        assert_eq!(Dim::fixed(i64::MAX).plus(Dim::ONE), None);
         assert_eq!(Dim::fixed(i64::MIN).over(Dim::fixed(-1)), None);
     }
 

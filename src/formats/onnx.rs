@@ -12,7 +12,7 @@ mod ops;
 mod order;
 #[allow(clippy::all, clippy::pedantic)]
 #[rustfmt::skip]
-mod proto;
+pub mod proto;
 mod tensor;
 mod write;
 

@@ -93,7 +93,7 @@ pub fn count(shape: &[usize]) -> Option<usize> {
 pub fn strides(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![1isize; shape.len()];
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis] as isize;
+        strides[axis - 1] = strides[axis].wrapping_mul(shape[axis] as isize);
     }
     strides
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{array::Array, call::Value, import::check_finite, lowering::Lowering, model::invalid};
 use crate::{
-    domain::problem::Problem,
+    domain::problem::{ErrorCode, Problem},
     formats::graph::{Graph, Node, Port, Tensor},
 };
 
@@ -23,6 +23,10 @@ pub fn graph(
     let Some(Value::Runtime { name: made, .. }) = lowering.value(&output.name).cloned() else {
         return Err(invalid(format!("No node makes the output \"{}\".", output.name)));
     };
+    if made == input.name {
+        let detail = format!("The output \"{}\" is the input, unchanged.", output.name);
+        return Err(Problem::new(ErrorCode::NotAClassifier, detail).param("model").hint("The network has no layers."));
+    }
     let mut nodes = needed(std::mem::take(&mut lowering.nodes), &made);
     rename(&mut nodes, &made, &output.name);
     settle_node_names(&mut nodes);

@@ -23,7 +23,8 @@ pub const MAX_ELEMENTS: i64 = 1 << 28;
 pub const MAX_INTEGERS: usize = 1 << 20;
 /// Largest number of elements that all folded constants may have together.
 const MAX_FOLDED: usize = 1 << 29;
-const MAX_RANK: usize = 8;
+/// Largest number of axes of one value.
+pub const MAX_RANK: usize = 8;
 
 pub struct Lowering {
     /// The batch that the file fixes, if it fixes one.
@@ -162,6 +163,7 @@ impl Lowering {
     fn read(&mut self, value: &Value) -> Result<String, Refusal> {
         match value {
             Value::Runtime { name, .. } => Ok(name.clone()),
+            Value::Known(known) if known.array.as_f32().is_none() => Err("its operands differ in type".into()),
             Value::Known(known) => {
                 self.weights.entry(known.name.clone()).or_insert_with(|| Rc::clone(&known.array));
                 Ok(known.name.clone())
@@ -232,8 +234,11 @@ pub fn check_size(dims: &[Dim]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The extents of a known shape; refuses more than `limit` elements before anything is allocated.
+/// The number of elements of a known shape; refuses more than `limit` before anything is allocated.
 pub fn bounded(shape: &[usize], limit: usize) -> Result<usize, Refusal> {
+    if shape.len() > MAX_RANK || (shape.len() > 1 && shape.contains(&0)) {
+        return Err(format!("it has the shape {shape:?}").into());
+    }
     match count(shape) {
         Some(size) if size <= limit => Ok(size),
         _ => Err(format!("{shape:?} has more than {limit} elements").into()),

@@ -5,8 +5,8 @@ use super::Lower;
 use crate::formats::{
     dim::{Dim, product, show},
     onnx::{
-        call::{Call, Value, normalise},
-        lowering::Lowering,
+        call::{Call, normalise},
+        lowering::{Lowering, MAX_RANK},
     },
     refusal::Refusal,
 };
@@ -122,6 +122,9 @@ fn unsqueeze(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
         None => call.int_list(1)?.ok_or("its axes are missing")?.len(),
     };
     let rank = dims.len() + count;
+    if rank > MAX_RANK {
+        return Err(format!("it makes {rank} axes").into());
+    }
     let axes = call.axes(1, rank)?.unwrap_or_default();
     if (0..rank).filter(|axis| axes.contains(axis)).count() != count {
         return Err(format!("it adds the axes {axes:?}, some of them twice").into());
@@ -129,11 +132,7 @@ fn unsqueeze(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let mut own = dims.into_iter();
     let target: Vec<Dim> =
         (0..rank).map(|axis| if axes.contains(&axis) { Dim::ONE } else { own.next().unwrap_or(Dim::ONE) }).collect();
-    // A scalar of shape arithmetic becomes a vector so; a value with many axes is no case.
-    match call.input(0)? {
-        Value::Known(known) if known.repeated => Err(Refusal::unsupported("it reshapes a repeated constant")),
-        value => graph.reshape(call, value, &target),
-    }
+    graph.reshape(call, call.input(0)?, &target)
 }
 
 #[cfg(test)]

@@ -1,0 +1,324 @@
+//! What cannot be imported is refused with its own reason, and quickly.
+
+#[path = "fixtures/build.rs"]
+mod build;
+
+use build::{Model, int, ints, port, tensor, typed_port};
+use kegd::{
+    domain::problem::{ErrorCode, Problem},
+    formats::onnx::{
+        ImportOptions, Imported, import,
+        proto::{
+            StringStringEntryProto, TensorProto,
+            tensor_proto::{DataLocation, DataType},
+        },
+    },
+};
+
+fn read(model: &Model) -> Result<Imported, Problem> {
+    import(&model.bytes(), &ImportOptions::default())
+}
+
+/// The refusal, which has the code and mentions every one of `words` in its detail, its causes or its hint.
+#[track_caller]
+fn refused(model: &Model, code: ErrorCode, words: &[&str]) -> Problem {
+    check(read(model).expect_err("the model is refused"), code, words)
+}
+
+#[track_caller]
+fn check(problem: Problem, code: ErrorCode, words: &[&str]) -> Problem {
+    let causes: Vec<&str> = problem.errors.iter().map(|cause| cause.detail.as_str()).collect();
+    let text = format!("{} {} {}", problem.detail, causes.join(" "), problem.hint.as_deref().unwrap_or_default());
+    assert_eq!(problem.code, code, "{text}");
+    for word in words {
+        assert!(text.contains(word), "\"{word}\" is not in: {text}");
+    }
+    problem
+}
+
+#[test]
+fn the_plain_model_is_taken() {
+    assert_eq!(read(&Model::linear()).unwrap().graph.classes(), 3);
+}
+
+#[test]
+fn a_file_cut_short_is_refused_wherever_it_is_cut() {
+    let bytes = std::fs::read("tests/fixtures/mlp_legacy14.onnx").unwrap();
+    for len in (0..bytes.len()).step_by(7) {
+        let problem = import(&bytes[..len], &ImportOptions::default()).expect_err("cut short");
+        assert_eq!(problem.code, ErrorCode::InvalidModel, "cut at {len}: {}", problem.detail);
+    }
+}
+
+#[test]
+fn what_is_no_protobuf_is_refused() {
+    let problem = import(b"\x00\x01random bytes", &ImportOptions::default()).expect_err("no protobuf");
+    check(problem, ErrorCode::InvalidModel, &["does not decode", "cut short"]);
+}
+
+#[test]
+fn opsets_out_of_range_are_refused() {
+    for version in [1, 6, 24, 1000] {
+        let model = Model { opset: vec![("", version)], ..Model::linear() };
+        refused(&model, ErrorCode::InvalidModel, &["opset", &version.to_string(), "7 to 23"]);
+    }
+    refused(&Model { opset: vec![], ..Model::linear() }, ErrorCode::InvalidModel, &["opset"]);
+    for version in [7, 13, 23] {
+        read(&Model { opset: vec![("", version)], ..Model::linear() }).unwrap();
+    }
+}
+
+#[test]
+fn ten_inputs_are_listed() {
+    let mut model = Model::linear();
+    model.graph.input = (0..10).map(|index| port(&format!("input{index}"), &[-1, 4])).collect();
+    refused(&model, ErrorCode::NotAClassifier, &["10 inputs", "input0 (?, 4)", "input9"]);
+    model.graph.input.clear();
+    refused(&model, ErrorCode::NotAClassifier, &["no input"]);
+}
+
+#[test]
+fn a_detection_head_is_refused() {
+    let mut model = Model::linear();
+    model.graph.output = vec![port("boxes", &[-1, 100, 4]), port("scores", &[-1, 100]), port("labels", &[-1, 100])];
+    refused(&model, ErrorCode::NotAClassifier, &["3 outputs", "boxes (?, 100, 4)", "labels"]);
+    let one =
+        Model::empty().input("x", &[-1, 4, 8]).output("boxes", &[-1, 4, 8]).node("act", "Relu", &["x"], &["boxes"]);
+    refused(&one, ErrorCode::NotAClassifier, &["boxes", "(N, 4, 8)", "(N, classes)"]);
+}
+
+#[test]
+fn one_class_is_no_classifier() {
+    let model =
+        Model::empty().output("y", &[-1, 1]).node("fc", "Gemm", &["x", "w"], &["y"]).weight("w", &[4, 1], &[1.0; 4]);
+    refused(&model, ErrorCode::NotAClassifier, &["(N, 1)", "two or more"]);
+}
+
+#[test]
+fn an_output_that_ignores_the_input_is_refused() {
+    let constant = Model::empty().node("only", "Identity", &["w"], &["y"]).weight("w", &[1, 3], &[0.0; 3]);
+    refused(&constant, ErrorCode::NotAClassifier, &["does not depend on the input"]);
+    let same = Model::empty().output("y", &[-1, 4]).node("same", "Identity", &["x"], &["y"]);
+    refused(&same, ErrorCode::NotAClassifier, &["unchanged"]);
+    refused(&Model::empty(), ErrorCode::InvalidModel, &["No node makes", "y"]);
+}
+
+#[test]
+fn inputs_that_are_not_floats_or_have_no_batch_are_refused() {
+    let mut model = Model::linear();
+    model.graph.input = vec![typed_port("x", &[-1, 4], DataType::Uint8)];
+    refused(&model, ErrorCode::NotAClassifier, &["uint8", "not of floats"]);
+    refused(&Model::linear().input("x", &[4]), ErrorCode::NotAClassifier, &["x (4)", "batch"]);
+    for data_type in [DataType::Float16, DataType::Double] {
+        model.graph.input = vec![typed_port("x", &[-1, 4], data_type)];
+        read(&model).unwrap();
+    }
+}
+
+#[test]
+fn open_extents_are_asked_for() {
+    let model = Model::linear().input("x", &[-1, -1]);
+    let problem = refused(&model, ErrorCode::InvalidModel, &["x (?, ?)", "config.input.shape"]);
+    assert_eq!(problem.param.as_deref(), Some("config.input.shape"));
+    let given = |shape: &[usize]| ImportOptions { input_shape: Some(shape.to_vec()), ..Default::default() };
+    assert_eq!(import(&model.bytes(), &given(&[4])).unwrap().graph.input.shape, [4]);
+    for wrong in [&[5][..], &[4, 4], &[0], &[]] {
+        let problem = import(&Model::linear().bytes(), &given(wrong)).expect_err("contradicts the file");
+        check(problem, ErrorCode::InvalidConfig, &["config.input.shape", "x (?, 4)"]);
+    }
+}
+
+#[test]
+fn unsupported_operators_are_reported_together() {
+    let mut model = Model::empty()
+        .node("first", "NonMaxSuppression", &["x"], &["a"])
+        .node("second", "TopK", &["a"], &["b"])
+        .node("third", "Relu", &["b"], &["c"])
+        .node("fourth", "TopK", &["c"], &["y"])
+        .node("unused", "Loop", &["x"], &["z"]);
+    let words = ["TopK (2)", "NonMaxSuppression (1)", "\"first\"", "\"second\"", "\"fourth\"", "GET /formats"];
+    let problem = refused(&model, ErrorCode::UnsupportedOperators, &words);
+    assert_eq!(problem.errors.len(), 3);
+    model = Model::linear();
+    model.graph.node[0].domain = Some("com.example".to_owned());
+    refused(&model, ErrorCode::UnsupportedOperators, &["com.example", "\"fc\""]);
+}
+
+#[test]
+fn what_mixes_examples_is_refused() {
+    let mean = Model::linear()
+        .output("z", &[-1, 3])
+        .node_with("mean", "ReduceMean", &["y"], &["m"], vec![ints("axes", &[0])])
+        .node("minus", "Sub", &["y", "m"], &["z"]);
+    refused(&mean, ErrorCode::UnsupportedOperators, &["\"mean\"", "along the batch"]);
+    let first = Model::linear()
+        .output("z", &[-1, 3])
+        .node("first", "Slice", &["y", "zero", "one", "zero"], &["z"])
+        .ints("zero", &[0])
+        .ints("one", &[1]);
+    refused(&first, ErrorCode::UnsupportedOperators, &["\"first\"", "some of the examples"]);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named() {
+    let mut values = [0.5; 12];
+    values[7] = f32::NAN;
+    let nan = Model::empty().node("fc", "Gemm", &["x", "w"], &["y"]).weight("w", &[4, 3], &values);
+    refused(&nan, ErrorCode::InvalidWeights, &["\"w\"", "NaN"]);
+    let folded = Model::linear()
+        .output("z", &[-1, 3])
+        .node("infinite", "Div", &["one", "zero"], &["inf"])
+        .node("times", "Mul", &["y", "inf"], &["z"])
+        .weight("one", &[1], &[1.0])
+        .weight("zero", &[1], &[0.0]);
+    refused(&folded, ErrorCode::InvalidWeights, &["\"inf\""]);
+}
+
+#[test]
+fn shapes_that_lie_are_refused() {
+    let short = Model::empty().node("fc", "Gemm", &["x", "w"], &["y"]).weight("w", &[4, 3], &[0.5; 11]);
+    refused(&short, ErrorCode::InvalidModel, &["\"w\"", "12 elements", "11"]);
+    let negative = Model::empty().node("fc", "Gemm", &["x", "w"], &["y"]).weight("w", &[-4, -3], &[0.5; 12]);
+    refused(&negative, ErrorCode::InvalidModel, &["\"w\"", "[-4, -3]"]);
+    let wide = Model::empty().node("fc", "Gemm", &["x", "w"], &["y"]).weight("w", &[5, 3], &[0.5; 15]);
+    refused(&wide, ErrorCode::InvalidModel, &["\"fc\"", "(N, 4) by (5, 3)"]);
+    refused(&Model::linear().output("y", &[-1, 7]), ErrorCode::InvalidModel, &["declares", "y (?, 7)", "(N, 3)"]);
+    let reshaped =
+        Model::linear().output("z", &[-1, 3]).node("view", "Reshape", &["y", "shape"], &["z"]).ints("shape", &[-1, 5]);
+    refused(&reshaped, ErrorCode::InvalidModel, &["\"view\"", "(-1, 5)", "number of elements"]);
+}
+
+#[test]
+fn names_that_do_not_fit_are_refused() {
+    let missing = Model::empty().node("fc", "Gemm", &["x", "w"], &["y"]);
+    refused(&missing, ErrorCode::InvalidModel, &["\"fc\"", "\"w\"", "nothing makes", "initialiser may be missing"]);
+    let twice = Model::linear().node("again", "Relu", &["x"], &["y"]);
+    refused(&twice, ErrorCode::InvalidModel, &["Two values", "\"y\""]);
+    let weights = Model::linear().weight("w", &[4, 3], &[0.5; 12]);
+    refused(&weights, ErrorCode::InvalidModel, &["Two initialisers", "\"w\""]);
+    let circle = Model::empty().node("a", "Add", &["x", "q"], &["p"]).node("b", "Relu", &["p"], &["q"]).node(
+        "c",
+        "Relu",
+        &["q"],
+        &["y"],
+    );
+    refused(&circle, ErrorCode::InvalidModel, &["circle", "\"a\""]);
+}
+
+#[test]
+fn nodes_out_of_order_are_sorted() {
+    let model = Model::empty()
+        .node("second", "Relu", &["h"], &["y"])
+        .node("first", "Gemm", &["x", "w"], &["h"])
+        .weight("w", &[4, 3], &[0.5; 12]);
+    let names: Vec<String> = read(&model).unwrap().graph.nodes.into_iter().map(|node| node.name).collect();
+    assert_eq!(names, ["first", "second"]);
+}
+
+#[test]
+fn initialisers_that_are_listed_as_inputs_are_none() {
+    let mut model = Model::linear();
+    model.graph.input.push(port("w", &[4, 3]));
+    assert_eq!(read(&model).unwrap().graph.input.name, "x");
+}
+
+#[test]
+fn huge_sizes_are_refused_before_they_are_allocated() {
+    let huge = i64::from(i32::MAX);
+    let started = std::time::Instant::now();
+    let filled = Model::empty()
+        .node("fill", "ConstantOfShape", &["shape"], &["w"])
+        .node("fc", "Gemm", &["x", "w"], &["y"])
+        .ints("shape", &[huge, huge]);
+    refused(&filled, ErrorCode::InvalidModel, &["\"fill\"", "elements"]);
+    let expanded = Model::linear()
+        .output("z", &[-1, 3])
+        .node("grow", "Expand", &["one", "shape"], &["b"])
+        .node("add", "Add", &["y", "b"], &["z"])
+        .weight("one", &[1], &[1.0])
+        .ints("shape", &[huge, huge, 3]);
+    refused(&expanded, ErrorCode::InvalidModel, &["\"grow\""]);
+    let padded = Model::linear()
+        .output("z", &[-1, 3])
+        .node("pad", "Pad", &["y", "pads"], &["z"])
+        .ints("pads", &[0, huge, 0, huge]);
+    refused(&padded, ErrorCode::InvalidModel, &["\"pad\"", "elements"]);
+    let input = Model::linear().input("x", &[-1, huge, huge]);
+    refused(&input, ErrorCode::InvalidModel, &["\"x\"", "elements"]);
+    let mut joined = Model::linear().output("h30", &[-1, 3]);
+    joined.graph.node[0].output = vec!["h0".to_owned()];
+    for step in 0..30 {
+        let (from, to) = (format!("h{step}"), format!("h{}", step + 1));
+        joined = joined.node_with(&to, "Concat", &[&from, &from], &[&to], vec![int("axis", 1)]);
+    }
+    refused(&joined, ErrorCode::InvalidModel, &["elements"]);
+    let counted = Model::linear().output("z", &[-1, 3]).node("count", "Range", &["from", "to", "by"], &["r"]).node(
+        "add",
+        "Add",
+        &["y", "r"],
+        &["z"],
+    );
+    refused(
+        &counted.ints("from", &[0]).ints("to", &[huge * huge]).ints("by", &[1]),
+        ErrorCode::InvalidModel,
+        &["\"count\""],
+    );
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "took {:?}", started.elapsed());
+}
+
+#[test]
+fn windows_that_do_not_fit_are_refused() {
+    let conv = |attributes| {
+        Model::empty()
+            .input("x", &[-1, 2, 8, 8])
+            .node_with("conv", "Conv", &["x", "w"], &["h"], attributes)
+            .node("pool", "GlobalAveragePool", &["h"], &["g"])
+            .node("flat", "Flatten", &["g"], &["y"])
+            .weight("w", &[3, 2, 3, 3], &[0.5; 54])
+    };
+    read(&conv(vec![])).unwrap();
+    for (attributes, words) in [
+        (vec![ints("strides", &[0, 1])], ["0", "stride"]),
+        (vec![ints("strides", &[1])], ["strides", "2 sizes"]),
+        (vec![ints("pads", &[-1, 0, 0, 0])], ["pads", "[-1, 0, 0, 0]"]),
+        (vec![ints("dilations", &[9, 9])], ["larger than its input", "8"]),
+        (vec![ints("kernel_shape", &[5, 5])], ["kernel_shape", "(3, 2, 3, 3)"]),
+        (vec![int("group", 0)], ["0 groups", "conv"]),
+        (vec![int("group", 3)], ["3 groups", "does not fit"]),
+        (vec![int("strides", 1)], ["strides", "type"]),
+    ] {
+        refused(&conv(attributes), ErrorCode::InvalidModel, &words);
+    }
+}
+
+/// A linear layer whose weight lies in a side file.
+fn with_side_file(location: &str, offset: &str) -> Model {
+    let mut model = Model::empty().node("fc", "Gemm", &["x", "w"], &["y"]);
+    let entry =
+        |key: &str, value: &str| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) };
+    model.graph.initializer.push(TensorProto {
+        data_type: Some(DataType::Float as i32),
+        data_location: Some(DataLocation::External as i32),
+        external_data: vec![entry("location", location), entry("offset", offset), entry("length", "48")],
+        ..tensor("w", &[4, 3])
+    });
+    model
+}
+
+#[test]
+fn side_files_are_found_by_name_and_never_opened_as_paths() {
+    let files = |name: &str, len: usize| ImportOptions {
+        external: [(name.to_owned(), vec![0u8; len])].into(),
+        ..Default::default()
+    };
+    import(&with_side_file("m.onnx.data", "16").bytes(), &files("m.onnx.data", 64)).unwrap();
+    import(&with_side_file("./weights/m.data", "0").bytes(), &files("m.data", 48)).unwrap();
+    let problem =
+        refused(&with_side_file("m.onnx.data", "0"), ErrorCode::InvalidModel, &["m.onnx.data", "external_data=@"]);
+    assert_eq!(problem.param.as_deref(), Some("external_data"));
+    refused(&with_side_file("/proc/self/environ", "0"), ErrorCode::InvalidModel, &["was not sent"]);
+    for (offset, len) in [("17", 64), ("18446744073709551615", 64), ("-1", 64), ("0", 47)] {
+        let problem = import(&with_side_file("m", offset).bytes(), &files("m", len)).expect_err("out of range");
+        check(problem, ErrorCode::InvalidModel, &["\"w\"", "outside"]);
+    }
+}
