@@ -19,16 +19,13 @@ use crate::service::{LENET, Service};
 async fn a_finished_job_has_every_member_of_the_contract() {
     let service = Service::new().await;
     let id = service.succeeded().await;
-    let job = service.get(&format!("/jobs/{id}")).await.json();
-    insta::assert_json_snapshot!(job, {
-        ".id" => "[id]",
-        ".links.*" => insta::dynamic_redaction(move |link, _| link.as_str().unwrap().replace(&id.to_string(), "[id]")),
-        ".created_at" => "[time]",
-        ".started_at" => "[time]",
-        ".finished_at" => "[time]",
-        ".revision" => "[revision]",
-        ".config" => "[config]",
-    });
+    let mut job = service.get(&format!("/jobs/{id}")).await.json();
+    for changing in ["created_at", "started_at", "finished_at", "revision"] {
+        assert!(!job[changing].is_null(), "{changing}");
+        job[changing] = json!("[differs]");
+    }
+    let text = serde_json::to_string_pretty(&job).unwrap().replace(&id.to_string(), "[id]");
+    insta::assert_snapshot!(text);
 }
 
 #[tokio::test]
