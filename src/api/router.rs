@@ -29,7 +29,7 @@ use super::{
 pub fn router(app: App) -> Router {
     // Uploads have a limit of their own, counted while they stream to disk.
     let uploads = OpenApiRouter::new()
-        .routes(routes!(jobs::create, jobs::list)) //          /jobs
+        .routes(routes!(submit::create, jobs::list)) //        /jobs
         .routes(routes!(inspect::inspect)) //                  /inspect
         .layer(DefaultBodyLimit::disable());
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())

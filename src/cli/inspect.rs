@@ -61,7 +61,8 @@ fn text(inspection: &Inspection) -> String {
 }
 
 fn rows(plan: &[LayerRow]) -> Vec<Vec<String>> {
-    let head = ["layer", "action", "ranks", "parameters", "after", "MACs", "after", "error"].map(str::to_owned).to_vec();
+    let head =
+        ["layer", "action", "ranks", "parameters", "after", "MACs", "after", "error"].map(str::to_owned).to_vec();
     let body = plan.iter().map(|row| {
         let ranks: Vec<String> = row.ranks.iter().map(usize::to_string).collect();
         vec![

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    domain::{job::Progress, job::Phase},
+    domain::{job::Phase, job::Progress},
     engine::observer::{Observer, Stop},
     protocol::{MetricPoint, Role},
 };
@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_line_says_what_how_far_and_how_long() {
-        let progress = Progress { fraction: 0.25, phase: Phase::Extracting, step: 1, steps: 4, eta_seconds: Some(75.4) };
+        let progress =
+            Progress { fraction: 0.25, phase: Phase::Extracting, step: 1, steps: 4, eta_seconds: Some(75.4) };
         let metrics = BTreeMap::from([("extract.total".to_owned(), 1.3204)]);
         assert_eq!(
             line("generator 1 of 3", &progress, &metrics),

@@ -82,7 +82,8 @@ async fn an_upload_over_the_limit() {
     assert_eq!(answer.problem(413), "too_large");
     assert!(answer.json()["detail"].as_str().unwrap().contains("100000B"), "{}", answer.json());
     assert_eq!(service.kept(), [""; 0]);
-    let halves = [Part::file("external_data", "a", &LENET[..60_000]), Part::file("external_data", "b", &LENET[..60_000])];
+    let halves =
+        [Part::file("external_data", "a", &LENET[..60_000]), Part::file("external_data", "b", &LENET[..60_000])];
     assert_eq!(service.upload("/jobs", &halves, &[]).await.problem(413), "too_large", "all parts count together");
     assert_eq!(service.kept(), [""; 0]);
 }
@@ -103,7 +104,8 @@ async fn bodies_that_are_no_upload() {
     let headers = [("content-type", "multipart/form-data; boundary=edge")];
     let cut = service.ask(Method::POST, "/jobs", &headers, "--edge\r\nContent-Dis").await;
     assert_eq!(cut.problem(400), "invalid_request");
-    let broken = futures::stream::iter([Ok(bytes::Bytes::from_static(b"--edge\r\n")), Err(std::io::Error::other("gone"))]);
+    let broken =
+        futures::stream::iter([Ok(bytes::Bytes::from_static(b"--edge\r\n")), Err(std::io::Error::other("gone"))]);
     let broken = service.ask(Method::POST, "/jobs", &headers, Body::from_stream(broken)).await;
     assert_eq!(broken.problem(400), "invalid_request");
     assert_eq!(service.kept(), [""; 0]);

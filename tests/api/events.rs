@@ -52,7 +52,10 @@ impl Stream {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.text = rest;
                 let field = |name: &str| {
-                    event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|value| value.trim().to_owned())
+                    event
+                        .lines()
+                        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                        .map(|value| value.trim().to_owned())
                 };
                 if let Some(name) = field("event") {
                     let data = serde_json::from_str(&field("data").unwrap()).unwrap();
@@ -60,7 +63,8 @@ impl Stream {
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(Duration::from_secs(60), self.body.next()).await.expect("an event in time")?;
+            let chunk =
+                tokio::time::timeout(Duration::from_secs(60), self.body.next()).await.expect("an event in time")?;
             self.text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
         }
     }
@@ -147,7 +151,8 @@ async fn a_stream_resumes_after_the_last_event_that_was_seen() {
         }
     }
     assert!(last > seen);
-    let nothing = service.get_with(&path, &[("accept", "text/event-stream"), ("last-event-id", &last.to_string())]).await;
+    let nothing =
+        service.get_with(&path, &[("accept", "text/event-stream"), ("last-event-id", &last.to_string())]).await;
     assert_eq!(nothing.status, StatusCode::NO_CONTENT, "so that a browser does not reconnect for ever");
 }
 

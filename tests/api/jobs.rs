@@ -33,7 +33,8 @@ async fn a_failed_job_carries_its_problem() {
     let service = Service::new().await;
     let id = service.submitted().await;
     let claim = service.house.claim().await.unwrap();
-    let problem = Problem::new(ErrorCode::NotAClassifier, "The model has 10 inputs.").hint("Export one with a single input.");
+    let problem =
+        Problem::new(ErrorCode::NotAClassifier, "The model has 10 inputs.").hint("Export one with a single input.");
     service.house.queue.finish(&claim, Ending::Failed(problem)).await.unwrap();
     let job = service.get(&format!("/jobs/{id}")).await.json();
     assert_eq!(job["status"], "failed");

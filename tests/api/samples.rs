@@ -95,7 +95,11 @@ async fn the_sheet_has_a_row_for_each_class_and_takes_generators_in_turns() {
     let sheet = Picture::get(&service, &format!("/jobs/{id}/samples.png?per_class=4&scale=1")).await;
     assert_eq!((sheet.width, sheet.height), (2 + 4 * 4, 2 + 10 * 4));
     for row in 0..10 {
-        assert_eq!([sheet.cell(row, 0), sheet.cell(row, 1), sheet.cell(row, 2)], [255, 128, 255], "last epochs, in turns");
+        assert_eq!(
+            [sheet.cell(row, 0), sheet.cell(row, 1), sheet.cell(row, 2)],
+            [255, 128, 255],
+            "last epochs, in turns"
+        );
     }
 }
 

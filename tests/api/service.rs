@@ -39,7 +39,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", &self.body[..self.body.len().min(200)]))
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -220,7 +221,9 @@ pub fn form(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for part in parts {
         let file = part.file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
-        body.extend(format!("--edge\r\nContent-Disposition: form-data; name=\"{}\"{file}\r\n\r\n", part.name).into_bytes());
+        body.extend(
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{}\"{file}\r\n\r\n", part.name).into_bytes(),
+        );
         body.extend(part.bytes);
         body.extend(b"\r\n");
     }

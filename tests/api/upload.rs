@@ -27,7 +27,8 @@ async fn an_upload_becomes_a_job() {
     assert_eq!(job["config"]["seed"], 7);
 
     let artifacts = service.get(&format!("/jobs/{id}/artifacts")).await.json();
-    let mut kept: Vec<_> = artifacts["data"].as_array().unwrap().iter().map(|file| file["role"].as_str().unwrap()).collect();
+    let mut kept: Vec<_> =
+        artifacts["data"].as_array().unwrap().iter().map(|file| file["role"].as_str().unwrap()).collect();
     kept.sort_unstable();
     assert_eq!(kept, ["evaluation", "external_data", "teacher"]);
     let model = service.get(&format!("/jobs/{id}/artifacts/lenet5.onnx")).await;
@@ -73,10 +74,8 @@ async fn a_client_that_goes_away_leaves_nothing() {
     let service = Service::new().await;
     let whole = form(&[Part::file("model", "m.onnx", LENET)]);
     let half = bytes::Bytes::copy_from_slice(&whole[..whole.len() / 2]);
-    let body = futures::StreamExt::chain(
-        futures::stream::iter([Ok::<_, std::io::Error>(half)]),
-        futures::stream::pending(),
-    );
+    let body =
+        futures::StreamExt::chain(futures::stream::iter([Ok::<_, std::io::Error>(half)]), futures::stream::pending());
     let headers = [("content-type", "multipart/form-data; boundary=edge")];
     let request = service.ask(Method::POST, "/jobs", &headers, axum::body::Body::from_stream(body));
     assert!(tokio::time::timeout(std::time::Duration::from_millis(500), request).await.is_err());
