@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, samples, security,
-    service, state::App, student, workers,
+    service, state::App, student, submit, workers,
 };
 
 /// The whole service.
