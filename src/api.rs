@@ -23,6 +23,7 @@ mod security;
 mod service;
 mod state;
 mod student;
+mod submit;
 mod upload;
 mod view;
 mod workers;

@@ -1,11 +1,22 @@
 //! The command line: one file for each command.
 
+mod child;
+mod data;
+mod distill;
 mod health;
+mod inspect;
+mod pipeline;
 mod serve;
+mod stop;
+mod table;
+mod terminal;
+mod work;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::domain::problem::Problem;
 
 /// Shrinks a frozen classifier without its training data.
 #[derive(Debug, Parser)]
@@ -17,21 +28,65 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
+    Work(work::Work),
+    Distill(distill::Distill),
+    Inspect(inspect::Inspect),
     Health(health::Health),
+    #[command(hide = true)]
+    RunTask(child::RunTask),
+    #[command(hide = true)]
+    RunQuery(child::RunQuery),
+    /// Print the GPUs that libtorch can use, one a line.
+    #[command(hide = true)]
+    ProbeDevices,
 }
 
 /// Runs the command that the process was started with. Errors go to standard error.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(command) => command.run(),
+        Command::Work(command) => command.run(),
+        Command::Distill(command) => command.run(),
+        Command::Inspect(command) => command.run(),
         Command::Health(command) => command.run(),
+        Command::RunTask(command) => command.run(),
+        Command::RunQuery(command) => command.run(),
+        Command::ProbeDevices => {
+            crate::child::probe_devices();
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kegd: {error:#}");
+            eprint!("{}", told(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error in words: a problem with all that it says, anything else with its causes.
+fn told(error: &anyhow::Error) -> String {
+    let Some(problem) = error.downcast_ref::<Problem>() else { return format!("kegd: {error:#}\n") };
+    let mut text = format!("kegd: {}: {}\n", problem.title, problem.detail);
+    for cause in &problem.errors {
+        text.push_str(&format!("  - {}\n", cause.detail));
+    }
+    if let Some(hint) = &problem.hint {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_make_sense() {
+        Cli::command().debug_assert();
     }
 }

@@ -26,4 +26,5 @@ mod student;
 mod teacher;
 mod ticker;
 
+pub use cuda::gpus;
 pub use run::run;

@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::formats::onnx;
+use crate::formats::onnx::operators;
 
 /// A file format.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,7 +33,7 @@ fn all() -> Vec<Format> {
         suffixes: &[".onnx"],
         read: true,
         written: true,
-        operators: onnx::operators(),
+        operators: operators(),
         notes: "Opset 13 to 21, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
                 in side files, sent as external_data. The student keeps the names of input and output.",
     };

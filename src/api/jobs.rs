@@ -1,4 +1,4 @@
-//! `/jobs` and `/jobs/{id}`: submit, list, look, cancel, retry, delete.
+//! `/jobs` and `/jobs/{id}`: list, look, cancel, retry, delete.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION},
+        header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH},
     },
     response::{IntoResponse, Response},
 };
@@ -17,19 +17,17 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     error::ApiResult,
-    extract::{Multipart, Path, Query},
+    extract::{Path, Query},
     state::App,
-    upload::{Draft, Upload, UploadForm, drain},
     view::JobView,
 };
 use crate::{
     domain::{
         ids::JobId,
         job::JobStatus,
-        presets::TeacherKind,
         problem::{ErrorCode, Problem},
     },
-    store::{Cancel, Deletion, Job, JobQuery, NewJob, Order, Retry, Submission},
+    store::{Cancel, Deletion, Job, JobQuery, Order, Retry},
 };
 
 /// Most jobs of one page.
@@ -37,81 +35,6 @@ const MAX_PAGE: u32 = 200;
 
 /// Longest wait of one request; proxies give up on silent requests soon after.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// Submits a job.
-///
-/// Send the model as the part `model` of a multipart form. What may stand in `config` is the schema `JobConfig`; an
-/// `eval` set is read for the report alone, after training. With an `Idempotency-Key`, sending the same request again
-/// gives the same job.
-#[utoipa::path(
-    post, path = "/jobs", tag = "jobs",
-    request_body(content = UploadForm, content_type = "multipart/form-data"),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Chosen by the client, once for each job it wants")),
-    responses(
-        (status = 202, description = "Accepted", body = JobView, headers(("Location" = String, description = "The job's path"))),
-        (status = 400, description = "A part is missing, empty or unknown", body = Problem),
-        (status = 413, description = "Larger than the server allows", body = Problem),
-        (status = 415, description = "No format that is supported", body = Problem),
-        (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
-        (status = 429, description = "The queue is full", body = Problem),
-        (status = 507, description = "Too little disk space", body = Problem),
-    )
-)]
-pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
-    app.room()?;
-    app.place().await?;
-    let draft = Draft::new(&app);
-    let id = match submit(&app, &draft, &headers, &mut form).await {
-        Ok(Submission::Created(id)) => {
-            draft.keep();
-            id
-        }
-        Ok(Submission::Replayed(id)) => {
-            draft.discard().await;
-            id
-        }
-        Err(error) => {
-            draft.discard().await;
-            drain(&mut form).await;
-            return Err(error);
-        }
-    };
-    let job = app.job(id).await?;
-    let location = [(LOCATION, format!("/jobs/{id}"))];
-    Ok((StatusCode::ACCEPTED, location, shown(&app, job).await?).into_response())
-}
-
-async fn submit(
-    app: &App,
-    draft: &Draft,
-    headers: &HeaderMap,
-    form: &mut axum::extract::Multipart,
-) -> ApiResult<Submission> {
-    let key = idempotency_key(headers)?;
-    let upload = Upload::receive(draft, form).await?;
-    let job = NewJob {
-        id: draft.id(),
-        // What depends on the model is resolved again once it has been inspected.
-        settings: upload.settings(TeacherKind::PlainImage)?,
-        idempotency: key.map(|key| upload.idempotency(key)),
-        config: upload.config,
-        model_file: upload.model,
-        uploads: upload.files,
-    };
-    Ok(app.store.submit(&job).await?)
-}
-
-/// The key of a request that shall have effect once.
-fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::new(ErrorCode::InvalidRequest, "An Idempotency-Key has 1 to 255 ASCII characters.")
-            .param("Idempotency-Key")
-            .hint("A random UUID is a good key.")
-            .into()),
-    }
-}
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -128,6 +51,7 @@ pub struct ListQuery {
     after: Option<JobId>,
     /// `newest` (default) or `oldest` first.
     #[serde(default)]
+    #[param(inline)]
     order: ListOrder,
 }
 
@@ -378,7 +302,7 @@ async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     Ok(JobView::new(job, position))
 }
 
-async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {
+pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {
     let tags = tags(&job);
     Ok((tags, axum::Json(view(app, job).await?)))
 }

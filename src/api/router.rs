@@ -22,14 +22,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, samples, security,
-    service, state::App, student, workers,
+    service, state::App, student, submit, workers,
 };
 
 /// The whole service.
 pub fn router(app: App) -> Router {
     // Uploads have a limit of their own, counted while they stream to disk.
     let uploads = OpenApiRouter::new()
-        .routes(routes!(jobs::create, jobs::list)) //          /jobs
+        .routes(routes!(submit::create, jobs::list)) //        /jobs
         .routes(routes!(inspect::inspect)) //                  /inspect
         .layer(DefaultBodyLimit::disable());
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())

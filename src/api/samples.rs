@@ -292,6 +292,7 @@ pub struct LatentQuery {
     class: Option<String>,
     /// `vary`: new latent vectors of one class; `interpolate`: from one to another.
     #[serde(default)]
+    #[param(inline)]
     mode: LatentMode,
     /// 1 to 100.
     #[serde(default = "ten")]

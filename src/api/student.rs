@@ -58,6 +58,7 @@ impl StudentFormat {
 #[into_params(parameter_in = Query)]
 pub struct FormatQuery {
     /// Another format than the one uploaded.
+    #[param(inline)]
     format: Option<StudentFormat>,
 }
 

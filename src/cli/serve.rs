@@ -1,19 +1,17 @@
 //! `kegd serve`: the HTTP service and, unless told otherwise, one worker.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, time::Duration};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::data::Data;
 use crate::{
-    api::{self, App, Helper, Parts},
-    artifacts::Artifacts,
-    clock::Clock,
+    api::{self, App, Helper, Parts, Traffic},
     config::{LimitsConfig, LogConfig, ServerConfig, StorageConfig, WorkerConfig},
-    shutdown,
-    store::Store,
-    telemetry,
+    queue::{Queue, QueueConfig},
+    shutdown, telemetry, worker,
 };
 
 /// Start the HTTP service.
@@ -28,7 +26,7 @@ pub struct Serve {
     storage: StorageConfig,
     #[command(flatten)]
     limits: LimitsConfig,
-    /// Take jobs, but run none: for a service whose workers are processes of their own (`kegd work`).
+    /// Take jobs, but run none: for a service whose worker is a process of its own (`kegd work`).
     #[arg(long, env = "KEGD_NO_WORKER")]
     no_worker: bool,
     #[command(flatten)]
@@ -45,60 +43,54 @@ impl Serve {
 
     async fn serve(self) -> anyhow::Result<()> {
         let stop = shutdown::on_signal()?;
-        let Data { store, artifacts, scratch } = Data::open(&self.storage).await?;
+        let data = Data::open(&self.storage).await?;
+        let scratch = data.clean().await?;
         let listener = TcpListener::bind(self.server.listen)
             .await
             .with_context(|| format!("cannot listen on {}; --listen chooses another address", self.server.listen))?;
+        let address = listener.local_addr()?;
         let helper = Helper::new(std::env::current_exe()?, &self.limits);
-        let parts = Parts {
-            store: store.clone(),
-            artifacts,
+        let app = App::new(Parts {
+            store: data.store.clone(),
+            artifacts: data.artifacts.clone(),
             limits: self.limits,
             helper,
             scratch,
-            traffic: Default::default(),
+            traffic: Traffic::default(),
+        });
+        let working = async {
+            match self.no_worker {
+                true => Ok(()),
+                false => work_until(&self.worker, &data, stop.clone()).await,
+            }
         };
-        let address = listener.local_addr()?;
+        // Either of them failing ends the other.
+        let ends = async |ended: anyhow::Result<()>| {
+            if ended.is_err() {
+                stop.cancel();
+            }
+            ended
+        };
         tracing::info!(%address, "listening");
-        // For scripts: the only line on standard output, and only once requests are answered.
+        // For scripts: the only line on standard output. The socket takes connections already.
         writeln!(std::io::stdout(), "kegd listens on http://{address}")?;
-        serve_until(listener, App::new(parts), stop, self.server.shutdown_grace).await?;
-        store.close().await;
-        Ok(())
+        let serving = serve_until(listener, app, stop.clone(), self.server.shutdown_grace);
+        let (served, worked) = tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await });
+        data.store.close().await;
+        served.and(worked)
     }
 }
 
-/// What lies under the data directory.
-struct Data {
-    store: Store,
-    artifacts: Artifacts,
-    scratch: PathBuf,
-}
-
-impl Data {
-    async fn open(config: &StorageConfig) -> anyhow::Result<Self> {
-        let directory = &config.data_dir;
-        let scratch = directory.join("scratch");
-        // What a server that was killed left there belongs to nobody.
-        let _ = std::fs::remove_dir_all(&scratch);
-        std::fs::create_dir_all(&scratch)
-            .with_context(|| format!("--data-dir {} cannot be used", directory.display()))?;
-        let store = Store::open(&directory.join("kegd.sqlite"), Clock::System)
-            .await
-            .with_context(|| format!("the database in {} cannot be opened", directory.display()))?;
-        let artifacts = Artifacts::open(directory.join("artifacts"))?;
-        artifacts.sweep(&store.job_ids().await?).await?;
-        Ok(Self { store, artifacts, scratch: scratch.canonicalize()? })
-    }
+/// Works until `stop`.
+pub async fn work_until(config: &WorkerConfig, data: &Data, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut own = worker::WorkerConfig::new(&data.directory)?;
+    own.slots = worker::slots(&own.program, &config.devices, config.slots).await?;
+    let queue = Queue::new(data.store.clone(), QueueConfig::default());
+    Ok(worker::run(own, queue, data.artifacts.clone(), stop).await?)
 }
 
 /// Serves until `stop`, and then lets requests under way finish for as long as `grace`.
-async fn serve_until(
-    listener: TcpListener,
-    app: App,
-    stop: CancellationToken,
-    grace: std::time::Duration,
-) -> anyhow::Result<()> {
+async fn serve_until(listener: TcpListener, app: App, stop: CancellationToken, grace: Duration) -> anyhow::Result<()> {
     let stopped = stop.clone();
     let server = axum::serve(listener, api::router(app)).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {

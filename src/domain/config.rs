@@ -142,7 +142,8 @@ impl JobConfig {
             let detail = error.inner().to_string();
             let code =
                 if detail.starts_with("unknown field") { ErrorCode::UnknownField } else { ErrorCode::InvalidConfig };
-            let param = if path == "." { "config".to_owned() } else { format!("config.{path}") };
+            // `.` is the whole, and `?` a place that a broken text does not even have.
+            let param = if matches!(path.as_str(), "." | "?") { "config".to_owned() } else { format!("config.{path}") };
             Problem::new(code, format!("{param}: {detail}"))
                 .param(param)
                 .hint("GET /openapi.json lists every member of config and its type.")
@@ -150,6 +151,7 @@ impl JobConfig {
         reader.end().map_err(|error| {
             Problem::new(ErrorCode::InvalidConfig, format!("config: text after the JSON object: {error}"))
                 .param("config")
+                .hint("Send one JSON object and nothing after it.")
         })?;
         Ok(config)
     }

@@ -12,3 +12,10 @@ pub fn load() {
         unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
     });
 }
+
+/// The GPUs that libtorch can use, as `cuda:N`.
+pub fn gpus() -> Vec<String> {
+    load();
+    let count = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
+    (0..count).map(|index| format!("cuda:{index}")).collect()
+}

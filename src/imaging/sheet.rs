@@ -8,8 +8,8 @@ use super::{
     pixels::{InputShape, Rgb, Scaling, picture},
 };
 
-/// Most pixels of a sheet: 48 million are 144 MB while it is drawn.
-const MAX_PIXELS: u64 = 48_000_000;
+/// Most pixels of a sheet: 32 million are 96 MB while it is drawn.
+const MAX_PIXELS: u64 = 32_000_000;
 
 /// Pixels between pictures and around them.
 const GAP: usize = 2;

@@ -1,0 +1,80 @@
+//! `kegd inspect`: what the importer sees in a model, and the compression plan.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use super::{
+    pipeline::{Inputs, Pipeline},
+    table::{counted, render},
+    terminal::Terminal,
+};
+use crate::domain::report::{Inspection, LayerRow};
+
+/// Look into a model: its layers, and what the configuration would make of them. Nothing is trained.
+#[derive(clap::Args, Debug)]
+pub struct Inspect {
+    #[command(flatten)]
+    inputs: Inputs,
+
+    /// Print JSON, as `POST /inspect` answers it.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub fn run(self) -> anyhow::Result<()> {
+        let mut terminal = Terminal::new(true, Arc::new(AtomicBool::new(false)));
+        let inspection = Pipeline::new(&self.inputs, None, &std::env::temp_dir())?.inspect(&mut terminal)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&inspection)?);
+        } else {
+            print!("{}", text(&inspection));
+        }
+        Ok(())
+    }
+}
+
+fn text(inspection: &Inspection) -> String {
+    let model = &inspection.model;
+    let shape: Vec<String> =
+        model.input.shape.iter().map(|extent| extent.map_or("batch".to_owned(), |extent| extent.to_string())).collect();
+    let after: u64 = inspection.plan.iter().map(|row| row.parameters_after).sum();
+    let before: u64 = inspection.plan.iter().map(|row| row.parameters_before).sum();
+    let student = (model.parameters + after).saturating_sub(before);
+    let mut text = format!(
+        "{}, {} bytes\ninput `{}` {} ({}), {} classes\n{} parameters, {} MACs\n\n{}\nplanned student: {} parameters, {:.2}x fewer\n",
+        model.format,
+        counted(model.bytes),
+        model.input.name,
+        model.input.dtype,
+        shape.join(" x "),
+        model.classes,
+        counted(model.parameters),
+        counted(model.macs),
+        render(&rows(&inspection.plan)),
+        counted(student),
+        model.parameters as f64 / student.max(1) as f64,
+    );
+    for warning in &inspection.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
+
+fn rows(plan: &[LayerRow]) -> Vec<Vec<String>> {
+    let head =
+        ["layer", "action", "ranks", "parameters", "after", "MACs", "after", "error"].map(str::to_owned).to_vec();
+    let body = plan.iter().map(|row| {
+        let ranks: Vec<String> = row.ranks.iter().map(usize::to_string).collect();
+        vec![
+            row.layer.clone(),
+            row.action.clone(),
+            ranks.join(" "),
+            counted(row.parameters_before),
+            counted(row.parameters_after),
+            counted(row.macs_before),
+            counted(row.macs_after),
+            format!("{:.3}", row.error),
+        ]
+    });
+    std::iter::once(head).chain(body).collect()
+}

@@ -1,0 +1,178 @@
+//! A job without a server: the same tasks as a worker runs, one after the other, in this process.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use super::terminal::Terminal;
+use crate::{
+    domain::{
+        config::{JobConfig, Sampler},
+        ids::{JobId, TaskId},
+        presets::TeacherKind,
+        report::{Inspection, Report},
+        task::{TaskKind, TaskSpec},
+    },
+    engine::{self, observer::Stop},
+    protocol::Role,
+};
+
+/// What the job is made of.
+#[derive(clap::Args, Debug)]
+pub struct Inputs {
+    /// The trained classifier, an ONNX file.
+    model: PathBuf,
+
+    /// The job's configuration, a JSON file; without it the preset `fast` is used as it is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// A side file of the model, where its weights lie outside of it; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    external_data: Vec<PathBuf>,
+
+    /// `auto`, `cpu` or `cuda:N`; `auto` takes the first GPU that is there. Overrides the configuration's.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+
+    /// CPU threads; all cores without it. Fewer leave the machine usable, more than there are cores make everything slower.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+/// A job's files in a directory of their own, which goes when this is dropped.
+pub struct Pipeline {
+    directory: TempDir,
+    config: JobConfig,
+    stem: String,
+    /// What every task is told; the kind is set for each.
+    spec: TaskSpec,
+}
+
+impl Pipeline {
+    /// Lays out the files under `parent`.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the configuration is invalid.
+    pub fn new(inputs: &Inputs, eval: Option<&Path>, parent: &Path) -> anyhow::Result<Self> {
+        let config = match &inputs.config {
+            None => JobConfig::default(),
+            Some(path) => {
+                JobConfig::parse(&fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?)?
+            }
+        };
+        let stem = inputs.model.file_stem().map_or("model".into(), |stem| stem.to_string_lossy()).into_owned();
+        let settings = config.resolve(TeacherKind::PlainImage, &stem)?;
+        let directory = tempfile::Builder::new().prefix(".kegd-").tempdir_in(parent)?;
+        let lay_out = |path: &Path| lay_out(path, directory.path());
+        let wanted = inputs.device.as_deref().unwrap_or(&settings.device);
+        let spec = TaskSpec {
+            job: JobId::new(),
+            task: TaskId::new(),
+            run: 1,
+            kind: TaskKind::Inspect,
+            device: device(wanted),
+            threads: inputs.threads.map_or_else(cores, usize::from),
+            model: lay_out(&inputs.model)?,
+            external_data: inputs.external_data.iter().map(|path| lay_out(path)).collect::<Result<_, _>>()?,
+            generators: Vec::new(),
+            eval: eval.map(lay_out).transpose()?,
+            extracting_seconds: 0.0,
+            settings,
+        };
+        Ok(Self { directory, config, stem, spec })
+    }
+
+    /// # Errors
+    /// A planned failure.
+    pub fn inspect(&mut self, terminal: &mut Terminal) -> anyhow::Result<Inspection> {
+        self.run(TaskKind::Inspect, "importing", terminal)?;
+        let inspection: Inspection = self.read("inspection.json")?;
+        // What depends on the model can be filled in only now.
+        self.spec.settings = self.config.resolve(inspection.kind, &self.stem)?;
+        Ok(inspection)
+    }
+
+    /// Everything after the inspection.
+    ///
+    /// # Errors
+    /// A planned failure, or that the user stopped it.
+    pub fn distill(&mut self, terminal: &mut Terminal) -> anyhow::Result<Report> {
+        let extraction = &self.spec.settings.extraction;
+        let generators = if extraction.sampler == Sampler::Kegnet { extraction.generators } else { 0 };
+        let begin = Instant::now();
+        for generator in 0..generators {
+            let title = format!("generator {} of {generators}", generator + 1);
+            self.run(TaskKind::Extract { generator }, &title, terminal)?;
+        }
+        self.spec.extracting_seconds = begin.elapsed().as_secs_f64();
+        self.spec.generators = terminal.files_of(Role::Generator);
+        self.run(TaskKind::Distill, "student", terminal)?;
+        self.read("report.json")
+    }
+
+    /// Moves what was made, apart from what only the next task needs, into `out`, and returns the names.
+    ///
+    /// # Errors
+    /// A file cannot be moved.
+    pub fn keep(&self, terminal: &Terminal, out: &Path) -> anyhow::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for name in terminal.files() {
+            let target = out.join(name);
+            fs::rename(self.directory.path().join(name), &target)
+                .with_context(|| format!("{} cannot be written", target.display()))?;
+            names.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
+    fn run(&mut self, kind: TaskKind, title: &str, terminal: &mut Terminal) -> anyhow::Result<()> {
+        self.spec.kind = kind;
+        terminal.begin(title);
+        let ended = engine::run(&self.spec, self.directory.path(), terminal);
+        terminal.end();
+        match ended {
+            Ok(()) => Ok(()),
+            Err(Stop::Canceled) => anyhow::bail!("stopped"),
+            Err(Stop::Failed(problem)) => Err(problem.into()),
+        }
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        let json = fs::read(self.directory.path().join(name)).with_context(|| format!("{name} was not written"))?;
+        serde_json::from_slice(&json).with_context(|| format!("{name} cannot be read"))
+    }
+}
+
+/// Puts a file into `directory` under its own name: linked where that is possible, which costs neither time nor space.
+fn lay_out(path: &Path, directory: &Path) -> anyhow::Result<String> {
+    let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
+    let name = name.to_str().with_context(|| format!("{}: the name is not UTF-8", path.display()))?;
+    let target = directory.join(name);
+    if target.exists() {
+        anyhow::bail!("two files are called {name}");
+    }
+    // A link to a link would lead nowhere from another directory.
+    let source = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
+    if fs::hard_link(&source, &target).is_err() {
+        fs::copy(&source, &target).with_context(|| format!("{} cannot be read", path.display()))?;
+    }
+    Ok(name.to_owned())
+}
+
+fn device(wanted: &str) -> String {
+    match wanted {
+        "auto" => engine::gpus().into_iter().next().unwrap_or_else(|| "cpu".to_owned()),
+        "cuda" => "cuda:0".to_owned(),
+        device => device.to_owned(),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

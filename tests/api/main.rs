@@ -1,0 +1,13 @@
+//! The HTTP interface through the real router, on a real SQLite file and real kept files.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod contract;
+mod events;
+mod jobs;
+mod results;
+mod samples;
+mod service;
+mod upload;

@@ -1,0 +1,98 @@
+//! What a job leaves: student, report, layers.
+
+use axum::http::{Method, StatusCode};
+use kegd::domain::artifact::Role;
+use serde_json::json;
+
+use crate::service::Service;
+
+#[tokio::test]
+async fn the_student_is_a_file_with_a_name() {
+    let service = Service::new().await;
+    let id = service.succeeded().await;
+    let student = service.get(&format!("/jobs/{id}/student")).await;
+    assert_eq!((student.status, &student.body[..]), (StatusCode::OK, &b"0123456789"[..]));
+    assert_eq!(student.header("content-disposition"), "attachment; filename=\"lenet5-student.onnx\"");
+    assert_eq!(student.header("content-length"), "10");
+    assert_eq!(student.header("accept-ranges"), "bytes");
+    assert_eq!(student.header("x-content-type-options"), "nosniff");
+
+    let head = service.ask(Method::HEAD, &format!("/jobs/{id}/student"), &[], "").await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    assert_eq!(head.header("content-length"), "10");
+    assert_eq!(head.header("etag"), student.header("etag"));
+}
+
+#[tokio::test]
+async fn a_download_can_be_resumed() {
+    let service = Service::new().await;
+    let id = service.succeeded().await;
+    let path = format!("/jobs/{id}/student");
+    let tag = service.get(&path).await.header("etag").to_owned();
+    let rest = service.get_with(&path, &[("range", "bytes=4-"), ("if-range", &tag)]).await;
+    assert_eq!((rest.status, &rest.body[..]), (StatusCode::PARTIAL_CONTENT, &b"456789"[..]));
+    assert_eq!(rest.header("content-range"), "bytes 4-9/10");
+    assert_eq!(rest.header("content-length"), "6");
+    let known = service.get_with(&path, &[("if-none-match", &tag)]).await;
+    assert_eq!((known.status, known.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    let beyond = service.get_with(&path, &[("range", "bytes=10-")]).await;
+    assert_eq!(beyond.problem(416), "range_not_satisfiable");
+    assert_eq!(beyond.header("content-range"), "bytes */10");
+}
+
+#[tokio::test]
+async fn other_formats_are_given_where_they_were_written() {
+    let service = Service::new().await;
+    let (id, claim) = service.distilling().await;
+    assert_eq!(service.get(&format!("/jobs/{id}/student")).await.problem(409), "not_ready");
+    drop((id, claim));
+    let id = service.succeeded_with(&[("student.safetensors", Role::Student, b"weights")]).await;
+    let weights = service.get(&format!("/jobs/{id}/student?format=safetensors")).await;
+    assert_eq!(weights.body, "weights");
+    assert_eq!(weights.header("content-disposition"), "attachment; filename=\"lenet5-student.safetensors\"");
+    let missing = service.get(&format!("/jobs/{id}/student?format=pt2")).await;
+    assert_eq!(missing.problem(406), "not_acceptable");
+    let hint = missing.json()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.contains("onnx") && hint.contains("safetensors"), "{hint}");
+    let unknown = service.get(&format!("/jobs/{id}/student?format=keras")).await;
+    assert_eq!(unknown.problem(400), "invalid_request");
+}
+
+#[tokio::test]
+async fn the_report_is_json_for_programs_and_a_page_for_people() {
+    let service = Service::new().await;
+    let id = service.succeeded().await;
+    let path = format!("/jobs/{id}/report");
+    let report = service.get(&path).await;
+    assert_eq!(report.header("content-type"), "application/json");
+    assert!(report.json()["result"]["ratio"]["parameters"].is_number());
+    let page = service.get_with(&path, &[("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")]).await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let html = String::from_utf8(page.body.to_vec()).unwrap();
+    assert!(html.contains("<table>") && !html.contains("<script") && !html.contains(" style="), "{html}");
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_says_so() {
+    let service = Service::new().await;
+    let id = service.submitted().await;
+    for what in ["student", "report", "layers", "samples.png", "samples.npz", "samples/latent.png"] {
+        let answer = service.get(&format!("/jobs/{id}/{what}")).await;
+        assert_eq!(answer.problem(409), "not_ready", "{what}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("queued"), "{what}: {}", answer.json());
+    }
+}
+
+#[tokio::test]
+async fn layers_are_the_plan_first_and_the_outcome_later() {
+    let service = Service::new().await;
+    let id = service.inspected().await;
+    let plan = service.get(&format!("/jobs/{id}/layers")).await.json();
+    assert_eq!((&plan["planned"], plan["data"].is_array()), (&json!(true), true));
+    drop(service);
+    let service = Service::new().await;
+    let id = service.succeeded().await;
+    assert_eq!(service.get(&format!("/jobs/{id}/layers")).await.json()["planned"], false);
+}
