@@ -79,6 +79,7 @@ impl Server {
             .arg("serve")
             .env("KEGD_LISTEN", "127.0.0.1:0")
             .env("KEGD_DATA_DIR", data.path())
+            .env("KEGD_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
             .context("starting kegd")?;
