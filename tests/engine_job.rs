@@ -1,6 +1,9 @@
 //! The three tasks of a job on a real teacher, in one process: what they leave, and that the seed alone decides it.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use kegd::{
     domain::{
@@ -90,8 +93,12 @@ fn directory() -> tempfile::TempDir {
     directory
 }
 
+/// libtorch has one random state for the whole process, so jobs that train take turns.
+static TRAINING: Mutex<()> = Mutex::new(());
+
 /// Runs a whole job, and returns its directory and what was seen.
 fn job(seed: u64, eval: bool) -> (tempfile::TempDir, Seen) {
+    let _turn = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = directory();
     let mut seen = Seen::default();
     engine::run(&spec(TaskKind::Extract { generator: 0 }, settings(seed)), directory.path(), &mut seen).unwrap();
@@ -153,6 +160,7 @@ fn the_seed_alone_decides_the_student() {
 #[test]
 fn a_canceled_run_stops() {
     let directory = directory();
+    let _turn = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut seen = Seen { cancel_after: Some(3), ..Seen::default() };
     let end = engine::run(&spec(TaskKind::Extract { generator: 0 }, settings(1)), directory.path(), &mut seen);
     assert!(matches!(end, Err(Stop::Canceled)));

@@ -9,7 +9,8 @@ use std::{
 use tch::Device;
 
 use super::{
-    audit, compress,
+    audit,
+    compress::{self, plan::Plan},
     distill::distill,
     evalset::EvalSet,
     executor::Executor,
@@ -28,7 +29,11 @@ use crate::{
         report::{Accuracy, Agreement, JobResult, LayerRow, NetworkSize, Ratios, Report},
         task::TaskSpec,
     },
-    formats::{facts, graph::Graph, onnx, safetensors},
+    formats::{
+        facts,
+        graph::{Graph, Node},
+        onnx, safetensors,
+    },
     protocol::Role,
 };
 
@@ -70,7 +75,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
 
     let agreement = audit::agreement(teacher, &student.executor, settings, observer, (DISTILLED, EVALUATED))?;
     let networks = Networks { teacher: &teacher.graph, compressed: &compressed, student: &student.graph()? };
-    let (latency_ms, layers) = measure(&networks, plan.rows(), spec)?;
+    let (latency_ms, layers) = measure(&networks, &plan, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
     let accuracy = inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device())).transpose()?;
     clock.lap("evaluating");
@@ -153,7 +158,7 @@ impl Networks<'_> {
 
 fn measure(
     networks: &Networks<'_>,
-    mut rows: Vec<LayerRow>,
+    plan: &Plan,
     spec: &TaskSpec,
 ) -> Result<(crate::domain::report::Latency, Vec<LayerRow>), Stop> {
     let shape = &networks.teacher.input.shape;
@@ -162,17 +167,20 @@ fn measure(
     let latency = latency::compare(&teacher, &student, shape, spec.threads)?;
     let before = latency::nodes(&teacher, shape)?;
     let after = latency::nodes(&student, shape)?;
-    for row in &mut rows {
-        row.ms_before = Some(layer_time(networks.teacher, &before, &row.layer));
-        row.ms_after = Some(layer_time(networks.student, &after, &row.layer));
+    let mut rows = plan.rows();
+    for (row, planned) in rows.iter_mut().zip(&plan.layers) {
+        let node = &networks.teacher.nodes[planned.layer.node];
+        row.ms_before = before.get(planned.layer.node).copied();
+        row.ms_after = Some(time_of(networks.student, &after, node, &planned.layer.name));
     }
     Ok((latency, rows))
 }
 
-/// Milliseconds of a layer, or of the layers that took its place: their names begin with its own and a dot.
-fn layer_time(graph: &Graph, times: &[f64], layer: &str) -> f64 {
-    let belongs = |name: &str| name.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    graph.nodes.iter().zip(times).filter(|(node, _)| belongs(&node.name)).map(|(_, time)| time).sum()
+/// Milliseconds of a node that was kept, or of the nodes that took its place: their names begin with the layer's and a dot.
+fn time_of(student: &Graph, times: &[f64], teacher: &Node, layer: &str) -> f64 {
+    let replaced = |node: &Node| node.name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
+    let belongs = |node: &Node| node == teacher || replaced(node);
+    student.nodes.iter().zip(times).filter(|(node, _)| belongs(node)).fold(0.0, |sum, (_, time)| sum + time)
 }
 
 fn export(student: &Graph, dir: &Path, observer: &mut dyn Observer) -> Result<NetworkSize, Stop> {
