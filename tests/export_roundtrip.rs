@@ -19,11 +19,11 @@ fn load(path: &Path) -> Graph {
     import(&std::fs::read(path).unwrap(), &ImportOptions::default()).unwrap().graph
 }
 
-// tract has no Gelu, which those two keep as one operator.
+// What is left out tract cannot run (Gelu) or answers otherwise than onnxruntime does, for the original too.
 #[rstest]
 fn an_independent_runtime_agrees(
-    #[files("tests/fixtures/*.onnx")]
-    #[exclude("(gates|patches)_dynamo20")]
+    #[files("tests/fixtures/**/*.onnx")]
+    #[exclude("(gates|patches)_dynamo20|gelu|expand_computed|instancenorm|maxpool_dilated|pad_(crops|edge|reflect)")]
     path: PathBuf,
 ) {
     let bytes = export(&load(&path)).unwrap();
@@ -43,7 +43,7 @@ fn an_independent_runtime_agrees(
 }
 
 #[rstest]
-fn an_exported_graph_comes_back_equal(#[files("tests/fixtures/*.onnx")] path: PathBuf) {
+fn an_exported_graph_comes_back_equal(#[files("tests/fixtures/**/*.onnx")] path: PathBuf) {
     let graph = load(&path);
     let bytes = export(&graph).unwrap();
     let again = import(&bytes, &ImportOptions::default()).unwrap().graph;

@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 const TOLERANCE: f64 = 1e-4;
 
 #[rstest]
-fn outputs_equal_onnxruntime(#[files("tests/fixtures/*.onnx")] path: PathBuf) {
+fn outputs_equal_onnxruntime(#[files("tests/fixtures/**/*.onnx")] path: PathBuf) {
     let imported = import(&std::fs::read(&path).unwrap(), &ImportOptions::default()).unwrap();
     let case = fixtures::case(&path);
     let executor = Executor::new(&imported.graph, Device::Cpu).unwrap();
