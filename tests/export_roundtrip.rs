@@ -114,7 +114,7 @@ fn costs_are_those_of_the_published_network() {
         ("fc2", 330, 320),
     ];
     assert_eq!(per_layer, expected);
-    assert_eq!(macs, expected.iter().map(|(_, _, macs)| *macs as u64).sum::<u64>());
+    assert_eq!(macs, expected.iter().map(|(_, _, macs)| macs).sum::<u64>());
     assert_eq!(layers[1].shape, [16, 6, 5, 5]);
     assert_eq!(layers[3].shape, [32, 40]);
 }

@@ -44,7 +44,7 @@ pub enum LayerKind {
 /// One layer that carries parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LayerFacts {
-    /// The node's name; the weight's name without `.weight` where the node has none.
+    /// The weight's name without `.weight` where it ends so, as in a PyTorch state dict; the node's name elsewhere.
     pub name: String,
     /// The weight initialiser's name.
     pub weight: String,

@@ -67,7 +67,7 @@ pub struct Window {
     pub pads_begin: Vec<usize>,
     /// Padding after, for each spatial axis.
     pub pads_end: Vec<usize>,
-    /// Round output extents up (pooling only).
+    /// Round output extents up (average pooling that counts its padding only; the importer turns others into padding).
     pub ceil: bool,
 }
 
@@ -169,7 +169,8 @@ pub enum Op {
     Transpose { perm: Vec<usize> },
     /// x…
     Concat { axis: usize },
-    /// x; `starts`/`ends` clamped to the extent, `steps` not 0.
+    /// x; `starts`/`ends` clamped to the extent, `steps` not 0. With a negative step, an end of -1 is before the first
+    /// element.
     Slice { axes: Vec<usize>, starts: Vec<i64>, ends: Vec<i64>, steps: Vec<i64> },
     /// x, to as many outputs as `sizes`.
     Split { axis: usize, sizes: Vec<usize> },

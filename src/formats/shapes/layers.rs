@@ -42,10 +42,10 @@ pub fn conv_transpose(inputs: Inputs, window: &Window, groups: usize, output_pad
     let out = per_group.checked_mul(groups).ok_or("its channels overflow")?;
     vector(inputs.optional(2), out, "bias")?;
     let mut shape = vec![x[0], Dim::fixed(out)];
-    for axis in 0..window.kernel.len() {
+    for (axis, extra) in output_padding.iter().enumerate() {
         let stretched = (within_example(x, axis + 2)? - 1).checked_mul(window.strides[axis] as i64);
         let extent = stretched
-            .and_then(|extent| extent.checked_add(reach(window, axis)?)?.checked_add(output_padding[axis] as i64))
+            .and_then(|extent| extent.checked_add(reach(window, axis)?)?.checked_add(*extra as i64))
             .and_then(|extent| extent.checked_sub(padding(window, axis)?));
         shape.push(Dim::fixed(extent.ok_or("its extents overflow")?));
     }
