@@ -31,7 +31,11 @@ struct Choice {
 /// Parameters are those of weights that belong to this layer alone. Biases stay in any case, and exporters store equal ones
 /// once, so that counting them with each layer would count more than the network has.
 #[derive(Debug)]
-pub struct Choices(Vec<Choice>);
+pub struct Choices {
+    /// Parameters of the layer as it is, which need not be a choice: a weight of low rank is the same for less.
+    whole: u64,
+    choices: Vec<Choice>,
+}
 
 impl Choices {
     /// Leaving the layer is always among them; a decomposition only if it is smaller than the layer.
@@ -41,7 +45,7 @@ impl Choices {
     pub fn new(layer: &Layer, kernel: &Tensor, measure: &Measure) -> Result<Self, Problem> {
         let keep = |parameters| Choice { parameters, loss: 0.0, action: Action::Keep };
         if layer.obstacle.is_some() {
-            return Ok(Self(vec![keep(0)]));
+            return Ok(Self { whole: 0, choices: vec![keep(0)] });
         }
         let whitened = measure.whiten(kernel)?;
         let total = algebra::energy(&whitened)?;
@@ -53,7 +57,7 @@ impl Choices {
             let choice = Choice { parameters: weights(action), loss: measure.loss(lost, total), action };
             (choice.parameters < whole).then_some(choice)
         }));
-        Ok(Self(undominated(choices)))
+        Ok(Self { whole, choices: undominated(choices) })
     }
 
     /// Every rank of a matrix, with the energy of the spectrum's tail.
@@ -84,11 +88,7 @@ impl Choices {
     }
 
     fn least(&self) -> u64 {
-        self.0.first().map_or(0, |choice| choice.parameters)
-    }
-
-    fn most(&self) -> u64 {
-        self.0.last().map_or(0, |choice| choice.parameters)
+        self.choices.first().map_or(0, |choice| choice.parameters)
     }
 }
 
@@ -110,7 +110,7 @@ fn undominated(mut choices: Vec<Choice>) -> Vec<Choice> {
 /// # Errors
 /// `invalid_compression` where even the smallest choices are too large, naming the largest ratio possible.
 pub fn allocate(layers: &[Choices], teacher: u64, ratio: f64) -> Result<Vec<Action>, Problem> {
-    let outside = teacher.saturating_sub(layers.iter().map(Choices::most).sum::<u64>());
+    let outside = teacher.saturating_sub(layers.iter().map(|layer| layer.whole).sum::<u64>());
     let least = layers.iter().map(Choices::least).sum::<u64>();
     let target = (teacher as f64 / ratio).floor() as u64;
     let Some(budget) = target.checked_sub(outside).filter(|&budget| budget >= least) else {
@@ -118,7 +118,7 @@ pub fn allocate(layers: &[Choices], teacher: u64, ratio: f64) -> Result<Vec<Acti
     };
     let mut picks = knapsack(layers, budget).unwrap_or_else(|| vec![0; layers.len()]);
     spend_rest(layers, &mut picks, budget);
-    Ok(picks.iter().zip(layers).map(|(&pick, choices)| choices.0[pick].action).collect())
+    Ok(picks.iter().zip(layers).map(|(&pick, layer)| layer.choices[pick].action).collect())
 }
 
 fn impossible(ratio: f64, largest: f64) -> Problem {
@@ -139,11 +139,11 @@ fn knapsack(layers: &[Choices], budget: u64) -> Option<Vec<usize>> {
     let bins = (budget / unit) as usize;
     let mut losses = vec![0.0; bins + 1];
     let mut picks: Vec<Vec<Option<usize>>> = Vec::with_capacity(layers.len());
-    for choices in layers {
+    for layer in layers {
         let mut next = vec![f64::INFINITY; bins + 1];
         let mut pick = vec![None; bins + 1];
-        for (size, index) in binned(choices, unit, bins) {
-            let loss = choices.0[index].loss;
+        for (size, index) in binned(layer, unit, bins) {
+            let loss = layer.choices[index].loss;
             for bin in size..=bins {
                 let sum = losses[bin - size] + loss;
                 if sum < next[bin] {
@@ -157,9 +157,9 @@ fn knapsack(layers: &[Choices], budget: u64) -> Option<Vec<usize>> {
     }
     let mut bin = bins;
     let mut solution = Vec::with_capacity(layers.len());
-    for (choices, pick) in layers.iter().zip(&picks).rev() {
+    for (layer, pick) in layers.iter().zip(&picks).rev() {
         let index = pick[bin]?;
-        bin -= size_in_bins(choices.0[index].parameters, unit);
+        bin -= size_in_bins(layer.choices[index].parameters, unit);
         solution.push(index);
     }
     solution.reverse();
@@ -171,9 +171,9 @@ fn size_in_bins(parameters: u64, unit: u64) -> usize {
 }
 
 /// The largest, so the best, choice of each size in bins.
-fn binned(choices: &Choices, unit: u64, bins: usize) -> Vec<(usize, usize)> {
+fn binned(layer: &Choices, unit: u64, bins: usize) -> Vec<(usize, usize)> {
     let mut sizes: Vec<(usize, usize)> = Vec::new();
-    for (index, choice) in choices.0.iter().enumerate() {
+    for (index, choice) in layer.choices.iter().enumerate() {
         let size = size_in_bins(choice.parameters, unit);
         if size > bins {
             break;
@@ -189,10 +189,10 @@ fn binned(choices: &Choices, unit: u64, bins: usize) -> Vec<(usize, usize)> {
 /// Spends what is left of the budget, each time where it lowers the loss most.
 fn spend_rest(layers: &[Choices], picks: &mut [usize], budget: u64) {
     loop {
-        let spent: u64 = picks.iter().zip(layers).map(|(&pick, choices)| choices.0[pick].parameters).sum();
+        let spent: u64 = picks.iter().zip(layers).map(|(&pick, layer)| layer.choices[pick].parameters).sum();
         let rest = budget.saturating_sub(spent);
         let gain = |layer: usize| {
-            let (choices, pick) = (&layers[layer].0, picks[layer]);
+            let (choices, pick) = (&layers[layer].choices, picks[layer]);
             let affordable = choices.partition_point(|choice| choice.parameters <= choices[pick].parameters + rest);
             (affordable > pick + 1).then(|| (choices[pick].loss - choices[affordable - 1].loss, affordable - 1))
         };
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    fn choices() -> impl Strategy<Value = Vec<Choice>> {
+    fn layer() -> impl Strategy<Value = Choices> {
         let choice = (1_u64..60, 0.01_f64..1.0).prop_map(|(parameters, loss)| Choice {
             parameters,
             loss,
@@ -221,7 +221,7 @@ mod tests {
         let whole = Choice { parameters: 60, loss: 0.0, action: Action::Keep };
         prop::collection::vec(choice, 1..6).prop_map(move |mut choices| {
             choices.push(whole);
-            undominated(choices)
+            Choices { whole: whole.parameters, choices: undominated(choices) }
         })
     }
 
@@ -232,11 +232,11 @@ mod tests {
     /// The least loss by trying every combination.
     fn exhaustive(layers: &[Choices], budget: u64) -> Option<f64> {
         let mut sums = vec![(0, 0.0)];
-        for choices in layers {
+        for layer in layers {
             sums = sums
                 .iter()
                 .flat_map(|&(size, loss)| {
-                    choices.0.iter().map(move |choice| (size + choice.parameters, loss + choice.loss))
+                    layer.choices.iter().map(move |choice| (size + choice.parameters, loss + choice.loss))
                 })
                 .collect();
         }
@@ -245,26 +245,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn loses_the_least_possible(layers in prop::collection::vec(choices(), 1..5), budget in 20_u64..240) {
-            let layers: Vec<Choices> = layers.into_iter().map(Choices).collect();
+        fn loses_the_least_possible(layers in prop::collection::vec(layer(), 1..5), budget in 20_u64..240) {
             let expected = exhaustive(&layers, budget);
             let picks = knapsack(&layers, budget);
             prop_assert_eq!(picks.is_some(), expected.is_some());
             if let (Some(mut picks), Some(expected)) = (picks, expected) {
                 spend_rest(&layers, &mut picks, budget);
-                let (size, loss) = sum(picks.iter().zip(&layers).map(|(&pick, choices)| &choices.0[pick]));
+                let (size, loss) = sum(picks.iter().zip(&layers).map(|(&pick, layer)| &layer.choices[pick]));
                 prop_assert!(size <= budget);
                 prop_assert!((loss - expected).abs() < 1e-9, "{} for {}", loss, expected);
             }
         }
 
         #[test]
-        fn a_budget_cut_into_bins_stays_a_budget(layers in prop::collection::vec(choices(), 2..5), share in 0.05_f64..1.0) {
+        fn a_budget_cut_into_bins_stays_a_budget(layers in prop::collection::vec(layer(), 2..5), share in 0.05_f64..1.0) {
             // Large sizes: a bin then holds many parameters, and rounding must not overspend nor lose a feasible budget.
             let scale = |choice: Choice| Choice { parameters: choice.parameters * 10_007, ..choice };
-            let layers: Vec<Choices> =
-                layers.into_iter().map(|choices| Choices(choices.into_iter().map(scale).collect())).collect();
-            let teacher: u64 = layers.iter().map(Choices::most).sum();
+            let wide = |layer: Choices| Choices {
+                whole: layer.whole * 10_007,
+                choices: layer.choices.into_iter().map(scale).collect(),
+            };
+            let layers: Vec<Choices> = layers.into_iter().map(wide).collect();
+            let teacher: u64 = layers.iter().map(|layer| layer.whole).sum();
             let least: u64 = layers.iter().map(Choices::least).sum();
             let target = least as f64 + share * (teacher - least) as f64;
             let actions = allocate(&layers, teacher, teacher as f64 / target);

@@ -11,7 +11,8 @@ use crate::{
         problem::{ErrorCode, Problem},
     },
     formats::{
-        graph::{Graph, Node, Op},
+        facts,
+        graph::{Graph, Op},
         shapes,
     },
 };
@@ -129,7 +130,7 @@ fn layer(graph: &Graph, index: usize, uses: &BTreeMap<&str, usize>) -> Option<La
     };
     let bias = node.inputs.get(2).and_then(|name| graph.weights.get(name)).map_or(0, |bias| bias.len());
     Some(Layer {
-        name: name(node, weight),
+        name: facts::layer_name(node, weight),
         node: index,
         node_name: node.name.clone(),
         weight: weight.clone(),
@@ -149,14 +150,6 @@ fn conv_kind(groups: usize, inputs_of_group: usize) -> LayerKind {
         (1, _) => LayerKind::Conv,
         (_, 1) => LayerKind::DepthwiseConv,
         _ => LayerKind::GroupedConv,
-    }
-}
-
-fn name(node: &Node, weight: &str) -> String {
-    match weight.strip_suffix(".weight") {
-        Some(stem) => stem.to_owned(),
-        None if node.name.is_empty() => weight.to_owned(),
-        None => node.name.clone(),
     }
 }
 

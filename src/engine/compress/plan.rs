@@ -312,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_of_zeros_costs_nothing_to_shrink() {
+        let mut graph = fixture::network();
+        let constant = graph.weights.get_mut("conv2.weight").unwrap();
+        *constant = crate::formats::graph::Tensor::f32(constant.shape.clone(), vec![0.0; constant.len()]);
+        let plan = plan(&graph, &ratio(2.0)).unwrap();
+        assert_eq!(plan.layers[3].action, Action::Tucker(Ranks { input: 1, output: 1 }));
+        let student = apply(&graph, &plan).unwrap();
+        assert!(graph.parameters() >= 2 * student.parameters());
+        assert!(plan.layers.iter().all(|planned| planned.layer.name == "conv2" || planned.action == Action::Keep));
+    }
+
+    #[test]
     fn names_the_largest_ratio_possible() {
         let graph = fixture::network();
         let problem = plan(&graph, &ratio(900.0)).unwrap_err();
