@@ -25,7 +25,7 @@ export function progressPanel() {
       bar.update(job);
       setText(text, standing(job));
       const progress = job.progress;
-      const counted = job.status === 'running' && progress?.steps > 0;
+      const counted = job.status === 'running' && progress?.steps > 1;
       setText(counter, counted ? `step ${format.integer(progress.step)} of ${format.integer(progress.steps)}` : '');
       show(element, job.status !== 'succeeded');
     },
