@@ -39,7 +39,7 @@ function options({ width, count, logarithmic, onCursor }) {
     width,
     height: HEIGHT,
     legend: { show: false },
-    padding: [8, 4, 0, 0],
+    padding: [8, 12, 0, 0],
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 }, sync: { key: 'training' } },
     scales: { x: { time: false }, y: logarithmic ? { distr: 3 } : {} },
     axes: [

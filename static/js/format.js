@@ -1,6 +1,7 @@
 // Numbers, sizes and times as a person reads them.
 
-const MISSING = '–';
+/** Stands for a value that is not there. */
+export const MISSING = '–';
 const integers = new Intl.NumberFormat('en');
 const known = (value) => typeof value === 'number' && Number.isFinite(value);
 
@@ -56,6 +57,7 @@ const units = (value, base, large, small) =>
 /** 140 → "2 min 20 s". */
 export function duration(seconds) {
   if (!known(seconds)) return MISSING;
+  if (seconds < 0.05) return 'under 0.1 s';
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;

@@ -2,6 +2,7 @@
 
 import { h, show } from './dom.js';
 import { picture } from './picture.js';
+import { PHASES } from './status.js';
 import { classNames, isImage, magnification } from './samples.js';
 
 const MODES = [['vary', 'vary'], ['interpolate', 'interpolate']];
@@ -40,7 +41,8 @@ export function latentRows(path) {
     element,
     close: sheet.close,
     update(job) {
-      if (drawn || job.status !== 'succeeded' || !isImage(job)) return;
+      const trained = PHASES.indexOf(job.phase) > PHASES.indexOf('extracting') || job.status === 'succeeded';
+      if (drawn || !trained || !isImage(job)) return;
       drawn = true;
       scale = magnification(job, { rows: ROWS, columns: COLUMNS });
       classes.replaceChildren(...classNames(job).map((name, index) => h('option', { value: index }, name)));

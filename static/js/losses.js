@@ -7,7 +7,7 @@ import { isFinal } from './status.js';
 
 const POINTS = 400;
 
-/** Titles of the series that the engine writes; any other is shown under its own name. */
+/** Titles of the series that the engine writes, in the order of the charts; any other comes last, under its own name. */
 const TITLES = {
   classifier_loss: 'Classifier loss',
   decoder_loss: 'Decoder loss',
@@ -27,7 +27,9 @@ function grouped(body) {
     const label = typeof series.generator === 'number' ? `generator ${series.generator + 1}` : '';
     groups.get(series.name).push({ label, points: series.points });
   }
-  return [...groups].map(([name, lines]) => ({ name, lines }));
+  const order = Object.keys(TITLES);
+  const place = ({ name }) => (order.includes(name) ? order.indexOf(name) : order.length);
+  return [...groups].map(([name, lines]) => ({ name, lines })).sort((a, b) => place(a) - place(b));
 }
 
 export function lossCurves(path) {

@@ -38,6 +38,10 @@ export function picture(alt) {
       asked += 1;
       const mine = asked;
       element.setAttribute('aria-busy', 'true');
+      if (image.hidden) {
+        setText(message, 'Drawing…');
+        show(message, true);
+      }
       try {
         const blob = await getBlob(url);
         return mine === asked && await swap(blob);

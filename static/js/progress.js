@@ -8,22 +8,24 @@ export function progressPanel() {
   const steps = PHASES.map((phase) => h('li', {}, h('span', {}, phase)));
   const bar = progressBar('Progress of the job');
   const text = h('p', { class: 'standing' });
+  let furthest = -1;
   const counter = h('p', { class: 'muted num' });
   const element = h('section', { class: 'progress', 'aria-label': 'Progress' },
     h('ol', { class: 'phases' }, steps), bar.element, h('div', { class: 'progress-line' }, text, counter));
   return {
     element,
     update(job) {
-      const current = job.status === 'succeeded' ? PHASES.length : PHASES.indexOf(job.phase);
+      // Each run of a job reads the model once more; for the job, that phase is over.
+      furthest = Math.max(furthest, PHASES.indexOf(job.phase));
       steps.forEach((step, index) => {
-        step.className = index < current ? 'done' : '';
-        if (index === current && job.status === 'running') step.setAttribute('aria-current', 'step');
+        step.className = index < furthest ? 'done' : '';
+        if (index === furthest && job.status === 'running') step.setAttribute('aria-current', 'step');
         else step.removeAttribute('aria-current');
       });
       bar.update(job);
       setText(text, standing(job));
       const progress = job.progress;
-      const counted = job.status === 'running' && progress?.steps > 0;
+      const counted = job.status === 'running' && progress?.steps > 1;
       setText(counter, counted ? `step ${format.integer(progress.step)} of ${format.integer(progress.steps)}` : '');
       show(element, job.status !== 'succeeded');
     },

@@ -2,6 +2,7 @@
 
 import { h, show } from './dom.js';
 import * as format from './format.js';
+import { PHASES } from './status.js';
 
 function sizeTable(result) {
   const { teacher, student, ratio, latency_ms: latency } = result;
@@ -56,7 +57,7 @@ function agreementTable(agreement) {
 
 function timeTable(seconds) {
   const { total, ...phases } = seconds;
-  const entries = Object.entries(phases).filter(([, value]) => value > 0);
+  const entries = PHASES.filter((phase) => phases[phase] > 0).map((phase) => [phase, phases[phase]]);
   const longest = Math.max(...entries.map(([, value]) => value));
   return h('div', {}, h('h3', {}, 'Time'),
     h('table', { class: 'share-table' }, h('tbody', {}, entries.map(([name, value]) => h('tr', {},

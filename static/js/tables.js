@@ -23,7 +23,7 @@ function sizeBar(before, after, largest) {
   return bar;
 }
 
-const change = (before, after) => (before === after ? before : `${before} → ${after}`);
+const change = (before, after) => (before === after || before === format.MISSING ? after : `${before} → ${after}`);
 
 function action(row) {
   return [
@@ -44,7 +44,7 @@ const COLUMNS = [
   { head: 'MACs', kind: 'num', cell: (row) => change(format.count(row.macs_before), format.count(row.macs_after)) },
   {
     head: 'Weight error', kind: 'num', brief: true,
-    cell: (row) => (row.action === 'keep' ? '–' : format.percent(row.error, 1)),
+    cell: (row) => (row.action === 'keep' ? format.MISSING : format.percent(row.error, 1)),
   },
   {
     head: 'Time', kind: 'num', timed: true,
