@@ -24,6 +24,8 @@ BINARY = ROOT / "target/release/kegd"
 OUT = ROOT / "out/demo"
 START_SECONDS = 60
 STOP_SECONDS = 30
+PHASES = ("extracting", "compressing", "distilling", "evaluating", "exporting")
+LOSSES = ("_loss", "_distance")  # how the names of those series end
 FINAL = ("succeeded", "failed", "canceled")
 DOWNLOADS = {
     "student.onnx": "student",
@@ -168,10 +170,11 @@ class Client:
     def losses(self, job: str) -> dict:
         """The newest losses of what is being trained now: the student, or else the newest generator."""
         series = self.get_json(f"/jobs/{job}/metrics?max_points=2")["series"]
-        series = [one for one in series if one["name"].endswith("_loss") and one["points"]]
+        series = [one for one in series if one["name"].endswith(LOSSES) and one["points"]]
         trained = [one["generator"] for one in series]
         newest = None if None in trained else max(trained, default=None)
-        return {one["name"][: -len("_loss")]: one["points"][-1][1] for one in series if one["generator"] == newest}
+        series = [one for one in series if one["generator"] == newest]
+        return {one["name"].rsplit("_", 1)[0]: one["points"][-1][1] for one in series}
 
 
 def in_words(data: bytes) -> str:
@@ -262,7 +265,7 @@ def table(result: dict, service: Service, seconds: float) -> str:
         ("agreement", "", "", percent(held_out["top1"]), f"with the teacher, {held_out['n']:,} images of an unseen generator"),
         ("", "", "", percent(noise["top1"]), f"with the teacher, {noise['n']:,} images of noise"),
     ]  # fmt: skip
-    phases = ", ".join(f"{name} {value:.0f} s" for name, value in result["seconds"].items() if name != "total")
+    phases = ", ".join(f"{name} {result['seconds'][name]:.0f} s" for name in PHASES if name in result["seconds"])
     rows.append(("wall time", "", "", f"{seconds:.0f} s", phases))
     megabytes = {who: f"{peak / 1e6:.0f} MB" for who, peak in service.peaks.items()}
     rows.append(("peak memory", "", "", megabytes["child"], f"in the child that trains; {megabytes['server']} in the server"))
