@@ -131,16 +131,28 @@ fn inspection_names_the_layers_and_plans_the_ratio() {
 fn a_job_leaves_a_student_that_is_as_small_as_asked_and_a_report_that_says_so() {
     let (directory, seen) = job(1, true);
     let report: Report = read(directory.path(), "report.json");
-    let student = onnx::import(&std::fs::read(directory.path().join("student.onnx")).unwrap(), &Default::default()).unwrap();
+    let student =
+        onnx::import(&std::fs::read(directory.path().join("student.onnx")).unwrap(), &Default::default()).unwrap();
     assert_eq!(student.graph.parameters(), report.result.student.parameters);
     assert!(report.result.ratio.parameters >= 4.0);
-    assert!(report.layers.iter().all(|row| row.ms_before.unwrap() > 0.0 && row.ms_after.unwrap() > 0.0), "{:?}", report.layers);
+    assert!(
+        report.layers.iter().all(|row| row.ms_before.unwrap() > 0.0 && row.ms_after.unwrap() > 0.0),
+        "{:?}",
+        report.layers
+    );
     let accuracy = report.result.accuracy.unwrap();
     assert_eq!(accuracy.n, 10_000);
     assert!((accuracy.teacher - 0.9922).abs() < 0.001, "{}", accuracy.teacher);
     assert!(accuracy.compressed > 0.8, "{}", accuracy.compressed);
     assert_eq!(report.result.seconds["extracting"], 1.5);
-    for file in ["generator-0.safetensors", "samples-g0-e0001.npz", "bank.npz", "student.onnx", "student.safetensors", "report.json"] {
+    for file in [
+        "generator-0.safetensors",
+        "samples-g0-e0001.npz",
+        "bank.npz",
+        "student.onnx",
+        "student.safetensors",
+        "report.json",
+    ] {
         assert!(seen.files.iter().any(|seen| seen == file), "{file} is missing among {:?}", seen.files);
     }
     for name in ["classifier_loss", "decoder_loss", "adversarial_distance", "student_distance"] {

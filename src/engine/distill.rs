@@ -79,7 +79,7 @@ fn on_pool(student: &mut Student, pool: &Pool, settings: &Settings, ticker: &mut
             let loss = losses::cross_entropy(&student.executor.forward(&x)?, &soft)?;
             student.minimise(&loss, distillation.learning_rate)?;
             ticker.tick()?;
-            if ticker.step() % REPORT_EVERY == 0 {
+            if ticker.step().is_multiple_of(REPORT_EVERY) {
                 ticker.metrics(&[("distillation_loss", loss.f_double_value(&[])?)]);
             }
         }

@@ -138,7 +138,7 @@ fn scalar(tensor: &Tensor) -> Result<f64, TchError> {
 /// The epochs whose samples are kept: 1, 2, 5, 10, 20, 50, … and the last.
 fn keeps_samples(epoch: u32, last: u32) -> bool {
     let decade = 10u32.pow(epoch.max(1).ilog10());
-    epoch == last || [1, 2, 5].contains(&(epoch / decade)) && epoch % decade == 0
+    epoch == last || [1, 2, 5].contains(&(epoch / decade)) && epoch.is_multiple_of(decade)
 }
 
 /// Trains generator `index` and leaves `generator-<index>.safetensors` and sample files in `dir`.

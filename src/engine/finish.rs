@@ -14,8 +14,7 @@ use super::{
     distill::distill,
     evalset::EvalSet,
     executor::Executor,
-    files,
-    latency,
+    files, latency,
     observer::{Observer, Stop},
     pool::Pool,
     student::Student,
@@ -77,7 +76,8 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     let networks = Networks { teacher: &teacher.graph, compressed: &compressed, student: &student.graph()? };
     let (latency_ms, layers) = measure(&networks, &plan, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
-    let accuracy = inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device())).transpose()?;
+    let accuracy =
+        inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device())).transpose()?;
     clock.lap("evaluating");
 
     reached(observer, Phase::Exporting, EVALUATED)?;
@@ -101,7 +101,8 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
         seconds: clock.finish(),
     };
     let notes = notes(&result);
-    let report = Report { model: inputs.model, settings: settings.clone(), result, layers, notes, warnings: inputs.warnings };
+    let report =
+        Report { model: inputs.model, settings: settings.clone(), result, layers, notes, warnings: inputs.warnings };
     files::write_json(&dir.join("report.json"), &report)?;
     observer.artifact(&dir.join("report.json"), Role::Report);
     reached(observer, Phase::Exporting, 1.0)

@@ -5,8 +5,7 @@ use std::path::Path;
 use tch::Device;
 
 use super::{
-    evalset,
-    extract,
+    evalset, extract,
     finish::{self, Inputs},
     observer::{Observer, Stop},
     teacher::Teacher,
@@ -126,7 +125,8 @@ fn check_settings(facts: &ModelFacts, spec: &TaskSpec) -> Result<(), Problem> {
     if let Some(mean) = &settings.input.mean
         && mean.len() != channels
     {
-        let detail = format!("config.input.mean has {} values, but the model's input has {channels} channels", mean.len());
+        let detail =
+            format!("config.input.mean has {} values, but the model's input has {channels} channels", mean.len());
         return Err(Problem::new(ErrorCode::InvalidConfig, detail)
             .param("config.input.mean")
             .hint("Give one mean and one standard deviation for each channel."));
