@@ -54,7 +54,7 @@ async fn a_job_runs_from_inspection_to_its_result() {
 
     let inspect = house.claim().await.unwrap();
     let names = inspect.inputs.files.iter().map(|file| file.name.to_string()).collect::<Vec<_>>();
-    assert_eq!(names, ["lenet5.onnx"], "only the distilling child gets the evaluation set");
+    assert_eq!(names, ["eval.npz", "lenet5.onnx"], "the inspecting child reads the set's headers");
     let job = house.job(id).await;
     assert_eq!((job.status, job.phase), (JobStatus::Running, Phase::Importing));
     assert_eq!(house.store.queue_position(id).await.unwrap(), None);
@@ -67,6 +67,7 @@ async fn a_job_runs_from_inspection_to_its_result() {
     let (second, first) = (house.claim().await.unwrap(), house.claim().await.unwrap());
     assert!(house.claim().await.is_none(), "distillation waits for both generators");
     for claim in [&first, &second] {
+        assert_eq!(claim.inputs.eval, None, "no child that trains a generator gets the evaluation set");
         assert_eq!(house.queue.keep(claim, &generator(claim), None).await.unwrap(), Hold::GoOn);
         house.queue.finish(claim, Ending::Succeeded(Product::Extracted)).await.unwrap();
     }
