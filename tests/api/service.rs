@@ -18,7 +18,7 @@ use kegd::{
     queue::{Claim, Ending, Product, QueueConfig},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use tower::ServiceExt;
 
 use crate::common::{facts, house::House, house::name};
@@ -78,10 +78,23 @@ impl Service {
     }
 
     pub async fn with(limits: LimitsConfig) -> Self {
+        Self::open(limits, env!("CARGO_BIN_EXE_kegd").into()).await
+    }
+
+    /// With a script in place of the binary that answers what needs the engine.
+    pub async fn with_program(script: &str) -> Self {
+        let program = tempfile::Builder::new().permissions(Permissions::from_mode(0o755)).tempfile().unwrap();
+        std::fs::write(program.path(), script).unwrap();
+        // Closed before it is run: a file that is open for writing cannot be.
+        let program = program.into_temp_path().keep().unwrap();
+        Self::open(limits(), program).await
+    }
+
+    async fn open(limits: LimitsConfig, program: PathBuf) -> Self {
         let house = House::with(Clock::System, QueueConfig::default()).await;
         let scratch = house.directory.path().join("scratch");
         std::fs::create_dir(&scratch).unwrap();
-        let helper = Helper::new(env!("CARGO_BIN_EXE_kegd").into(), &limits);
+        let helper = Helper::new(program, &limits);
         let (store, artifacts) = (house.store.clone(), house.artifacts.clone());
         let app = App::new(Parts { store, artifacts, limits, helper, scratch, traffic: Traffic::default() });
         Self { router: api::router(app), house }
