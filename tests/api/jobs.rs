@@ -89,6 +89,23 @@ async fn a_long_poll_ends_without_a_change_too() {
 }
 
 #[tokio::test]
+async fn nobody_is_kept_waiting_by_a_service_that_ends() {
+    let service = Service::new().await;
+    let id = service.submitted().await;
+    let (begin, path) = (Instant::now(), format!("/jobs/{id}"));
+    let polled = async { service.get(&format!("{path}?wait=60")).await.status };
+    let streamed =
+        async { service.get_with(&format!("{path}/events"), &[("accept", "text/event-stream")]).await.status };
+    let ends = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        service.stop.cancel();
+    };
+    let (polled, streamed, ()) = tokio::join!(polled, streamed, ends);
+    assert_eq!((polled, streamed), (StatusCode::OK, StatusCode::OK));
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
 async fn a_finished_job_is_answered_at_once() {
     let service = Service::new().await;
     let id = service.submitted().await;
