@@ -6,6 +6,7 @@ mod distill;
 mod health;
 mod inspect;
 mod pipeline;
+mod quiet_threads;
 mod serve;
 mod stop;
 mod table;

@@ -80,7 +80,7 @@ function schemaSection(name, schema) {
 
 function draw(api) {
   document.getElementById("about").textContent = `${api.info.title} ${api.info.version}. ${api.info.description ?? ""}`;
-  const groups = new Map();
+  const groups = new Map((api.tags ?? []).map((tag) => [tag.name, []]));
   for (const [path, item] of Object.entries(api.paths)) {
     for (const method of METHODS.filter((name) => item[name])) {
       const group = item[method].tags?.[0] ?? "other";

@@ -184,3 +184,41 @@ pub fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response<Body> {
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     ApiError::internal(format_args!("handler panicked: {}", text.unwrap_or("no message"))).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware::from_fn, routing::get};
+    use tower::{ServiceBuilder, ServiceExt};
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    async fn problem_of(path: &str) -> (StatusCode, Problem) {
+        async fn panics() {
+            panic!("a secret of the house")
+        }
+        let layers = ServiceBuilder::new().layer(from_fn(render)).layer(CatchPanicLayer::custom(panicked));
+        let router = Router::new()
+            .route("/panic", get(panics))
+            .route("/teapot", get(async || (StatusCode::IM_A_TEAPOT, "plain text of some layer")))
+            .layer(layers);
+        let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_our_fault_and_no_news_for_the_client() {
+        let (status, problem) = problem_of("/panic").await;
+        assert_eq!((status.as_u16(), problem.status, problem.code), (500, 500, ErrorCode::Internal));
+        assert!(!problem.detail.contains("secret"), "{}", problem.detail);
+    }
+
+    #[tokio::test]
+    async fn errors_of_layers_that_know_no_problems_become_some() {
+        let (status, problem) = problem_of("/teapot").await;
+        assert_eq!((status.as_u16(), problem.status, problem.code), (418, 418, ErrorCode::InvalidRequest));
+    }
+}

@@ -126,7 +126,10 @@ fn follow(app: App, job: Job, after: u64) -> impl Stream<Item = Result<sse::Even
             if current.status.is_final() {
                 return;
             }
-            job = match app.store.wait_for_change(current.id, current.revision, PATIENCE).await {
+            let change = app.store.wait_for_change(current.id, current.revision, PATIENCE);
+            // A client whose stream ends connects again, and finds the next start of the service.
+            let Some(change) = app.stop.run_until_cancelled(change).await else { return };
+            job = match change {
                 Ok(job) => job,
                 Err(error) => {
                     tracing::warn!(%error, "event stream ends");

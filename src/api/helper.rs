@@ -94,6 +94,9 @@ impl Helper {
                     .into_iter()
                     .filter_map(|name| Some((name, std::env::var_os(name)?))),
             )
+            // Its threads must not take the cores from the runs.
+            .env("OMP_NUM_THREADS", "1")
+            .env("OMP_WAIT_POLICY", "passive")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,12 +1,12 @@
 //! `/inspect`: what the importer sees in a model, and the compression plan, without a job.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap};
 
 use super::{
     error::{ApiError, ApiResult},
     extract::Multipart,
     state::App,
-    upload::{Draft, Upload, UploadForm, drain},
+    upload::{Draft, Upload, UploadForm, check_announced, drain},
 };
 use crate::domain::{
     ids::TaskId,
@@ -31,7 +31,12 @@ use crate::domain::{
         (status = 422, description = "No classifier that we can work on, or an invalid configuration", body = Problem),
     )
 )]
-pub async fn inspect(State(app): State<App>, Multipart(mut form): Multipart) -> ApiResult<Json<Inspection>> {
+pub async fn inspect(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Multipart(mut form): Multipart,
+) -> ApiResult<Json<Inspection>> {
+    check_announced(&app, &headers)?;
     app.room()?;
     let draft = Draft::new(&app);
     let answer = answer(&app, &draft, &mut form).await;

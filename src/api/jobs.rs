@@ -148,9 +148,9 @@ pub async fn get(
         && !job.status.is_final()
     {
         let patience = Duration::try_from_secs_f64(seconds).unwrap_or_default().min(MAX_WAIT);
-        let changed = app.store.wait_for_change(id, job.revision, patience).await?;
-        // Deleted while we waited: the same answer as if it were asked for now.
-        job = match changed {
+        let change = app.store.wait_for_change(id, job.revision, patience);
+        // Deleted while we waited, or about to end: the same answer as if it were asked for now.
+        job = match app.stop.run_until_cancelled(change).await.transpose()?.flatten() {
             Some(job) => job,
             None => app.job(id).await?,
         };

@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, header::CONTENT_TYPE},
+    http::{
+        HeaderMap,
+        header::{CONTENT_TYPE, VARY},
+    },
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -74,10 +77,10 @@ pub async fn get(
     };
     let series = app.store.metrics(id, &query).await?;
     if preferred(&headers, &["application/json", "text/csv"]) == "text/csv" {
-        return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&series)).into_response());
+        return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8"), (VARY, "accept")], csv(&series)).into_response());
     }
     let series = series.into_iter().map(|Series { name, generator, points }| SeriesView { name, generator, points });
-    Ok(axum::Json(MetricsView { series: series.collect() }).into_response())
+    Ok(([(VARY, "accept")], axum::Json(MetricsView { series: series.collect() })).into_response())
 }
 
 /// RFC 4180. Names are the engine's own and need no quotes.

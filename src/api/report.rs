@@ -3,7 +3,10 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, header::CONTENT_TYPE},
+    http::{
+        HeaderMap,
+        header::{CONTENT_TYPE, VARY},
+    },
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -43,9 +46,10 @@ pub async fn get(State(app): State<App>, Path(id): Path<JobId>, headers: HeaderM
         return Err(files::not_ready(&job, "report").into());
     };
     if preferred(&headers, &["application/json", "text/html"]) == "application/json" {
-        return Ok(Json(report).into_response());
+        return Ok(([(VARY, "accept")], Json(report)).into_response());
     }
-    Ok(([(CONTENT_TYPE, "text/html; charset=utf-8")], report_page::render(&job, &report)).into_response())
+    Ok(([(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept")], report_page::render(&job, &report))
+        .into_response())
 }
 
 /// The compression table.

@@ -3,6 +3,7 @@
 use std::{ops::Deref, path::PathBuf, sync::Arc};
 
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{ApiError, ApiResult},
@@ -33,6 +34,8 @@ pub struct Parts {
     /// For files that live as long as a request: on the disk of the data, since `/tmp` may be memory.
     pub scratch: PathBuf,
     pub traffic: Traffic,
+    /// The service is about to end: whoever waits for something answers now.
+    pub stop: CancellationToken,
 }
 
 impl App {

@@ -11,7 +11,7 @@ use super::{
     extract::Multipart,
     jobs::shown,
     state::App,
-    upload::{Draft, Upload, UploadForm, drain},
+    upload::{Draft, Upload, UploadForm, check_announced, drain},
     view::JobView,
 };
 use crate::{
@@ -42,6 +42,7 @@ use crate::{
     )
 )]
 pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
+    check_announced(&app, &headers)?;
     app.room()?;
     app.place().await?;
     let draft = Draft::new(&app);

@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::multipart::{Field, Multipart};
+use axum::{
+    extract::multipart::{Field, Multipart},
+    http::HeaderMap,
+};
+use axum_extra::headers::{self, HeaderMapExt};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
@@ -31,6 +35,9 @@ use crate::{
 /// Largest `config`: it is read into memory.
 const MAX_CONFIG: usize = 1 << 20;
 
+/// What the form itself may add to the bytes of its parts.
+const MAX_FRAMING: u64 = 1 << 20;
+
 /// How long the rest of a refused upload is read.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -52,6 +59,16 @@ pub struct UploadForm {
     /// Side files of an ONNX model, by the names it uses.
     #[schema(value_type = Option<Vec<String>>)]
     external_data: Option<Vec<Vec<u8>>>,
+}
+
+/// Refuses an upload that says itself that it is too large, before any of it is read.
+///
+/// # Errors
+/// `too_large`.
+pub fn check_announced(app: &App, headers: &HeaderMap) -> ApiResult<()> {
+    let announced = headers.typed_get::<headers::ContentLength>().map_or(0, |length| length.0);
+    let most = app.limits.max_upload;
+    if announced > most.0.saturating_add(MAX_FRAMING) { Err(too_large(most.to_string(), "model")) } else { Ok(()) }
 }
 
 /// Files that are kept under the id of a job which may never be: gone again unless [`Draft::keep`] is called.

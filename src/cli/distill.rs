@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::{
     pipeline::{Inputs, Pipeline},
-    stop,
+    quiet_threads, stop,
     table::{counted, render},
     terminal::Terminal,
 };
@@ -39,6 +39,7 @@ pub struct Distill {
 
 impl Distill {
     pub fn run(self) -> anyhow::Result<()> {
+        quiet_threads::ensure()?;
         fs::create_dir_all(&self.out).with_context(|| format!("{} cannot be made", self.out.display()))?;
         let stop = Arc::new(AtomicBool::new(false));
         stop::on_interrupt(Arc::clone(&stop))?;

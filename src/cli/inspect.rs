@@ -4,6 +4,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
     pipeline::{Inputs, Pipeline},
+    quiet_threads,
     table::{counted, render},
     terminal::Terminal,
 };
@@ -22,6 +23,7 @@ pub struct Inspect {
 
 impl Inspect {
     pub fn run(self) -> anyhow::Result<()> {
+        quiet_threads::ensure()?;
         let mut terminal = Terminal::new(true, Arc::new(AtomicBool::new(false)));
         let inspection = Pipeline::new(&self.inputs, None, &std::env::temp_dir())?.inspect(&mut terminal)?;
         if self.json {

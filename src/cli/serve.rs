@@ -57,6 +57,7 @@ impl Serve {
             helper,
             scratch,
             traffic: Traffic::default(),
+            stop: stop.clone(),
         });
         let working = async {
             match self.no_worker {

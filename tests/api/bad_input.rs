@@ -89,6 +89,16 @@ async fn an_upload_over_the_limit() {
 }
 
 #[tokio::test]
+async fn an_upload_that_announces_too_much_is_not_even_read() {
+    let service = Service::new().await;
+    let headers = [("content-type", "multipart/form-data; boundary=edge"), ("content-length", "3000000")];
+    for path in ["/jobs", "/inspect"] {
+        let never = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        assert_eq!(service.ask(Method::POST, path, &headers, never).await.problem(413), "too_large");
+    }
+}
+
+#[tokio::test]
 async fn a_full_queue() {
     let service = Service::with(LimitsConfig { max_queue: 1, ..limits() }).await;
     service.submitted().await;

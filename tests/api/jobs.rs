@@ -24,6 +24,9 @@ async fn a_finished_job_has_every_member_of_the_contract() {
         assert!(!job[changing].is_null(), "{changing}");
         job[changing] = json!("[differs]");
     }
+    // What the presets are is another test's business.
+    assert_eq!(job["config"]["preset"], "fast");
+    job["config"] = json!("[resolved]");
     let text = serde_json::to_string_pretty(&job).unwrap().replace(&id.to_string(), "[id]");
     insta::assert_snapshot!(text);
 }
@@ -86,6 +89,23 @@ async fn a_long_poll_ends_without_a_change_too() {
     let id = service.submitted().await;
     let answer = service.get(&format!("/jobs/{id}?wait=0.3")).await;
     assert_eq!((answer.status, answer.json()["status"].clone()), (StatusCode::OK, json!("queued")));
+}
+
+#[tokio::test]
+async fn nobody_is_kept_waiting_by_a_service_that_ends() {
+    let service = Service::new().await;
+    let id = service.submitted().await;
+    let (begin, path) = (Instant::now(), format!("/jobs/{id}"));
+    let polled = async { service.get(&format!("{path}?wait=60")).await.status };
+    let streamed =
+        async { service.get_with(&format!("{path}/events"), &[("accept", "text/event-stream")]).await.status };
+    let ends = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        service.stop.cancel();
+    };
+    let (polled, streamed, ()) = tokio::join!(polled, streamed, ends);
+    assert_eq!((polled, streamed), (StatusCode::OK, StatusCode::OK));
+    assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod common;
 mod bad_input;
 mod contract;
 mod events;
+mod inspect;
 mod jobs;
 mod results;
 mod samples;

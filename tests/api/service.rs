@@ -18,7 +18,13 @@ use kegd::{
     queue::{Claim, Ending, Product, QueueConfig},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::common::{facts, house::House, house::name};
@@ -29,6 +35,8 @@ pub const LENET: &[u8] = include_bytes!("../../demo/lenet5-mnist.onnx");
 pub struct Service {
     pub house: House,
     pub router: Router,
+    /// Told when the service is about to end.
+    pub stop: CancellationToken,
 }
 
 pub struct Answer {
@@ -78,13 +86,29 @@ impl Service {
     }
 
     pub async fn with(limits: LimitsConfig) -> Self {
+        Self::open(limits, |_| env!("CARGO_BIN_EXE_kegd").into()).await
+    }
+
+    /// With a script in place of the binary that answers what needs the engine.
+    pub async fn with_program(script: &str) -> Self {
+        let write = |directory: &Path| {
+            let program = directory.join("program");
+            std::fs::write(&program, script).unwrap();
+            std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+            program
+        };
+        Self::open(limits(), write).await
+    }
+
+    async fn open(limits: LimitsConfig, program: impl FnOnce(&Path) -> PathBuf) -> Self {
         let house = House::with(Clock::System, QueueConfig::default()).await;
         let scratch = house.directory.path().join("scratch");
         std::fs::create_dir(&scratch).unwrap();
-        let helper = Helper::new(env!("CARGO_BIN_EXE_kegd").into(), &limits);
-        let (store, artifacts) = (house.store.clone(), house.artifacts.clone());
-        let app = App::new(Parts { store, artifacts, limits, helper, scratch, traffic: Traffic::default() });
-        Self { router: api::router(app), house }
+        let helper = Helper::new(program(house.directory.path()), &limits);
+        let (store, artifacts, stop) = (house.store.clone(), house.artifacts.clone(), CancellationToken::new());
+        let traffic = Traffic::default();
+        let app = App::new(Parts { store, artifacts, limits, helper, scratch, traffic, stop: stop.clone() });
+        Self { router: api::router(app), house, stop }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -1,0 +1,212 @@
+//! The real binary from upload to student: the service, its worker, the children and the command line.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::{Client, Response, multipart};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
+
+/// Longest wait for a condition. Generous: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A job of seconds; what it learns does not matter here.
+const SMALL: &str = r#"{
+    "name": "small",
+    "input": {"mean": [0.1307], "std": [0.3081]},
+    "extraction": {"generators": 1, "epochs": 1, "steps_per_epoch": 5, "batch_size": 16},
+    "distillation": {"samples_per_generator": 64, "epochs": 1, "batch_size": 16, "adversarial_steps": 2}
+}"#;
+
+/// A running service, which is told to end when the test does.
+struct Service {
+    process: Child,
+    url: String,
+}
+
+impl Service {
+    fn start(data: &Path) -> Self {
+        let mut process = Command::new(KEGD)
+            .args(["serve", "--listen", "127.0.0.1:0", "--devices", "cpu", "--log", "warn", "--data-dir"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let start = line.find("http://").unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self { url: line[start..].trim().to_owned(), process }
+    }
+
+    /// Tells it to end, and returns whether it ended well.
+    fn stop(&mut self) -> bool {
+        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
+        self.process.wait().unwrap().success()
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        Client::new().get(format!("{}{path}", self.url)).send().await.unwrap()
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        self.get(path).await.json().await.unwrap()
+    }
+
+    async fn submit(&self) -> String {
+        let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
+        let form = multipart::Form::new().part("model", model).text("config", SMALL);
+        let answer = Client::new().post(format!("{}/jobs", self.url)).multipart(form).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Long-polls until `done`.
+    async fn until(&self, id: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let job = self.json(&format!("/jobs/{id}?wait=5")).await;
+            if done(&job) {
+                return job;
+            }
+            assert!(Instant::now() < deadline && job["status"] != "failed", "{job:#}");
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if self.process.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.stop();
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_comes_back_as_a_student() {
+    let data = TempDir::new().unwrap();
+    let mut service = Service::start(data.path());
+    let id = service.submit().await;
+    let job = service.until(&id, |job| job["status"] == "succeeded").await;
+    assert_eq!((&job["phase"], &job["progress"]["fraction"]), (&json!("done"), &json!(1.0)));
+    assert!(job["result"]["ratio"]["parameters"].as_f64().unwrap() >= 4.0, "{}", job["result"]);
+
+    let student = service.get(&format!("/jobs/{id}/student")).await;
+    assert_eq!(student.headers()["content-disposition"], "attachment; filename=\"lenet5-student.onnx\"");
+    let bytes = student.bytes().await.unwrap();
+    assert_eq!(job["result"]["student"]["bytes"], bytes.len());
+    let picture = async |path: &str| {
+        let answer = service.get(&format!("/jobs/{id}/{path}")).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        let picture = answer.bytes().await.unwrap();
+        let info = png::Decoder::new(std::io::Cursor::new(picture)).read_info().unwrap().info().size();
+        (info.0 > 100, info.1)
+    };
+    // Pictures of 32 x 32 at scale 2, with gaps of 2.
+    assert_eq!(picture("samples.png").await, (true, 2 + 10 * 66));
+    assert_eq!(picture("samples/latent.png?class=3&rows=2&scale=1").await, (true, 2 + 2 * 34));
+    assert_eq!(picture("samples/latent.png?mode=interpolate&rows=3&scale=1").await, (true, 2 + 3 * 34));
+    let layers = service.json(&format!("/jobs/{id}/layers")).await;
+    assert_eq!(layers["planned"], false);
+    assert_eq!(service.get(&format!("/jobs/{id}/samples.npz?n=10")).await.status(), 200);
+    assert!(!service.json(&format!("/jobs/{id}/metrics")).await["series"].as_array().unwrap().is_empty());
+
+    assert!(service.stop(), "it ends well");
+    let service = Service::start(data.path());
+    assert_eq!(service.json(&format!("/jobs/{id}")).await["status"], "succeeded", "what was kept is there again");
+    assert_eq!(service.get(&format!("/jobs/{id}/student")).await.bytes().await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn a_running_job_can_be_canceled_and_the_service_stopped() {
+    let data = TempDir::new().unwrap();
+    let mut service = Service::start(data.path());
+    let (first, second) = (service.submit().await, service.submit().await);
+    service.until(&first, |job| job["status"] == "running").await;
+    let answer = Client::new().post(format!("{}/jobs/{first}/cancel", service.url)).send().await.unwrap();
+    assert!(answer.status() == 202 || answer.status() == 200, "{}", answer.status());
+    service.until(&first, |job| job["status"] == "canceled").await;
+    service.until(&second, |job| job["status"] != "queued").await;
+    assert!(service.stop(), "it does not wait for the job");
+    let service = Service::start(data.path());
+    service.until(&second, |job| job["status"] == "succeeded").await;
+}
+
+#[test]
+fn health_is_an_exit_status() {
+    let data = TempDir::new().unwrap();
+    let mut service = Service::start(data.path());
+    let address = service.url.trim_start_matches("http://").to_owned();
+    let health = || Command::new(KEGD).args(["health", "--listen", &address]).output().unwrap();
+    assert!(health().status.success());
+    service.stop();
+    let dead = health();
+    assert_eq!(dead.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&dead.stderr).contains("nothing answers"), "{dead:?}");
+}
+
+#[test]
+fn the_command_line_does_the_same_without_a_service() {
+    let out = TempDir::new().unwrap();
+    let config = out.path().join("config.json");
+    std::fs::write(&config, SMALL).unwrap();
+    let distilled = Command::new(KEGD)
+        .args(["distill", MODEL, "--threads", "1", "--device", "cpu", "--config"])
+        .args([config.as_path(), Path::new("-o"), &out.path().join("made")])
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&distilled.stdout), String::from_utf8_lossy(&distilled.stderr));
+    assert!(distilled.status.success(), "{stderr}");
+    assert!(stdout.contains("parameters") && stdout.contains("61,706"), "{stdout}");
+    assert!(stderr.contains("generator 1 of 1  extracting"), "{stderr}");
+    let mut names: Vec<_> = std::fs::read_dir(out.path().join("made"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.iter().all(|name| !name.starts_with('.')), "nothing half-finished: {names:?}");
+    for name in ["student.onnx", "student.safetensors", "report.json", "bank.npz"] {
+        assert!(names.iter().any(|found| found == name), "{name} is not in {names:?}");
+    }
+}
+
+#[test]
+fn inspect_prints_a_table_or_json() {
+    let table = Command::new(KEGD).args(["inspect", MODEL]).output().unwrap();
+    let text = String::from_utf8_lossy(&table.stdout);
+    assert!(table.status.success(), "{table:?}");
+    assert!(text.contains("61,706 parameters") && text.contains("conv3"), "{text}");
+    let json = Command::new(KEGD).args(["inspect", MODEL, "--json"]).output().unwrap();
+    let inspection: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&inspection["classes"], &inspection["parameters"]), (&json!(10), &json!(61706)));
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_remedy() {
+    let failed = |arguments: &[&str]| {
+        let output = Command::new(KEGD).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let text = failed(&["inspect", manifest]);
+    assert!(text.starts_with("kegd: ") && text.contains("\nhint: "), "{text}");
+    let text = failed(&["inspect", "/no/such/file.onnx"]);
+    assert!(text.contains("/no/such/file.onnx cannot be read"), "{text}");
+    let text = failed(&["serve", "--data-dir", manifest]);
+    assert!(text.contains("--data-dir") && text.contains("cannot be used"), "{text}");
+    let data = TempDir::new().unwrap();
+    let text =
+        failed(&["serve", "--devices", "tpu", "--listen", "127.0.0.1:0", "--data-dir", data.path().to_str().unwrap()]);
+    assert!(text.contains("`tpu` is no device"), "{text}");
+}
