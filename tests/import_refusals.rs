@@ -7,7 +7,7 @@ use build::{Model, int, ints, port, tensor, typed_port};
 use kegd::{
     domain::problem::{ErrorCode, Problem},
     formats::onnx::{
-        ImportOptions, Imported, import,
+        ImportOptions, Imported, export, import,
         proto::{
             StringStringEntryProto, TensorProto,
             tensor_proto::{DataLocation, DataType},
@@ -321,4 +321,45 @@ fn side_files_are_found_by_name_and_never_opened_as_paths() {
         let problem = import(&with_side_file("m", offset).bytes(), &files("m", len)).expect_err("out of range");
         check(problem, ErrorCode::InvalidModel, &["\"w\"", "outside"]);
     }
+}
+
+#[test]
+fn what_the_student_will_differ_in_is_told() {
+    assert_eq!(read(&Model::linear()).unwrap().warnings, [""; 0]);
+    let mut model = Model::linear();
+    model.graph.input = vec![typed_port("x", &[8, 4], DataType::Float16)];
+    let trace = StringStringEntryProto {
+        key: Some("pkg.torch.onnx.stack_trace".to_owned()),
+        value: Some("File \"/home/ada/secret/net.py\", line 7".to_owned()),
+    };
+    model.graph.node[0].metadata_props.push(trace);
+    let imported = read(&model).unwrap();
+    for (warning, word) in imported.warnings.iter().zip(["batch to 8", "float16", "paths and source lines"]) {
+        assert!(warning.contains(word), "{warning}");
+    }
+    assert_eq!(imported.warnings.len(), 3);
+    let bytes = export(&imported.graph).unwrap();
+    assert!(!bytes.windows(6).any(|window| window == b"secret"));
+}
+
+#[test]
+fn batch_norm_in_training_mode_is_used_with_its_running_statistics() {
+    let model = Model::linear()
+        .output("z", &[-1, 3])
+        .node_with(
+            "bn",
+            "BatchNormalization",
+            &["y", "s", "b", "m", "v"],
+            &["z", "mean", "var"],
+            vec![int("training_mode", 1)],
+        )
+        .weight("s", &[3], &[1.0; 3])
+        .weight("b", &[3], &[0.0; 3])
+        .weight("m", &[3], &[0.0; 3])
+        .weight("v", &[3], &[1.0; 3]);
+    let imported = read(&model).unwrap();
+    assert!(imported.has_batch_norm);
+    assert!(
+        imported.warnings.iter().any(|warning| warning.contains("\"bn\"") && warning.contains("running statistics"))
+    );
 }

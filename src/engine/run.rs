@@ -85,6 +85,7 @@ impl Model {
     fn load(spec: &TaskSpec, dir: &Path) -> Result<Self, Stop> {
         let bytes = std::fs::read(dir.join(&spec.model))?;
         let format = sniff::sniff(&bytes[..bytes.len().min(sniff::HEAD)], bytes.len() as u64)?;
+        format.importable()?;
         let mut external = std::collections::BTreeMap::new();
         for name in &spec.external_data {
             external.insert(name.clone(), std::fs::read(dir.join(name))?);

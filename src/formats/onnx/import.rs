@@ -57,9 +57,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let shape = input_shape(&input, options.input_shape.as_deref())?;
     let batch = input.shape.as_ref().and_then(|shape| shape.first().copied().flatten());
     let mut lowering = Lowering::new(batch, names(&graph));
-    if let Some(batch) = batch.filter(|batch| *batch != 1) {
-        lowering.warnings.push(format!("The file fixes the batch to {batch}; the student takes batches of any size."));
-    }
+    lowering.warnings.extend(differences(&graph, &input));
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{}\": {}.", input.name, refusal.reason())))?;
     lowering.define(&input.name, Value::Runtime { name: input.name.clone(), dims });
@@ -74,6 +72,28 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
         graph,
         warnings,
     })
+}
+
+/// In what the student's file will differ from this one, for those whose programs expect it.
+fn differences(graph: &GraphProto, input: &PortInfo) -> Vec<String> {
+    let mut differences = Vec::new();
+    if let Some(batch) =
+        input.shape.as_ref().and_then(|shape| shape.first().copied().flatten()).filter(|batch| *batch > 1)
+    {
+        differences.push(format!("The file fixes the batch to {batch}; the student takes batches of any size."));
+    }
+    if input.data_type != DataType::Float {
+        let kind = input.data_type.as_str_name().to_lowercase();
+        differences
+            .push(format!("The input \"{}\" is of type {kind}; the student takes and gives float32.", input.name));
+    }
+    let traced = |node: &NodeProto| node.metadata_props.iter().any(|entry| entry.key().ends_with("stack_trace"));
+    if graph.node.iter().any(traced) {
+        differences.push(
+            "The file tells paths and source lines of the machine that exported it; the student does not.".into(),
+        );
+    }
+    differences
 }
 
 /// Optional outputs that nothing reads (a pooling's indices, running statistics) need no rule.
