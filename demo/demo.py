@@ -1,7 +1,7 @@
 """The demo: a real classifier goes in over HTTP, a smaller one that works comes out. Python 3.8 or later, no packages.
 
-Starts the service on a free port with a data directory of its own, uploads the teacher with its test set (for the report alone),
-shows progress, downloads everything to out/demo/, prints one table, and stops what it started.
+Starts the service on a free port with a data directory of its own, uploads the teacher with its test set (for the
+report alone), shows progress, downloads everything to out/demo/, prints one table, and stops what it started.
 """
 
 import http.client
@@ -161,8 +161,8 @@ class Client:
         parts = {"model": HERE / "lenet5-mnist.onnx", "config": HERE / "config.json", "eval": HERE / "mnist-test.npz"}
         body = b""
         for name, file in parts.items():
-            body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{file.name}"\r\n'.encode()
-            body += b"Content-Type: application/octet-stream\r\n\r\n" + file.read_bytes() + b"\r\n"
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{file.name}"\r\n'
+            body += head.encode() + b"Content-Type: application/octet-stream\r\n\r\n" + file.read_bytes() + b"\r\n"
         body += f"--{boundary}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         return json.loads(self.request("POST", "/jobs", body, headers))
@@ -262,13 +262,13 @@ def table(result: dict, service: Service, seconds: float) -> str:
          f"{speed(ratio['latency'])}; batch {latency['batch']}, {latency['device']}"),
         ("real accuracy", percent(accuracy["teacher"]), percent(accuracy["compressed"]), percent(accuracy["student"]),
          f"{accuracy['n']:,} test images that no training saw"),
-        ("agreement", "", "", percent(held_out["top1"]), f"with the teacher, {held_out['n']:,} images of an unseen generator"),
+        ("agreement", "", "", percent(held_out["top1"]), f"with the teacher, {held_out['n']:,} images of a new generator"),
         ("", "", "", percent(noise["top1"]), f"with the teacher, {noise['n']:,} images of noise"),
     ]  # fmt: skip
     phases = ", ".join(f"{name} {result['seconds'][name]:.0f} s" for name in PHASES if name in result["seconds"])
     rows.append(("wall time", "", "", f"{seconds:.0f} s", phases))
     megabytes = {who: f"{peak / 1e6:.0f} MB" for who, peak in service.peaks.items()}
-    rows.append(("peak memory", "", "", megabytes["child"], f"in the child that trains; {megabytes['server']} in the server"))
+    rows.append(("peak memory", "", "", megabytes["child"], f"in the child; {megabytes['server']} in the server"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = []
     for label, *numbers, note in rows:
@@ -298,7 +298,7 @@ def run() -> None:
             print(f"warning: {warning}")
         print(f"\n{table(state['result'], service, seconds)}\n")
     print(f"In {OUT.relative_to(ROOT)}/: {', '.join(DOWNLOADS)}")
-    print("To keep the service running: make serve, then open http://127.0.0.1:8080 and drop demo/lenet5-mnist.onnx on the page.")
+    print("To start the service: make serve. Its page: http://127.0.0.1:8080 (drop demo/lenet5-mnist.onnx on it).")
 
 
 def main() -> int:

@@ -66,7 +66,8 @@ def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, batch
             optimizer.step()
             schedule.step()
             total += loss.item()
-        print(f"epoch {epoch + 1}/{epochs}  loss {total / (len(x) // batch):.4f}  {time.time() - started:.0f} s", flush=True)
+        loss, seconds = total / (len(x) // batch), time.time() - started
+        print(f"epoch {epoch + 1}/{epochs}  loss {loss:.4f}  {seconds:.0f} s", flush=True)
 
 
 @torch.no_grad()

@@ -27,5 +27,5 @@ fi
 
 say "missing: Chromium and chromedriver, which the page's test needs"
 say "on Debian: sudo $install"
-say "on Ubuntu: sudo snap install chromium, which brings chromium.chromedriver; link it as chromedriver somewhere on your PATH"
+say "on Ubuntu: sudo snap install chromium, and link its chromium.chromedriver as chromedriver on your PATH"
 exit 1

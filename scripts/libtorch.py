@@ -1,11 +1,14 @@
-"""Puts libtorch at .libtorch/, where .cargo/config.toml points the build. Called by setup.sh; Python 3.8 or later, no packages.
+"""Puts libtorch at .libtorch/, where .cargo/config.toml points the build. Called by setup.sh.
+
+Python 3.8 or later, no packages.
 
 Sources, in this order; every download is checked against a SHA-256 that stands in this directory:
   1. the CPU build at download.pytorch.org;
-  2. PyPI's torch wheel (a CUDA build), cut down to what a CPU needs. With GPU=1 it is kept whole, with NVIDIA's libraries.
+  2. PyPI's torch wheel (a CUDA build), cut down to what a CPU needs; with GPU=1 it is kept whole, with
+     NVIDIA's libraries.
 
-Wheels are zip files: what counts is torch/lib and torch/include, nothing is imported from Python, so the Python version that a
-wheel is made for does not matter and the same wheel is taken everywhere.
+Wheels are zip files: what counts is torch/lib and torch/include, nothing is imported from Python, so the Python
+version that a wheel is made for does not matter and the same wheel is taken everywhere.
 """
 
 import hashlib
@@ -71,7 +74,8 @@ def main() -> int:
             say(str(failure))
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    say(f"libtorch could not be fetched. By hand: unpack libtorch {VERSION} anywhere and set LIBTORCH to that directory.")
+    say("libtorch could not be fetched")
+    say(f"by hand: unpack libtorch {VERSION} anywhere and set LIBTORCH to that directory")
     return 1
 
 
@@ -96,7 +100,8 @@ def from_pytorch(folder: Path, _flavour: str) -> list:
         reason = getattr(error, "reason", error)
         raise Failure(f"download.pytorch.org cannot be used ({reason}); trying PyPI") from None
     if digest.hexdigest() != OFFICIAL_SHA256:
-        raise Failure(f"the file from download.pytorch.org has SHA-256 {digest.hexdigest()}, expected {OFFICIAL_SHA256}; trying PyPI")
+        found = f"has SHA-256 {digest.hexdigest()}, expected {OFFICIAL_SHA256}"
+        raise Failure(f"the file from download.pytorch.org {found}; trying PyPI")
     return [target]
 
 

@@ -32,7 +32,8 @@ if ! command -v cargo >/dev/null 2>&1; then
 elif ! version=$(cargo --version 2>&1); then
     say "cargo is there but does not run:"
     printf '%s\n' "$version" | sed -n '1,2s/^/    /p'
-    say "rustup keeps its toolchains in \$RUSTUP_HOME (default \$HOME/.rustup): set it, or run: rustup toolchain install stable"
+    say "rustup keeps its toolchains in \$RUSTUP_HOME (default \$HOME/.rustup):"
+    say "set it, or run: rustup toolchain install stable"
     missing=1
 fi
 if [ -n "$packages" ]; then
