@@ -112,7 +112,8 @@ def from_pypi(folder: Path, flavour: str) -> list:
         raise Failure("missing: pip, to download from PyPI. On Debian or Ubuntu: sudo apt-get install python3-pip")
     requirements = [HERE / "libtorch-cpu.txt"] + ([HERE / "libtorch-cuda.txt"] if flavour == "cuda" else [])
     say(f"downloading PyTorch {VERSION} from PyPI ({'2.4 GB' if flavour == 'cuda' else '550 MB'})")
-    command = [*pip, "download", "--quiet", "--no-deps", "--require-hashes", "--no-cache-dir", "--dest", str(folder)]
+    command = [*pip, "download", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--dest", str(folder)]
+    command += ["--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"]
     command += [f"--platform={name}" for name in PLATFORMS]
     for file in requirements:
