@@ -34,7 +34,7 @@ fn all() -> Vec<Format> {
         read: true,
         written: true,
         operators: operators(),
-        notes: "Opset 13 to 21, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
+        notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
                 in side files, sent as external_data. The student keeps the names of input and output.",
     };
     let safetensors = Format {

@@ -11,7 +11,7 @@ use tch::Device;
 use super::{
     audit,
     compress::{self, plan::Plan},
-    distill::distill,
+    distill::Course,
     evalset::EvalSet,
     executor::Executor,
     files, latency,
@@ -68,7 +68,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     let pool = Pool::draw(teacher, settings, &inputs.generators)?;
     pool.write_bank(dir, observer)?;
     let mut student = Student::new(compressed.clone(), teacher.device(), settings.distillation.average_decay)?;
-    distill(teacher, &mut student, &pool, settings, observer, (COMPRESSED, DISTILLED))?;
+    Course { teacher, pool: &pool, settings }.teach(&mut student, observer, (COMPRESSED, DISTILLED))?;
     drop(pool);
     clock.lap("distilling");
 
