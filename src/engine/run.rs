@@ -35,8 +35,13 @@ pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(
     super::cuda::load();
     tch::set_num_threads(spec.threads.max(1) as i32);
     let device = device(&spec.device)?;
-    let import_phase = Progress { fraction: 0.0, phase: Phase::Importing, step: 0, steps: 1, eta_seconds: None };
-    observer.progress(import_phase)?;
+    // A job moves forward: only its first task is said to import, though every one reads the model.
+    let phase = match spec.kind {
+        TaskKind::Inspect => Phase::Importing,
+        TaskKind::Extract { .. } => Phase::Extracting,
+        TaskKind::Distill => Phase::Compressing,
+    };
+    observer.progress(Progress { fraction: 0.0, phase, step: 0, steps: 1, eta_seconds: None })?;
     let model = Model::load(spec, dir)?;
     match spec.kind {
         TaskKind::Inspect => inspect(&model, spec, dir, observer),
