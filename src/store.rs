@@ -41,7 +41,7 @@ pub use self::{
     samples::SampleRow,
     signals::Signal,
     submit::{NewJob, Submission},
-    tasks::{NewTask, Slot, TaskRow, TaskUpdate},
+    tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
     workers::{Occupied, WorkerRow},
 };
 use crate::clock::Clock;

@@ -139,7 +139,7 @@ fn take_directory(runs: &Path) -> Result<File, WorkerError> {
 
 /// Looks for runs whose lease ran out, a few times within each lease.
 async fn reap(shop: Arc<Shop>) {
-    let mut turn = tokio::time::interval(shop.queue.config().lease / 4);
+    let mut turn = tokio::time::interval(shop.queue.config().look_every());
     loop {
         turn.tick().await;
         match shop.queue.reap(&shop.config.name).await {

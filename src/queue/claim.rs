@@ -1,6 +1,8 @@
 //! Taking a task, and giving back what dead workers held.
 
-use super::{Ending, Queue, QueueError, plan};
+use std::sync::PoisonError;
+
+use super::{Ending, Queue, QueueConfig, QueueError, plan};
 use crate::{
     clock::millis,
     domain::{
@@ -55,7 +57,8 @@ impl Queue {
     pub async fn claim(&self, slot: &Slot) -> Result<Option<Claim>, QueueError> {
         let mut tx = self.store.begin().await?;
         let until = tx.now + millis(self.config.lease);
-        let Some(task) = tx.claim_task(slot, until).await? else { return Ok(None) };
+        let longest_wait = millis(QueueConfig::LONGEST_WAIT);
+        let Some(task) = tx.claim_task(slot, until, longest_wait).await? else { return Ok(None) };
         let fence = task.fence();
         let job = tx.job(task.job).await?.ok_or(QueueError::LeaseLost)?;
         tx.insert_run(fence, slot).await?;
@@ -90,15 +93,24 @@ impl Queue {
 
     /// Says that `worker` is there, and counts as lost every run whose lease has run out, whoever held it.
     ///
+    /// To be called every [`QueueConfig::look_every`]. A lease runs out when its run has not renewed it for as long as a lease
+    /// lasts, seen by this queue's own looks: clocks that are set, a machine that slept and a database that was locked cost
+    /// no run its lease.
+    ///
     /// # Errors
     /// The database fails.
     pub async fn reap(&self, worker: &str) -> Result<usize, QueueError> {
         let mut tx = self.store.begin().await?;
         tx.see_worker(worker).await?;
-        let expired = tx.expired_tasks().await?;
-        for task in &expired {
+        let leased = tx.leased_tasks().await?;
+        let expired = {
+            // A panic while looking leaves times that are still times.
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            watch.look(&leased, self.store.clock().steady(), &self.config)
+        };
+        for fence in &expired {
             let detail = "its lease ran out: the worker is gone, or hangs".to_owned();
-            self.settle(&mut tx, task.fence(), Ending::Lost(detail)).await?;
+            self.settle(&mut tx, *fence, Ending::Lost(detail)).await?;
         }
         tx.commit().await?;
         Ok(expired.len())

@@ -91,8 +91,8 @@ impl Tx {
 impl Tx {
     /// How long the successful runs took that trained the job's generators, summed over them.
     pub(crate) async fn extracting_seconds(&mut self, job: JobId) -> Result<f64, StoreError> {
-        let sql = "select coalesce(sum(runs.ended_at - runs.started_at), 0) as millis from runs join tasks on tasks.id = task \
-                   where job = ? and kind = 'extract' and outcome = 'succeeded'";
+        let sql = "select coalesce(sum(max(runs.ended_at - runs.started_at, 0)), 0) as millis from runs \
+                   join tasks on tasks.id = task where job = ? and kind = 'extract' and outcome = 'succeeded'";
         let row = sqlx::query(sql).bind(job.to_string()).fetch_one(&mut *self.sql).await?;
         Ok(row.try_get::<i64, _>("millis")? as f64 / 1e3)
     }

@@ -5,5 +5,6 @@
 
 pub mod facts;
 pub mod house;
+pub mod ledger;
 pub mod script;
 pub mod wait;
