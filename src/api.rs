@@ -3,6 +3,7 @@
 mod accept;
 mod artifacts;
 mod assets;
+mod devices;
 mod download;
 mod error;
 mod events;

@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod config;
+pub mod device;
 pub mod ids;
 pub mod job;
 pub mod latent;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    devices::Offer,
     error::ApiResult,
     extract::{Path, Query},
     state::App,
@@ -86,9 +87,10 @@ pub struct JobList {
 pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> ApiResult<axum::Json<JobList>> {
     let query = query.checked()?;
     let page = app.store.jobs(&query).await?;
+    let offer = Offer::now(&app.store).await?;
     let mut data = Vec::with_capacity(page.jobs.len());
     for job in page.jobs {
-        data.push(view(&app, job).await?);
+        data.push(view(&app, job, &offer).await?);
     }
     Ok(axum::Json(JobList { data, next: page.next }))
 }
@@ -297,17 +299,21 @@ fn gone(id: JobId) -> Problem {
     Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
 }
 
-async fn view(app: &App, job: Job) -> ApiResult<JobView> {
+async fn view(app: &App, job: Job, offer: &Offer) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    Ok(JobView::new(job, position))
+    let warning = offer.warning(&job);
+    let mut view = JobView::new(job, position);
+    // Of this moment, and so not kept: it goes when a worker comes.
+    view.warnings.extend(warning);
+    Ok(view)
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {
-    let tags = tags(&job);
-    Ok((tags, axum::Json(view(app, job).await?)))
+    let (tags, offer) = (tags(&job), Offer::now(&app.store).await?);
+    Ok((tags, axum::Json(view(app, job, &offer).await?)))
 }
 
-/// Weak, since a job's position in the queue changes without it.
+/// Weak, since a job's position in the queue, and whether a worker is there for it, change without it.
 fn tag(job: &Job) -> HeaderValue {
     HeaderValue::try_from(format!("W/\"{}\"", job.revision)).unwrap_or(HeaderValue::from_static("W/\"0\""))
 }

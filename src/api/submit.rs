@@ -7,6 +7,7 @@ use axum::{
 };
 
 use super::{
+    devices::Offer,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
@@ -74,10 +75,12 @@ async fn submit(
 ) -> ApiResult<Submission> {
     let key = idempotency_key(headers)?;
     let upload = Upload::receive(draft, form).await?;
+    // What depends on the model is resolved again once it has been inspected.
+    let settings = upload.settings(TeacherKind::PlainImage)?;
+    Offer::now(&app.store).await?.check(&settings.device)?;
     let job = NewJob {
         id: draft.id(),
-        // What depends on the model is resolved again once it has been inspected.
-        settings: upload.settings(TeacherKind::PlainImage)?,
+        settings,
         idempotency: key.map(|key| upload.idempotency(key)),
         config: upload.config,
         model_file: upload.model,

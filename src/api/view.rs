@@ -48,6 +48,7 @@ pub struct JobView {
     pub result: Option<JobResult>,
     /// Only when failed.
     pub error: Option<Problem>,
+    /// What its owner should know, also that no worker is there which may run it.
     pub warnings: Vec<String>,
     /// The newest value of every series of `GET /jobs/{id}/metrics`.
     pub latest_metrics: BTreeMap<String, f64>,

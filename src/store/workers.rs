@@ -1,10 +1,18 @@
 //! Who works here: each worker's slots, and what they run.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Store, StoreError, Tx, rows};
-use crate::domain::ids::{JobId, TaskId};
+use crate::{
+    clock::millis,
+    domain::ids::{JobId, TaskId},
+};
+
+/// A worker that has not said for so long that it is there is taken to be gone. It says so several times a minute.
+const GONE_AFTER: Duration = Duration::from_secs(60);
 
 /// What a slot runs right now.
 #[derive(Clone, Debug)]
@@ -68,6 +76,32 @@ impl Store {
             worker.running = rows.iter().map(Occupied::read).collect::<Result<_, _>>()?;
         }
         Ok(workers)
+    }
+
+    /// The devices of the workers that are there now, each once.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn offered_devices(&self) -> Result<Vec<String>, StoreError> {
+        let now = self.clock().now();
+        // Seen in the future: the clock was set back, and the worker has not spoken since.
+        let rows = sqlx::query("select slots from workers where seen_at between ? and ?")
+            .bind(now.saturating_sub(millis(GONE_AFTER)))
+            .bind(now.saturating_add(millis(GONE_AFTER)))
+            .fetch_all(&self.readers)
+            .await?;
+        let slots = rows.iter().map(|row| rows::json::<Vec<String>>(row, "slots")).collect::<Result<Vec<_>, _>>()?;
+        Ok(slots.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    /// What waiting tasks ask for, each device once.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn wanted_devices(&self) -> Result<Vec<String>, StoreError> {
+        let sql = "select distinct device from tasks where status = 'queued' order by device";
+        let rows = sqlx::query(sql).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok(row.try_get("device")?)).collect()
     }
 }
 

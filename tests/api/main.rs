@@ -5,6 +5,7 @@ mod common;
 
 mod bad_input;
 mod contract;
+mod devices;
 mod events;
 mod inspect;
 mod jobs;
