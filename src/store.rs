@@ -6,8 +6,10 @@
 
 mod artifacts;
 mod cancel;
+mod connections;
 mod error;
 mod events;
+mod file;
 mod idempotency;
 mod jobs;
 mod metrics;
@@ -20,14 +22,10 @@ mod submit;
 mod tasks;
 mod workers;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use self::signals::Signals;
 pub use self::{
     artifacts::ArtifactRow,
     cancel::{Cancel, Deletion},
@@ -44,11 +42,8 @@ pub use self::{
     tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
     workers::{Occupied, WorkerRow},
 };
+use self::{file::DatabaseFile, signals::Signals};
 use crate::clock::Clock;
-
-/// How long a statement waits for another process's write lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
 
 /// The database of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,6 +52,7 @@ pub struct Store {
     readers: SqlitePool,
     signals: Arc<Signals>,
     clock: Clock,
+    file: Arc<DatabaseFile>,
 }
 
 impl Store {
@@ -65,32 +61,36 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is no database, or was written by a newer version.
     pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A job that was accepted survives a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "1")).await?;
-        Ok(Self { writer, readers, signals: Arc::default(), clock })
+        let at_open = |cause| StoreError::at_open(path.to_owned(), cause);
+        let writer = connections::writer(path).await.map_err(at_open)?;
+        let schema = sqlx::migrate!("./migrations");
+        let known = schema.iter().map(|migration| migration.version).max().unwrap_or_default();
+        schema.run(&writer).await.map_err(|error| StoreError::at_migration(path.to_owned(), known, error))?;
+        let readers = connections::readers(path).await?;
+        let file = Arc::new(DatabaseFile::at(path)?);
+        Ok(Self { writer, readers, signals: Arc::default(), clock, file })
     }
 
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Whether the database answers; for the readiness probe.
+    /// Whether the database is where it was, and answers; for the readiness probe.
     ///
     /// # Errors
-    /// It does not.
+    /// It is not, or does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.check_file()?;
         sqlx::query("select 1").execute(&self.readers).await?;
         Ok(())
+    }
+
+    /// Whether the file that is open is still the one at its path.
+    ///
+    /// # Errors
+    /// `Gone`: what is written from now on is lost.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        self.file.check()
     }
 
     /// Ends all connections; what is running ends first.
@@ -101,6 +101,8 @@ impl Store {
 
     /// A write transaction.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        // SQLite would go on writing into a deleted file, and a job would be accepted that no restart finds.
+        self.check_file()?;
         let sql = self.writer.begin_with("begin immediate").await?;
         Ok(Tx { sql, now: self.clock.now(), signals: Arc::clone(&self.signals), pending: Vec::new() })
     }

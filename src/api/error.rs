@@ -11,7 +11,10 @@ use axum::{
         multipart::{MultipartError, MultipartRejection},
         rejection::{PathRejection, QueryRejection},
     },
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -23,6 +26,9 @@ use crate::{
     imaging::ImagingError,
     store::StoreError,
 };
+
+/// When a client whom we could not serve should ask again.
+const RETRY_SECONDS: u16 = 10;
 
 /// A failed request. [`render`] writes the body, because only there the request's id is known.
 #[derive(Clone, Debug)]
@@ -129,6 +135,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
+        if self.0.code == ErrorCode::Unavailable {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+        }
         response.extensions_mut().insert(self.0);
         response
     }

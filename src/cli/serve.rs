@@ -44,6 +44,8 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         let stop = shutdown::on_signal()?;
         let data = Data::open(&self.storage).await?;
+        // Before anything is cleaned up: the files of another server's uploads look like litter.
+        let _owned = data.own()?;
         let scratch = data.clean().await?;
         let listener = TcpListener::bind(self.server.listen)
             .await
@@ -65,6 +67,7 @@ impl Serve {
                 false => work_until(&self.worker, &data, stop.clone()).await,
             }
         };
+        let guarding = guard(&data, &stop);
         // Either of them failing ends the other.
         let ends = async |ended: anyhow::Result<()>| {
             if ended.is_err() {
@@ -76,9 +79,20 @@ impl Serve {
         // For scripts: the only line on standard output. The socket takes connections already.
         writeln!(std::io::stdout(), "kegd listens on http://{address}")?;
         let serving = serve_until(listener, app, stop.clone(), self.server.shutdown_grace);
-        let (served, worked) = tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await });
+        let (served, worked, guarded) =
+            tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await }, async {
+                ends(guarding.await).await
+            });
         data.store.close().await;
-        served.and(worked)
+        guarded.and(served).and(worked)
+    }
+}
+
+/// Fails once the data are gone; until `stop`.
+pub async fn guard(data: &Data, stop: &CancellationToken) -> anyhow::Result<()> {
+    match stop.run_until_cancelled(data.gone()).await {
+        Some(gone) => Err(gone),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! `kegd work`: a worker without the HTTP service.
 
-use super::{data::Data, serve::work_until};
+use super::{
+    data::Data,
+    serve::{guard, work_until},
+};
 use crate::{
     config::{LogConfig, StorageConfig, WorkerConfig},
     shutdown, telemetry,
@@ -25,9 +28,19 @@ impl Work {
         tokio::runtime::Runtime::new()?.block_on(async {
             let stop = shutdown::on_signal()?;
             let data = Data::open(&self.storage).await?;
-            work_until(&self.worker, &data, stop).await?;
+            let guarding = async {
+                let guarded = guard(&data, &stop).await;
+                stop.cancel();
+                guarded
+            };
+            let working = async {
+                let worked = work_until(&self.worker, &data, stop.clone()).await;
+                stop.cancel();
+                worked
+            };
+            let (guarded, worked) = tokio::join!(guarding, working);
             data.store.close().await;
-            Ok(())
+            guarded.and(worked)
         })
     }
 }

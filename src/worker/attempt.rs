@@ -70,20 +70,20 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
     }
 }
 
-/// Records the end. A database that fails for a moment must not cost a finished run; one that fails for longer than the
-/// lease leaves the run to the reaper.
+/// Records the end. A database that fails must not cost a finished run: while it fails, nobody else gets the task either.
+/// A worker that is told to end does not wait for it; then the run is given back by its next life.
 async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
     let fence = claim.fence();
-    let give_up = Instant::now() + shop.queue.config().lease;
     loop {
         match shop.queue.finish(claim, ending.clone()).await {
             Ok(settled) => {
                 tracing::info!(job = %fence.job, run = fence.run, ?settled, "run ended");
                 return;
             }
-            Err(QueueError::Store(error)) if Instant::now() < give_up => {
+            Err(QueueError::Store(error @ StoreError::Database(_))) if !shop.shutdown.is_cancelled() => {
                 tracing::error!(job = %fence.job, %error, "the end of a run cannot be recorded; trying again");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                let pause = tokio::time::sleep(Duration::from_secs(1));
+                shop.shutdown.run_until_cancelled(pause).await;
             }
             Err(error) => {
                 tracing::warn!(job = %fence.job, run = fence.run, %error, "the end of a run is not recorded");
