@@ -132,6 +132,8 @@ const DAY: i64 = 86_400_000;
 #[rstest::rstest]
 #[case::forward(DAY)]
 #[case::back(-DAY)]
+// By as much as has passed: the end of the lease would be the one that it had.
+#[case::back_to_where_it_was(-15_000)]
 #[tokio::test]
 async fn setting_the_clock_takes_no_lease_and_keeps_none(#[case] by: i64) {
     let house = House::standing().await;

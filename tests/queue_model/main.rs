@@ -18,7 +18,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, max_shrink_iters: 4096, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_queue_keeps_its_promises(operations in proptest::collection::vec(operation(), 1..60)) {
+    fn the_queue_keeps_its_promises(operations in proptest::collection::vec(operation(), 1..160)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new().await;
@@ -30,7 +30,7 @@ proptest! {
     }
 }
 
-/// Each takes tenths of a second: every step is a transaction on the disk.
+/// Each takes tenths of a second.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
 }

@@ -77,35 +77,33 @@ pub enum Operation {
     },
 }
 
+/// A choice among words, each as often as its number says.
+fn often<T: Clone + std::fmt::Debug + 'static>(choices: &[(usize, T)]) -> impl Strategy<Value = T> + use<T> {
+    select(choices.iter().flat_map(|(times, choice)| std::iter::repeat_n(choice.clone(), *times)).collect::<Vec<_>>())
+}
+
 pub fn operation() -> impl Strategy<Value = Operation> {
     use Operation::*;
-    let order = (0..3, select(vec!["auto", "auto", "cpu", "cuda", "cuda:1"]), 0..4u32)
+    let order = (0..3, often(&[(6, "auto"), (2, "cpu"), (1, "cuda"), (1, "cuda:1")]), 0..4u32)
         .prop_map(|(priority, device, generators)| Order { priority, device, generators });
-    let desk = (0..2usize, select(vec!["cpu", "cpu", "cuda:0", "cuda:1"]))
+    let desk = (0..2usize, often(&[(6, "cpu"), (1, "cuda:0"), (1, "cuda:1")]))
         .prop_map(|(worker, device)| Desk { worker, device });
-    let end = select(vec![
-        End::Succeeded,
-        End::Succeeded,
-        End::Succeeded,
-        End::Failed,
-        End::Canceled,
-        End::Lost,
-        End::Lost,
-        End::Interrupted,
-    ]);
+    let end =
+        often(&[(7, End::Succeeded), (1, End::Failed), (1, End::Canceled), (3, End::Lost), (1, End::Interrupted)]);
     let pick = any::<Pick>;
     prop_oneof![
-        4 => order.prop_map(Submit),
-        12 => desk.prop_map(Claim),
+        3 => order.prop_map(Submit),
+        14 => desk.prop_map(Claim),
         4 => (pick(), 0..=100u8, any::<bool>()).prop_map(|(run, percent, metric)| Record { run, percent, metric }),
         2 => pick().prop_map(|run| Keep { run }),
-        10 => (pick(), end).prop_map(|(run, end)| Finish { run, end }),
+        12 => (pick(), end).prop_map(|(run, end)| Finish { run, end }),
         2 => pick().prop_map(|run| WriteStale { run }),
-        4 => select(vec![1, 15, 16, 60, 400]).prop_map(|seconds| Advance { seconds }),
-        2 => select(vec![-864_000, -301, -60, -1, 1, 60, 301, 864_000]).prop_map(|by_seconds| SetClock { by_seconds }),
-        5 => (0..2usize).prop_map(|worker| Reap { worker }),
+        6 => often(&[(1, 1), (4, 15), (1, 16), (2, 60), (2, 400)]).prop_map(|seconds| Advance { seconds }),
+        3 => select(vec![-864_000, -301, -60, -15, -1, 1, 60, 864_000]).prop_map(|by_seconds| SetClock { by_seconds }),
+        8 => (0..2usize).prop_map(|worker| Reap { worker }),
+        2 => (0..2usize, 1..6u32).prop_map(|(worker, looks)| Lapse { worker, looks }),
         1 => (0..2usize).prop_map(|worker| BeginLife { worker }),
-        2 => pick().prop_map(|job| Cancel { job }),
+        1 => pick().prop_map(|job| Cancel { job }),
         1 => (pick(), any::<bool>()).prop_map(|(job, force)| Delete { job, force }),
         2 => pick().prop_map(|job| Retry { job }),
     ]

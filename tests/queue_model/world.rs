@@ -59,7 +59,8 @@ fn pick<T>(from: &[T], which: Pick) -> Option<&T> {
 
 impl World {
     pub async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        // A file system of memory where there is one: every step waits for the disk.
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = directory.path().join("kegd.db");
         let clock = Clock::manual(NOW);
         let open = async || Queue::new(Store::open(&path, clock.clone()).await.unwrap(), QueueConfig::default());
@@ -85,14 +86,15 @@ impl World {
             Operation::Keep { run } => self.keep(run).await,
             Operation::Finish { run, end } => self.finish(run, end).await,
             Operation::WriteStale { run } => self.write_stale(run).await,
-            Operation::Advance { seconds } => {
-                self.clock.advance(Duration::from_secs(seconds.into()));
-                self.model.passed += u64::from(seconds) * 1000;
-            }
+            Operation::Advance { seconds } => self.advance(seconds),
             Operation::SetClock { by_seconds } => self.clock.set(self.clock.now() + by_seconds * 1000),
-            Operation::Reap { worker } => {
-                let expired = self.queues[worker].reap(WORKERS[worker]).await.unwrap();
-                assert_eq!(expired, self.model.reap(worker), "expired leases");
+            Operation::Reap { worker } => self.reap(worker).await,
+            Operation::Lapse { worker, looks } => {
+                for _ in 0..looks {
+                    self.advance(15);
+                    self.model.wall = self.clock.now();
+                    self.reap(worker).await;
+                }
             }
             Operation::BeginLife { worker } => {
                 let held = self.queues[worker].begin_life(WORKERS[worker], &["cpu".into()]).await.unwrap();
@@ -112,6 +114,16 @@ impl World {
         for queue in &self.queues {
             queue.store().close().await;
         }
+    }
+
+    fn advance(&mut self, seconds: u32) {
+        self.clock.advance(Duration::from_secs(seconds.into()));
+        self.model.passed += u64::from(seconds) * 1000;
+    }
+
+    async fn reap(&mut self, worker: usize) {
+        let expired = self.queues[worker].reap(WORKERS[worker]).await.unwrap();
+        assert_eq!(expired, self.model.reap(worker), "expired leases");
     }
 
     async fn submit(&mut self, order: Order) {
