@@ -29,6 +29,12 @@ mod upload;
 mod view;
 mod workers;
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub use accept::preferred;
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub use download::Download;
 pub use helper::Helper;
 pub use prometheus::Traffic;
 pub use router::router;

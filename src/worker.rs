@@ -24,6 +24,9 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub use self::channel::Events;
 pub use self::{devices::slots, ladder::Grace};
 use self::{slot::SlotPlan, spawner::Spawner};
 use crate::{

@@ -62,6 +62,11 @@ pub enum Operation {
     Reap {
         worker: usize,
     },
+    /// One worker looks again and again, as it is meant to.
+    Lapse {
+        worker: usize,
+        looks: u32,
+    },
     BeginLife {
         worker: usize,
     },
