@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod cancel;
+mod condemn;
 mod connections;
 mod error;
 mod events;

@@ -9,6 +9,7 @@ use crate::{
         artifact::{Artifact, FileName, Role},
         config::Settings,
         job::{JobStatus, Progress},
+        problem::{ErrorCode, Problem},
         task::{Fence, TaskKind},
     },
     store::{Job, NewEvent, Slot, StoreError, TaskRow, Tx},
@@ -55,25 +56,22 @@ impl Queue {
     /// # Errors
     /// The database fails.
     pub async fn claim(&self, slot: &Slot) -> Result<Option<Claim>, QueueError> {
-        let mut tx = self.store.begin().await?;
-        let until = tx.now + millis(self.config.lease);
-        let longest_wait = millis(QueueConfig::LONGEST_WAIT);
-        let Some(task) = tx.claim_task(slot, until, longest_wait).await? else { return Ok(None) };
-        let fence = task.fence();
-        let job = tx.job(task.job).await?.ok_or(QueueError::LeaseLost)?;
-        tx.insert_run(fence, slot).await?;
-        // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
-        tx.drop_metrics(fence).await?;
-        let claim = Claim {
-            fence,
-            kind: task.kind,
-            settings: job.settings.clone(),
-            inputs: inputs(&mut tx, &job, task.kind).await?,
-        };
-        tx.append_event(fence.job, &run_started(&task, slot)).await?;
-        start_job(&mut tx, job, task.kind, slot).await?;
-        tx.commit().await?;
-        Ok(Some(claim))
+        loop {
+            let mut tx = self.store.begin().await?;
+            let until = tx.now + millis(self.config.lease);
+            let longest_wait = millis(QueueConfig::LONGEST_WAIT);
+            let Some(task) = tx.claim_task(slot, until, longest_wait).await? else { return Ok(None) };
+            match tx.job(task.job).await {
+                Ok(job) => return begin(tx, task, job.ok_or(QueueError::LeaseLost)?, slot).await.map(Some),
+                Err(cause @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(job = %task.job, %cause, "a job cannot be read, and is ended");
+                    tx.insert_run(task.fence(), slot).await?;
+                    tx.condemn(task.job, &unreadable()).await?;
+                    tx.commit().await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Announces a worker, and takes back what its earlier life held: an interruption, not a loss.
@@ -115,6 +113,30 @@ impl Queue {
         tx.commit().await?;
         Ok(expired.len())
     }
+}
+
+/// What a claimed task's run starts from; the claim counts from here on.
+async fn begin(mut tx: Tx, task: TaskRow, job: Job, slot: &Slot) -> Result<Claim, QueueError> {
+    let fence = task.fence();
+    tx.insert_run(fence, slot).await?;
+    // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
+    tx.drop_metrics(fence).await?;
+    let claim = Claim {
+        fence,
+        kind: task.kind,
+        settings: job.settings.clone(),
+        inputs: inputs(&mut tx, &job, task.kind).await?,
+    };
+    tx.append_event(fence.job, &run_started(&task, slot)).await?;
+    start_job(&mut tx, job, task.kind, slot).await?;
+    tx.commit().await?;
+    Ok(claim)
+}
+
+/// What is said of a job that this version cannot read.
+pub(super) fn unreadable() -> Problem {
+    Problem::new(ErrorCode::Internal, "what the database holds of the job cannot be read by this version of kegd")
+        .hint("The server's log has the cause. Submit the model again.")
 }
 
 fn run_started<'a>(task: &TaskRow, slot: &'a Slot) -> NewEvent<'a> {

@@ -1,6 +1,6 @@
 //! How a run ends, and what that means for its task and its job: one transaction each.
 
-use super::{Claim, Queue, QueueError, plan};
+use super::{Claim, Queue, QueueError, claim::unreadable, plan};
 use crate::{
     clock::millis,
     domain::{
@@ -55,7 +55,14 @@ impl Queue {
 
     pub(super) async fn settle(&self, tx: &mut Tx, fence: Fence, ending: Ending) -> Result<Settled, QueueError> {
         let task = tx.held_task(fence).await?.ok_or(QueueError::LeaseLost)?;
-        let job = tx.job(fence.job).await?.ok_or(QueueError::LeaseLost)?;
+        let job = match tx.job(fence.job).await {
+            Err(cause @ StoreError::Corrupt { .. }) => {
+                tracing::error!(job = %fence.job, %cause, "a job cannot be read, and is ended");
+                tx.condemn(fence.job, &unreadable()).await?;
+                return Ok(Settled::Ended(TaskStatus::Failed));
+            }
+            job => job?.ok_or(QueueError::LeaseLost)?,
+        };
         let verdict = self.verdict(&task, &job, ending, tx.now);
         let update = verdict.update(&task);
         tx.release_task(fence, update).await?;
