@@ -18,6 +18,6 @@ for target in $targets; do
     echo "== $target"
     # Memory and time are part of what is searched: an upload must not take more of either.
     "$CARGO_TARGET_DIR/debug/$target" "corpus/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=1024 \
-        -timeout=10 -max_len=32768 -print_final_stats=1 "-artifact_prefix=artifacts/$target/" || found=1
+        -timeout=10 -max_len=32768 -len_control=10 -print_final_stats=1 "-artifact_prefix=artifacts/$target/" || found=1
 done
 exit $found
