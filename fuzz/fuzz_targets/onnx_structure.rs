@@ -113,7 +113,10 @@ fn at<T>(list: &mut [T], which: impl Into<usize>) -> Option<&mut T> {
 }
 
 fn change(graph: &mut GraphProto, files: &mut BTreeMap<String, Vec<u8>>, change: &Change) -> Option<()> {
-    let nodes = graph.node.len().max(1);
+    let nodes = graph.node.len();
+    if nodes == 0 {
+        return None;
+    }
     match change {
         Change::Integer { which, value } => {
             let mut found = integers(graph);

@@ -56,22 +56,33 @@ impl Queue {
     /// # Errors
     /// The database fails.
     pub async fn claim(&self, slot: &Slot) -> Result<Option<Claim>, QueueError> {
-        loop {
-            let mut tx = self.store.begin().await?;
-            let until = tx.now + millis(self.config.lease);
-            let longest_wait = millis(QueueConfig::LONGEST_WAIT);
-            let Some(task) = tx.claim_task(slot, until, longest_wait).await? else { return Ok(None) };
-            match tx.job(task.job).await {
-                Ok(job) => return begin(tx, task, job.ok_or(QueueError::LeaseLost)?, slot).await.map(Some),
-                Err(cause @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(job = %task.job, %cause, "a job cannot be read, and is ended");
-                    tx.insert_run(task.fence(), slot).await?;
-                    tx.condemn(task.job, &unreadable()).await?;
-                    tx.commit().await?;
-                }
-                Err(error) => return Err(error.into()),
+        let mut tx = self.store.begin().await?;
+        let until = tx.now + millis(self.config.lease);
+        let longest_wait = millis(QueueConfig::LONGEST_WAIT);
+        let Some(task) = tx.claim_task(slot, until, longest_wait).await? else { return Ok(None) };
+        let fence = task.fence();
+        let job = match tx.job(task.job).await {
+            Err(cause @ StoreError::Corrupt { .. }) => {
+                tx.insert_run(fence, slot).await?;
+                condemn(&mut tx, fence, &cause).await?;
+                tx.commit().await?;
+                return Box::pin(self.claim(slot)).await;
             }
-        }
+            job => job?.ok_or(QueueError::LeaseLost)?,
+        };
+        tx.insert_run(fence, slot).await?;
+        // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
+        tx.drop_metrics(fence).await?;
+        let claim = Claim {
+            fence,
+            kind: task.kind,
+            settings: job.settings.clone(),
+            inputs: inputs(&mut tx, &job, task.kind).await?,
+        };
+        tx.append_event(fence.job, &run_started(&task, slot)).await?;
+        start_job(&mut tx, job, task.kind, slot).await?;
+        tx.commit().await?;
+        Ok(Some(claim))
     }
 
     /// Announces a worker, and takes back what its earlier life held: an interruption, not a loss.
@@ -115,28 +126,13 @@ impl Queue {
     }
 }
 
-/// What a claimed task's run starts from; the claim counts from here on.
-async fn begin(mut tx: Tx, task: TaskRow, job: Job, slot: &Slot) -> Result<Claim, QueueError> {
-    let fence = task.fence();
-    tx.insert_run(fence, slot).await?;
-    // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
-    tx.drop_metrics(fence).await?;
-    let claim = Claim {
-        fence,
-        kind: task.kind,
-        settings: job.settings.clone(),
-        inputs: inputs(&mut tx, &job, task.kind).await?,
-    };
-    tx.append_event(fence.job, &run_started(&task, slot)).await?;
-    start_job(&mut tx, job, task.kind, slot).await?;
-    tx.commit().await?;
-    Ok(claim)
-}
-
-/// What is said of a job that this version cannot read.
-pub(super) fn unreadable() -> Problem {
-    Problem::new(ErrorCode::Internal, "what the database holds of the job cannot be read by this version of kegd")
-        .hint("The server's log has the cause. Submit the model again.")
+/// Ends a job that this version cannot read, so that it does not hold up all others.
+pub(super) async fn condemn(tx: &mut Tx, fence: Fence, cause: &StoreError) -> Result<(), StoreError> {
+    tracing::error!(job = %fence.job, %cause, "a job cannot be read, and is ended");
+    let detail = "what the database holds of the job cannot be read by this version of kegd";
+    let problem =
+        Problem::new(ErrorCode::Internal, detail).hint("The server's log has the cause. Submit its model again.");
+    tx.condemn(fence.job, &problem).await
 }
 
 fn run_started<'a>(task: &TaskRow, slot: &'a Slot) -> NewEvent<'a> {

@@ -1,6 +1,6 @@
 //! How a run ends, and what that means for its task and its job: one transaction each.
 
-use super::{Claim, Queue, QueueError, claim::unreadable, plan};
+use super::{Claim, Queue, QueueError, claim::condemn, plan};
 use crate::{
     clock::millis,
     domain::{
@@ -57,8 +57,7 @@ impl Queue {
         let task = tx.held_task(fence).await?.ok_or(QueueError::LeaseLost)?;
         let job = match tx.job(fence.job).await {
             Err(cause @ StoreError::Corrupt { .. }) => {
-                tracing::error!(job = %fence.job, %cause, "a job cannot be read, and is ended");
-                tx.condemn(fence.job, &unreadable()).await?;
+                condemn(tx, fence, &cause).await?;
                 return Ok(Settled::Ended(TaskStatus::Failed));
             }
             job => job?.ok_or(QueueError::LeaseLost)?,
