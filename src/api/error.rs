@@ -21,6 +21,7 @@ use crate::{
     artifacts::ArtifactError,
     domain::problem::{ErrorCode, Problem},
     imaging::ImagingError,
+    retention::RetentionError,
     store::StoreError,
 };
 
@@ -67,6 +68,16 @@ impl From<ArtifactError> for ApiError {
     fn from(error: ArtifactError) -> Self {
         tracing::error!(%error, "a kept file could not be written or read");
         Problem::from(error).into()
+    }
+}
+
+impl From<RetentionError> for ApiError {
+    fn from(error: RetentionError) -> Self {
+        match error {
+            RetentionError::Store(error) => error.into(),
+            RetentionError::Artifact(error) => error.into(),
+            RetentionError::Io(error) => Self::internal(error),
+        }
     }
 }
 

@@ -45,10 +45,11 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
     check_announced(&app, &headers)?;
     app.room()?;
     app.place().await?;
-    let draft = Draft::new(&app);
+    let draft = Draft::new(&app).within(app.room_for(&headers).await?);
     let id = match submit(&app, &draft, &headers, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
+            make_room(&app).await;
             id
         }
         Ok(Submission::Replayed(id)) => {
@@ -83,7 +84,17 @@ async fn submit(
         model_file: upload.model,
         uploads: upload.files,
     };
+    draft.check_room().await?;
     Ok(app.store.submit(&job).await?)
+}
+
+/// The upload fits if older jobs go. Only now, when it is accepted: a refused one must not cost anybody a job.
+async fn make_room(app: &App) {
+    if app.collector.policy().storage.is_some()
+        && let Err(error) = app.collector.collect().await
+    {
+        tracing::error!(%error, "no room could be made for an upload; it is tried again");
+    }
 }
 
 /// The key of a request that shall have effect once.

@@ -22,6 +22,7 @@ use crate::{
     },
     protocol::{Event, FileRef, VERSION},
     queue::{Beat, Claim, Ending, Hold, QueueError},
+    retention,
     store::{Signal, StoreError},
 };
 
@@ -78,8 +79,8 @@ async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
     loop {
         match shop.queue.finish(claim, ending.clone()).await {
             Ok(settled) => {
-                tracing::info!(job = %fence.job, run = fence.run, ?settled, "run ended");
-                return;
+                tracing::info!(?settled, "run ended");
+                return bury(shop).await;
             }
             Err(QueueError::Store(error)) if Instant::now() < give_up => {
                 tracing::error!(job = %fence.job, %error, "the end of a run cannot be recorded; trying again");
@@ -90,6 +91,14 @@ async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
                 return;
             }
         }
+    }
+}
+
+/// Deletes the files whose rows went with the end of the run: the uploads of a job that keeps none. What fails is logged,
+/// and tried again by the next collection.
+async fn bury(shop: &Shop) {
+    if let Err(error) = retention::bury(shop.queue.store(), &shop.artifacts).await {
+        tracing::error!(%error, "files of deleted rows are still there");
     }
 }
 

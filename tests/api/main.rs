@@ -9,6 +9,7 @@ mod events;
 mod inspect;
 mod jobs;
 mod results;
+mod retention;
 mod samples;
 mod service;
 mod upload;
