@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     error::{ApiError, ApiResult},
     helper::Helper,
-    prometheus::Traffic,
+    traffic::Traffic,
     upload::{MAX_FRAMING, storage_full},
 };
 use crate::{

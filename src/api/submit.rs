@@ -7,6 +7,7 @@ use axum::{
 };
 
 use super::{
+    access,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
@@ -49,6 +50,7 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
     let id = match submit(&app, &draft, &headers, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
+            access::made(id);
             make_room(&app).await;
             id
         }

@@ -23,6 +23,23 @@ impl Artifacts {
         Ok(tokio::task::spawn_blocking(move || find(&root)).await.map_err(io::Error::other)??)
     }
 
+    /// Deletes a file as it was found: storage itself does not know the beginning of one by its name.
+    ///
+    /// # Errors
+    /// It is there and cannot be deleted.
+    pub async fn delete_found(&self, found: &Found) -> Result<(), ArtifactError> {
+        let path = self.root.join(&found.key);
+        match tokio::fs::remove_file(&path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        if let (Some(directory), Some(_)) = (path.parent(), &found.run) {
+            // It stays where it holds anything else.
+            let _ = tokio::fs::remove_dir(directory).await;
+        }
+        Ok(())
+    }
+
     /// Deletes the files of jobs that are not `known`, uploads that were left half-written, and what was being deleted.
     /// Only before anything is uploaded: an upload's job is not known until it is complete. Returns how many were deleted.
     ///

@@ -17,10 +17,10 @@ pub async fn sweep(store: &Store, artifacts: &Artifacts) -> Result<usize, Retent
     let running = store.runs_under_way().await?;
     let named = store.named_files().await?;
     for file in found {
-        let may_get_a_row = file.run.is_some_and(|run| running.contains(&run));
+        let may_get_a_row = file.run.as_ref().is_some_and(|run| running.contains(run));
         if !named.contains(&file.key) && !may_get_a_row {
             tracing::info!(key = file.key, "a file without a row is deleted");
-            artifacts.delete_key(&file.key).await?;
+            artifacts.delete_found(&file).await?;
             swept += 1;
         }
     }

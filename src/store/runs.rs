@@ -24,6 +24,8 @@ pub enum RunEnd {
 }
 
 impl RunEnd {
+    pub const ALL: [Self; 5] = [Self::Succeeded, Self::Failed, Self::Canceled, Self::Lost, Self::Interrupted];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
