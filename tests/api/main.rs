@@ -8,6 +8,8 @@ mod contract;
 mod events;
 mod inspect;
 mod jobs;
+mod prometheus;
+mod readiness;
 mod results;
 mod retention;
 mod samples;
