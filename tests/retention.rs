@@ -16,7 +16,7 @@ use kegd::{
     },
     queue::{Beat, Claim, Ending, Product, QueueConfig},
     retention::{self, Policy, What},
-    store::{MetricQuery, Retry, Store, Total},
+    store::{MetricQuery, Retry, RunEnd, Store, Total},
 };
 use serde_json::json;
 
@@ -280,4 +280,43 @@ async fn claims_get_in_between_while_a_long_job_is_deleted() {
     assert_eq!(collecting.await.unwrap().jobs, 1);
     assert!(between > 3, "the writer was held from the first row to the last: {between}");
     assert!(house.store.job(id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_database_of_before_is_counted_and_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, migrations) = (directory.path().join("kegd.db"), directory.path().join("migrations"));
+    std::fs::create_dir(&migrations).unwrap();
+    let first = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/0001_initial.sql");
+    std::fs::copy(first, migrations.join("0001_initial.sql")).unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::migrate::Migrator::new(migrations).await.unwrap().run(&pool).await.unwrap();
+    let (id, task) = (JobId::new(), kegd::domain::ids::TaskId::new());
+    let config = kegd::domain::config::JobConfig::default();
+    let settings = config.resolve(TeacherKind::PlainImage, "old").unwrap();
+    let mut settings = serde_json::to_value(settings).unwrap();
+    settings.as_object_mut().unwrap().remove("keep_upload").expect("a member that was not there then");
+    let sql = format!(
+        "insert into jobs (id, name, status, phase, priority, config, settings, model_file, created_at, finished_at) \
+         values ('{id}', 'old', 'succeeded', 'done', 0, '{}', '{settings}', 'm.onnx', 1000, 2000); \
+         insert into tasks (id, job, kind, status, device, priority, run, run_after, created_at) \
+         values ('{task}', '{id}', 'inspect', 'succeeded', 'auto', 0, 1, 5, 7); \
+         insert into runs (task, run, worker, device, started_at, ended_at, outcome) \
+         values ('{task}', 1, 'w', 'cpu', 1000, 2000, 'succeeded'); \
+         insert into artifacts values ('{id}', 'm.onnx', 'teacher', 99, 'ab', 'k', null, 1000);",
+        serde_json::to_string(&config).unwrap(),
+    );
+    sqlx::raw_sql(&sql).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let store = Store::open(&path, Clock::System).await.unwrap();
+    let job = store.job(id).await.unwrap().unwrap();
+    assert!(job.settings.keep_upload, "jobs kept their uploads");
+    assert_eq!(store.tasks(id).await.unwrap()[0].queued_at, 7, "it waited since it was made");
+    let totals = store.totals().await.unwrap();
+    assert_eq!(totals.get(Total::JobsSubmitted), 1);
+    assert_eq!(totals.get(Total::JobsFinished(JobStatus::Succeeded)), 1);
+    assert_eq!(totals.get(Total::Runs(TaskKind::Inspect, RunEnd::Succeeded)), 1);
+    assert_eq!(totals.get(Total::UploadBytes), 99);
 }
