@@ -320,3 +320,41 @@ async fn a_database_of_before_is_counted_and_read() {
     assert_eq!(totals.get(Total::Runs(TaskKind::Inspect, RunEnd::Succeeded)), 1);
     assert_eq!(totals.get(Total::UploadBytes), 99);
 }
+
+/// A collector that is killed again and again, wherever it happens to be, leaves no row without its file, and the next start
+/// no file without its row.
+#[tokio::test]
+async fn a_collector_may_be_killed_anywhere() {
+    const JOBS: usize = 40;
+    let house = House::with(Clock::System, QueueConfig::default()).await;
+    for _ in 0..JOBS {
+        canceled(&house).await;
+    }
+    let mut left = JOBS;
+    while left > 0 {
+        let mut gc = std::process::Command::new(env!("CARGO_BIN_EXE_kegd"))
+            .args(["gc", "--retain-jobs", "0", "--data-dir"])
+            .arg(house.directory.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // A few jobs further on, whatever it is doing then.
+        let target = left.saturating_sub(7);
+        left = common::wait::until("jobs go", async || {
+            let left = house.store.job_ids().await.unwrap().len();
+            (left <= target || gc.try_wait().unwrap().is_some()).then_some(left)
+        })
+        .await;
+        gc.kill().unwrap();
+        gc.wait().unwrap();
+        for id in house.store.job_ids().await.unwrap() {
+            for row in house.store.artifacts(id).await.unwrap() {
+                assert_eq!(house.artifacts.read_whole(&row.artifact, 1000).await.unwrap(), MODEL);
+            }
+        }
+    }
+    retention::sweep(&house.store, &house.artifacts).await.unwrap();
+    assert_eq!(files(&house), [""; 0]);
+    assert!(house.store.doomed(None).await.unwrap().is_empty());
+    assert_eq!(house.store.totals().await.unwrap().get(Total::CollectedJobs(Reason::RetainJobs)), JOBS as u64);
+}

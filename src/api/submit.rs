@@ -6,6 +6,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use tracing::Instrument;
+
 use super::{
     access,
     error::ApiResult,
@@ -51,7 +53,7 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
         Ok(Submission::Created(id)) => {
             draft.keep();
             access::made(id);
-            make_room(&app).await;
+            make_room(&app);
             id
         }
         Ok(Submission::Replayed(id)) => {
@@ -91,12 +93,18 @@ async fn submit(
 }
 
 /// The upload fits if older jobs go. Only now, when it is accepted: a refused one must not cost anybody a job.
-async fn make_room(app: &App) {
-    if app.collector.policy().storage.is_some()
-        && let Err(error) = app.collector.collect().await
-    {
-        tracing::error!(%error, "no room could be made for an upload; it is tried again");
+/// The client need not wait for it.
+fn make_room(app: &App) {
+    if app.collector.policy().storage.is_none() {
+        return;
     }
+    let collector = app.collector.clone();
+    let collect = async move {
+        if let Err(error) = collector.collect().await {
+            tracing::error!(%error, "no room could be made for an upload; it is tried again");
+        }
+    };
+    tokio::spawn(collect.in_current_span());
 }
 
 /// The key of a request that shall have effect once.

@@ -16,7 +16,7 @@ use kegd::{
 use serde_json::{Value, json};
 
 use crate::{
-    common::house::name,
+    common::{house::name, wait::until},
     service::{LENET, Part, Service, form},
 };
 
@@ -101,7 +101,10 @@ async fn an_upload_makes_room_by_the_oldest_finished_jobs() {
     service.post(&format!("/jobs/{second}/cancel")).await;
     service.post(&format!("/jobs/{first}/cancel")).await;
     let third = service.submitted().await;
-    assert_eq!(service.get(&format!("/jobs/{second}")).await.problem(404), "not_found", "it finished first");
+    until("the job goes that finished first", async || {
+        (service.get(&format!("/jobs/{second}")).await.status == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
     for stays in [first, third] {
         assert_eq!(service.get(&format!("/jobs/{stays}/artifacts/lenet5.onnx")).await.body, LENET);
     }
