@@ -16,7 +16,7 @@ use kegd::{
     },
     queue::{Beat, Claim, Ending, Product, QueueConfig},
     retention::{self, Policy, What},
-    store::{MetricQuery, Retry, RunEnd, Store, Total},
+    store::{Deletion, MetricQuery, Retry, RunEnd, Store, Total},
 };
 use serde_json::json;
 
@@ -357,4 +357,27 @@ async fn a_collector_may_be_killed_anywhere() {
     assert_eq!(files(&house), [""; 0]);
     assert!(house.store.doomed(None).await.unwrap().is_empty());
     assert_eq!(house.store.totals().await.unwrap().get(Total::CollectedJobs(Reason::RetainJobs)), JOBS as u64);
+}
+
+/// By a real worker: its child is killed while it hands in one file after the other.
+#[tokio::test]
+async fn a_job_deleted_by_force_leaves_nothing_of_a_run_that_writes() {
+    let house = House::living().await;
+    let body = "hello; echo $$ > $SHARED/pid; i=0; while :; do i=$((i+1)); head -c 200000 /dev/zero > samples-$i.npz; \
+                artifact samples-$i.npz samples; done";
+    let config = common::script::worker(&house, body).await;
+    let id = house.submit(json!({})).await;
+    let work = house.work(config);
+    let pid = house.note("pid").await;
+    common::wait::until("some files are kept", async || {
+        (house.store.artifacts(id).await.unwrap().len() > 5).then_some(())
+    })
+    .await;
+    assert_eq!(house.store.delete(id, true).await.unwrap(), Deletion::Deleted);
+    retention::bury(&house.store, &house.artifacts).await.unwrap();
+    common::wait::gone(&pid).await;
+    work.stop().await;
+    assert!(!house.directory.path().join("artifacts").join(id.to_string()).exists());
+    let runs = std::fs::read_dir(house.directory.path().join("runs")).unwrap();
+    assert_eq!(runs.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
 }

@@ -53,10 +53,12 @@ pub struct Check {
     detail: String,
 }
 
-/// All parts, and what that comes to: `ok`, or `unavailable` where one has failed.
+/// `ok`, or `unavailable` where a part has failed; and all parts, where they were asked for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     checks: Vec<Check>,
 }
 
@@ -72,8 +74,9 @@ pub struct ReadyQuery {
 #[utoipa::path(
     get, path = "/readyz", tag = "service", params(ReadyQuery),
     responses(
-        (status = 200, description = "It can; with `verbose`, each check", body = Health),
-        (status = 503, description = "It cannot; with `verbose`, each check as JSON", body = Problem),
+        (status = 200, description = "It can; with `verbose`, each check", body = Readiness),
+        (status = 503, description = "It cannot; with `verbose`, each check in place of a problem",
+            content((Problem = "application/problem+json"), (Readiness = "application/json"))),
     )
 )]
 pub async fn ready(State(app): State<App>, Query(query): Query<ReadyQuery>) -> ApiResult<Response> {
@@ -93,7 +96,7 @@ pub async fn ready(State(app): State<App>, Query(query): Query<ReadyQuery>) -> A
         let problem = error.problem();
         Problem::new(ErrorCode::Unavailable, problem.detail.clone()).hint("Delete jobs that are no longer needed.")
     })?;
-    Ok(Json(Health { status: "ok" }).into_response())
+    Ok(Json(Readiness { status: "ok", checks: Vec::new() }).into_response())
 }
 
 const DRAINING: &str = "The service is about to end.";

@@ -41,7 +41,7 @@ use crate::{
         (status = 415, description = "No format that is supported", body = Problem),
         (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
-        (status = 507, description = "Too little disk space", body = Problem),
+        (status = 507, description = "Too little disk space, or as much is kept as may be", body = Problem),
     )
 )]
 pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
