@@ -381,3 +381,18 @@ async fn a_job_deleted_by_force_leaves_nothing_of_a_run_that_writes() {
     let runs = std::fs::read_dir(house.directory.path().join("runs")).unwrap();
     assert_eq!(runs.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
 }
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_keeps_no_other() {
+    let house = House::standing().await;
+    let (damaged, whole) = (canceled(&house).await, canceled(&house).await);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let sql = "update jobs set settings = 'no JSON' where id = ?";
+    sqlx::query(sql).bind(damaged.to_string()).execute(&pool).await.unwrap();
+    let collector = house.collector(Policy { jobs: Some(Duration::ZERO), ..Policy::default() });
+    assert!(collector.collect().await.is_err(), "it says that something is left");
+    assert_eq!(house.store.job_ids().await.unwrap(), [damaged]);
+    assert!(house.store.job(whole).await.unwrap().is_none());
+    assert_eq!(house.store.totals().await.unwrap().get(Total::LastCollection), 0, "for the alert");
+}

@@ -80,16 +80,24 @@ impl Collector {
     /// Deletes what has expired, and the files that an earlier collection left.
     ///
     /// # Errors
-    /// The database fails, or a directory cannot be read. What was deleted until then is.
+    /// The database fails, or a directory cannot be read. What could be deleted is: one job that cannot go keeps no other.
     pub async fn collect(&self) -> Result<Collected, RetentionError> {
         let _turn = self.0.turn.lock().await;
         self.bury().await?;
-        let mut collected = Collected::default();
+        let (mut collected, mut failed) = (Collected::default(), None);
         for expired in self.plan().await? {
-            self.expire(&expired, &mut collected).await?;
+            if let Err(error) = self.expire(&expired, &mut collected).await {
+                tracing::error!(job = %expired.job.id, %error, "an expired job cannot be deleted");
+                failed = Some(error);
+            }
         }
-        self.0.store.note_collection().await?;
-        Ok(collected)
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                self.0.store.note_collection().await?;
+                Ok(collected)
+            }
+        }
     }
 
     async fn expire(&self, expired: &Expired, collected: &mut Collected) -> Result<(), RetentionError> {
