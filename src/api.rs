@@ -1,7 +1,7 @@
 //! The HTTP service: one router, one file for each noun, every error as `application/problem+json`.
 
 mod accept;
-mod access;
+mod access_log;
 mod artifacts;
 mod assets;
 mod download;

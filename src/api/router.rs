@@ -19,8 +19,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    access, artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, readiness, report,
-    request_id, samples, security, service, state::App, student, submit, traffic, workers,
+    access_log, artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, readiness,
+    report, request_id, samples, security, service, state::App, student, submit, traffic, workers,
 };
 
 /// The whole service.
@@ -65,7 +65,7 @@ pub fn router(app: App) -> Router {
             ServiceBuilder::new()
                 .map_request(request_id::vet)
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-                .layer(from_fn(access::log))
+                .layer(from_fn(access_log::log))
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(from_fn(security::headers))
                 .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(Compressible)))

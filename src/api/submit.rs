@@ -9,7 +9,7 @@ use axum::{
 use tracing::Instrument;
 
 use super::{
-    access,
+    access_log,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
@@ -52,7 +52,7 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
     let id = match submit(&app, &draft, &headers, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
-            access::made(id);
+            access_log::made(id);
             make_room(&app);
             id
         }
