@@ -5,15 +5,20 @@
 //! is announced when it commits, so that nobody has to poll.
 
 mod artifacts;
+mod backup;
 mod cancel;
 mod condemn;
 mod connections;
+mod doomed;
+mod durations;
 mod error;
 mod events;
+mod expiry;
 mod file;
 mod idempotency;
 mod jobs;
 mod metrics;
+mod queue_facts;
 mod retry;
 mod rows;
 mod runs;
@@ -21,6 +26,7 @@ mod samples;
 mod signals;
 mod submit;
 mod tasks;
+mod totals;
 mod workers;
 
 use std::{path::Path, sync::Arc};
@@ -30,21 +36,28 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 pub use self::{
     artifacts::ArtifactRow,
     cancel::{Cancel, Deletion},
+    doomed::Doomed,
+    durations::{Durations, Histogram, Timing},
     error::StoreError,
     events::{JobEvent, NewEvent},
+    expiry::FinishedJob,
     idempotency::IdempotencyKey,
     jobs::{Job, JobPage, JobQuery, Order},
     metrics::{MetricQuery, Series},
+    queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
     runs::{Run, RunEnd},
     samples::SampleRow,
     signals::Signal,
     submit::{NewJob, Submission},
     tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
+    totals::{Total, Totals},
     workers::{Occupied, WorkerRow},
 };
 use self::{file::DatabaseFile, signals::Signals};
 use crate::clock::Clock;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// The database of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -64,9 +77,8 @@ impl Store {
     pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let at_open = |cause| StoreError::at_open(path.to_owned(), cause);
         let writer = connections::writer(path).await.map_err(at_open)?;
-        let schema = sqlx::migrate!("./migrations");
-        let known = schema.iter().map(|migration| migration.version).max().unwrap_or_default();
-        schema.run(&writer).await.map_err(|error| StoreError::at_migration(path.to_owned(), known, error))?;
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+        MIGRATIONS.run(&writer).await.map_err(|error| StoreError::at_migration(path.to_owned(), known, error))?;
         let readers = connections::readers(path).await?;
         let file = Arc::new(DatabaseFile::at(path)?);
         Ok(Self { writer, readers, signals: Arc::default(), clock, file })

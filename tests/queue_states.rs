@@ -191,7 +191,9 @@ async fn delete_takes_what_does_not_run_and_with_force_everything() {
             assert!(matches!(scene.house.store.retry_from_start(scene.id).await.unwrap(), Retry::NotFound));
             assert!(scene.house.claim().await.is_none(), "{stand:?}");
             let id = scene.id.to_string();
-            let left = scene.house.ledger().await.lines().await.into_iter().filter(|line| line.contains(&id));
+            let lines = scene.house.ledger().await.lines().await.into_iter();
+            // But for the list of files that shall go.
+            let left = lines.filter(|line| line.contains(&id) && !line.starts_with("doomed_files"));
             assert_eq!(left.collect::<Vec<_>>(), [""; 0], "{stand:?}");
             scene.close(None).await;
         }
@@ -210,7 +212,7 @@ async fn retry_starts_what_has_finished_and_nothing_else() {
                 continue;
             }
             Retry::Queued { .. } => assert!(status.is_final(), "{stand:?}"),
-            Retry::NotFound => panic!("{stand:?}"),
+            Retry::NotFound | Retry::NoUpload => panic!("{stand:?}"),
         }
         let job = scene.house.job(scene.id).await;
         assert_eq!((job.status, job.attempt, job.fraction()), (JobStatus::Queued, 2, 0.0), "{stand:?}");

@@ -1,12 +1,11 @@
 //! Jobs that ask for a device which no worker offers: refused while that is known, and said of those that wait.
 
-use super::error::ApiResult;
 use crate::{
     domain::{
         device::may_run,
         problem::{ErrorCode, Problem},
     },
-    store::{Job, Store},
+    store::{Job, Store, StoreError},
 };
 
 /// The devices of all workers that are alive.
@@ -16,7 +15,7 @@ pub struct Offer(Vec<String>);
 impl Offer {
     /// # Errors
     /// The database fails.
-    pub async fn now(store: &Store) -> ApiResult<Self> {
+    pub async fn now(store: &Store) -> Result<Self, StoreError> {
         Ok(Self(store.offered_devices().await?))
     }
 

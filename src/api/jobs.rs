@@ -227,7 +227,7 @@ impl RetryRequest {
     responses(
         (status = 202, description = "It is queued again", body = JobView),
         (status = 404, description = "No such job", body = Problem),
-        (status = 409, description = "It has not finished, or has no checkpoint", body = Problem),
+        (status = 409, description = "It has not finished, has no checkpoint, or its uploads were deleted", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
     )
 )]
@@ -242,10 +242,14 @@ pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, body: Bytes) -
     }
     app.place().await?;
     match app.store.retry_from_start(id).await? {
-        Retry::Queued { obsolete } => {
-            for artifact in &obsolete {
-                app.artifacts.delete(artifact).await?;
-            }
+        Retry::Queued => bury(&app).await,
+        Retry::NoUpload => {
+            return Err(Problem::new(
+                ErrorCode::Conflict,
+                "The job's uploads were deleted; there is nothing to start from.",
+            )
+            .hint("Submit the model again: POST /jobs.")
+            .into());
         }
         Retry::NotFinished(status) => {
             return Err(Problem::new(
@@ -285,13 +289,21 @@ pub async fn delete(
 ) -> ApiResult<StatusCode> {
     match app.store.delete(id, query.force).await? {
         Deletion::Deleted => {
-            app.artifacts.delete_job(id).await?;
+            bury(&app).await;
             Ok(StatusCode::NO_CONTENT)
         }
         Deletion::Running => Err(Problem::new(ErrorCode::Conflict, "The job is running.")
             .hint("Cancel it first, or delete it with ?force=true.")
             .into()),
         Deletion::NotFound => Err(gone(id).into()),
+    }
+}
+
+/// Deletes the files that the rows before named. What fails is logged, and tried again by the next collection: the rows are
+/// gone, and so is the job for whoever asks.
+async fn bury(app: &App) {
+    if let Err(error) = app.collector.bury().await {
+        tracing::error!(%error, "files of deleted rows are still there");
     }
 }
 
@@ -302,7 +314,7 @@ fn gone(id: JobId) -> Problem {
 async fn view(app: &App, job: Job, offer: &Offer) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
     let warning = offer.warning(&job);
-    let mut view = JobView::new(job, position);
+    let mut view = JobView::new(job, position, app.collector.policy());
     // Of this moment, and so not kept: it goes when a worker comes.
     view.warnings.extend(warning);
     Ok(view)

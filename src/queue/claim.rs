@@ -12,7 +12,7 @@ use crate::{
         problem::{ErrorCode, Problem},
         task::{Fence, TaskKind},
     },
-    store::{Job, NewEvent, Slot, StoreError, TaskRow, Tx},
+    store::{Job, NewEvent, Slot, StoreError, TaskRow, Timing, Tx},
 };
 
 /// The files a run starts from.
@@ -71,6 +71,8 @@ impl Queue {
             job => job?.ok_or(QueueError::LeaseLost)?,
         };
         tx.insert_run(fence, slot).await?;
+        let waited = tx.now - task.queued_at.max(task.run_after);
+        tx.observe(Timing::QueueWait(task.kind), waited).await?;
         // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
         tx.drop_metrics(fence).await?;
         let claim = Claim {
@@ -118,6 +120,7 @@ impl Queue {
             watch.look(&leased, self.store.clock().steady(), &self.config)
         };
         for fence in &expired {
+            tracing::warn!(job = %fence.job, task = %fence.task, run = fence.run, "a run lost its lease");
             let detail = "its lease ran out: the worker is gone, or hangs".to_owned();
             self.settle(&mut tx, *fence, Ending::Lost(detail)).await?;
         }

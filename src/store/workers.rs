@@ -1,18 +1,15 @@
 //! Who works here: each worker's slots, and what they run.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Store, StoreError, Tx, rows};
 use crate::{
-    clock::millis,
+    clock::Millis,
     domain::ids::{JobId, TaskId},
 };
-
-/// A worker that has not said for so long that it is there is taken to be gone. It says so several times a minute.
-const GONE_AFTER: Duration = Duration::from_secs(60);
 
 /// What a slot runs right now.
 #[derive(Clone, Debug)]
@@ -37,7 +34,15 @@ pub struct WorkerRow {
     pub running: Vec<Occupied>,
 }
 
+/// How long a worker may be silent: it says that it is there a few times within each lease, which is a minute.
+const SILENCE: Millis = 60_000;
+
 impl WorkerRow {
+    /// Whether it was there a moment before `now`.
+    pub fn is_alive(&self, now: Millis) -> bool {
+        now - self.seen_at.as_millisecond() <= SILENCE
+    }
+
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
         Ok(Self {
             name: row.try_get("name")?,
@@ -86,8 +91,8 @@ impl Store {
         let now = self.clock().now();
         // Seen in the future: the clock was set back, and the worker has not spoken since.
         let rows = sqlx::query("select slots from workers where seen_at between ? and ?")
-            .bind(now.saturating_sub(millis(GONE_AFTER)))
-            .bind(now.saturating_add(millis(GONE_AFTER)))
+            .bind(now.saturating_sub(SILENCE))
+            .bind(now.saturating_add(SILENCE))
             .fetch_all(&self.readers)
             .await?;
         let slots = rows.iter().map(|row| rows::json::<Vec<String>>(row, "slots")).collect::<Result<Vec<_>, _>>()?;
