@@ -211,7 +211,7 @@ async fn retry_starts_what_has_finished_and_nothing_else() {
                 assert!(!status.is_final(), "{stand:?}");
                 continue;
             }
-            Retry::Queued { .. } => assert!(status.is_final(), "{stand:?}"),
+            Retry::Queued => assert!(status.is_final(), "{stand:?}"),
             Retry::NotFound | Retry::NoUpload => panic!("{stand:?}"),
         }
         let job = scene.house.job(scene.id).await;
