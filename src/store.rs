@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod idempotency;
 mod jobs;
+mod keys;
 mod metrics;
 mod retry;
 mod rows;
@@ -18,6 +19,7 @@ mod samples;
 mod signals;
 mod submit;
 mod tasks;
+mod usage;
 mod workers;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -35,6 +37,7 @@ pub use self::{
     events::{JobEvent, NewEvent},
     idempotency::IdempotencyKey,
     jobs::{Job, JobPage, JobQuery, Order},
+    keys::{KeyRow, KeyState, NewKey},
     metrics::{MetricQuery, Series},
     retry::Retry,
     runs::{Run, RunEnd},
@@ -42,6 +45,7 @@ pub use self::{
     signals::Signal,
     submit::{NewJob, Submission},
     tasks::{NewTask, Slot, TaskRow, TaskUpdate},
+    usage::Usage,
     workers::{Occupied, WorkerRow},
 };
 use crate::clock::Clock;

@@ -10,6 +10,7 @@ use super::{NewEvent, Signal, Store, StoreError, Tx, rows};
 use crate::{
     clock::Millis,
     domain::{
+        access::KeyId,
         artifact::FileName,
         config::{JobConfig, Settings},
         ids::JobId,
@@ -25,6 +26,8 @@ use crate::{
 pub struct Job {
     pub id: JobId,
     pub name: String,
+    /// The key it was sent with; none where nobody was asked for one.
+    pub owner: Option<KeyId>,
     pub status: JobStatus,
     pub phase: Phase,
     /// 1, and one more for each retry that a client asked for.
@@ -56,6 +59,7 @@ impl Job {
         Ok(Self {
             id: rows::parsed(row, "id")?,
             name: row.try_get("name")?,
+            owner: rows::optional_parsed(row, "owner")?,
             status: rows::parsed(row, "status")?,
             phase: rows::parsed(row, "phase")?,
             attempt: rows::number(row, "attempt")?,

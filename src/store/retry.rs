@@ -24,13 +24,14 @@ impl Store {
     /// Starts a finished job from its upload again. What the attempt before made and measured is forgotten.
     ///
     /// # Errors
-    /// The database fails.
+    /// `too_many_requests` where the owner's quota is used up; the database fails.
     pub async fn retry_from_start(&self, id: JobId) -> Result<Retry, StoreError> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
         if !job.status.is_final() {
             return Ok(Retry::NotFinished(job.status));
         }
+        tx.take_place(job.owner.as_ref(), 0).await?;
         let obsolete = tx.made_artifacts(id).await?;
         // Runs, metrics, artifacts and samples go with their tasks.
         sqlx::query("delete from tasks where job = ?").bind(id.to_string()).execute(&mut *tx.sql).await?;
