@@ -5,6 +5,7 @@ mod data;
 mod distill;
 mod health;
 mod inspect;
+mod keys;
 mod pipeline;
 mod quiet_threads;
 mod serve;
@@ -34,6 +35,7 @@ enum Command {
     Distill(distill::Distill),
     Inspect(inspect::Inspect),
     Health(health::Health),
+    Keys(keys::Keys),
     #[command(hide = true)]
     RunTask(child::RunTask),
     #[command(hide = true)]
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Distill(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Health(command) => command.run(),
+        Command::Keys(command) => command.run(),
         Command::RunTask(command) => command.run(),
         Command::RunQuery(command) => command.run(),
         Command::ProbeDevices => {
