@@ -1,15 +1,19 @@
 //! The HTTP service: one router, one file for each noun, every error as `application/problem+json`.
 
 mod accept;
+mod access;
 mod artifacts;
 mod assets;
+mod disk;
 mod download;
 mod error;
 mod events;
 mod extract;
 mod files;
 mod formats;
+mod gates;
 mod helper;
+mod hosts;
 mod inspect;
 mod jobs;
 mod metrics;
@@ -20,15 +24,22 @@ mod report_page;
 mod router;
 mod samples;
 mod security;
+mod serve;
 mod service;
+mod stall;
 mod state;
 mod student;
 mod submit;
 mod upload;
+mod usage;
 mod view;
 mod workers;
 
+pub use disk::Disk;
+pub use gates::Gates;
 pub use helper::Helper;
+pub use hosts::Hosts;
 pub use prometheus::Traffic;
 pub use router::router;
+pub use serve::serve;
 pub use state::{App, Parts};

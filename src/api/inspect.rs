@@ -6,7 +6,7 @@ use super::{
     error::{ApiError, ApiResult},
     extract::Multipart,
     state::App,
-    upload::{Draft, Upload, UploadForm, check_announced, drain},
+    upload::{Draft, Upload, UploadForm, announced, drain},
 };
 use crate::domain::{
     ids::TaskId,
@@ -31,14 +31,10 @@ use crate::domain::{
         (status = 422, description = "No classifier that we can work on, or an invalid configuration", body = Problem),
     )
 )]
-pub async fn inspect(
-    State(app): State<App>,
-    headers: HeaderMap,
-    Multipart(mut form): Multipart,
-) -> ApiResult<Json<Inspection>> {
-    check_announced(&app, &headers)?;
-    app.room()?;
-    let draft = Draft::new(&app);
+pub async fn inspect(State(app): State<App>, headers: HeaderMap, mut form: Multipart) -> ApiResult<Json<Inspection>> {
+    // Kept once, and laid out once more for the process that reads it.
+    let announced = announced(&app, &headers)?.saturating_mul(2);
+    let draft = Draft::new(&app, announced)?;
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
     if answer.is_err() {
@@ -47,7 +43,7 @@ pub async fn inspect(
     answer.map(Json)
 }
 
-async fn answer(app: &App, draft: &Draft, form: &mut axum::extract::Multipart) -> ApiResult<Inspection> {
+async fn answer(app: &App, draft: &Draft, form: &mut Multipart) -> ApiResult<Inspection> {
     let upload = Upload::receive(draft, form).await?;
     let directory = app.scratch()?;
     for file in &upload.files {

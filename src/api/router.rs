@@ -21,8 +21,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, samples, security,
-    service, state::App, student, submit, workers,
+    access, artifacts, assets, error, events, formats, gates, inspect, jobs, metrics, openapi, prometheus, report,
+    samples, security, service, state::App, student, submit, usage, workers,
 };
 
 /// The whole service.
@@ -50,6 +50,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(samples::latent)) //                   /jobs/{id}/samples/latent.png
         .routes(routes!(formats::list)) //                     /formats
         .routes(routes!(workers::list)) //                     /workers
+        .routes(routes!(usage::get)) //                        /usage
         .routes(routes!(service::version)) //                  /version
         .routes(routes!(service::live)) //                     /livez
         .routes(routes!(service::ready)) //                    /readyz
@@ -76,7 +77,9 @@ pub fn router(app: App) -> Router {
                 .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(Compressible)))
                 .layer(from_fn(error::render))
                 .layer(CatchPanicLayer::custom(error::panicked))
-                .layer(from_fn_with_state(app.clone(), prometheus::measure)),
+                .layer(from_fn_with_state(app.clone(), prometheus::measure))
+                .layer(from_fn_with_state(app.clone(), gates::bound))
+                .layer(from_fn_with_state(app.clone(), access::control)),
         )
         .with_state(app)
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::service::Service;
 
 /// Every path and method that clients may rely on.
-const CONTRACT: [(&str, &[&str]); 23] = [
+const CONTRACT: [(&str, &[&str]); 24] = [
     ("/jobs", &["get", "post"]),
     ("/inspect", &["post"]),
     ("/jobs/{id}", &["delete", "get"]),
@@ -25,6 +25,7 @@ const CONTRACT: [(&str, &[&str]); 23] = [
     ("/jobs/{id}/samples.npz", &["get"]),
     ("/formats", &["get"]),
     ("/workers", &["get"]),
+    ("/usage", &["get"]),
     ("/version", &["get"]),
     ("/livez", &["get"]),
     ("/readyz", &["get"]),
