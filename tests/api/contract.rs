@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::service::Service;
 
 /// Every path and method that clients may rely on.
-const CONTRACT: [(&str, &[&str]); 24] = [
+pub const CONTRACT: [(&str, &[&str]); 24] = [
     ("/jobs", &["get", "post"]),
     ("/inspect", &["post"]),
     ("/jobs/{id}", &["delete", "get"]),
