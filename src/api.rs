@@ -6,6 +6,7 @@ mod artifacts;
 mod assets;
 mod disk;
 mod download;
+mod drain;
 mod error;
 mod events;
 mod extract;

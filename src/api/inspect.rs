@@ -6,7 +6,7 @@ use super::{
     error::{ApiError, ApiResult},
     extract::Multipart,
     state::App,
-    upload::{Draft, Upload, UploadForm, announced, drain},
+    upload::{Draft, Upload, UploadForm, announced},
 };
 use crate::domain::{
     ids::TaskId,
@@ -37,9 +37,6 @@ pub async fn inspect(State(app): State<App>, headers: HeaderMap, mut form: Multi
     let draft = Draft::new(&app, announced)?;
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
-    if answer.is_err() {
-        drain(&mut form).await;
-    }
     answer.map(Json)
 }
 

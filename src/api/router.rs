@@ -21,8 +21,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    access, artifacts, assets, error, events, formats, gates, inspect, jobs, metrics, openapi, prometheus, report,
-    samples, security, service, state::App, student, submit, usage, workers,
+    access, artifacts, assets, drain, error, events, formats, gates, inspect, jobs, metrics, openapi, prometheus,
+    report, samples, security, service, state::App, student, submit, usage, workers,
 };
 
 /// The whole service.
@@ -78,6 +78,7 @@ pub fn router(app: App) -> Router {
                 .layer(from_fn(error::render))
                 .layer(CatchPanicLayer::custom(error::panicked))
                 .layer(from_fn_with_state(app.clone(), prometheus::measure))
+                .layer(from_fn(drain::drain))
                 .layer(from_fn_with_state(app.clone(), gates::bound))
                 .layer(from_fn_with_state(app.clone(), access::control)),
         )

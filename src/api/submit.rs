@@ -12,7 +12,7 @@ use super::{
     extract::Multipart,
     jobs::shown,
     state::App,
-    upload::{Draft, Upload, UploadForm, announced, drain},
+    upload::{Draft, Upload, UploadForm, announced},
     view::JobView,
 };
 use crate::{
@@ -63,7 +63,6 @@ pub async fn create(
         }
         Err(error) => {
             draft.discard().await;
-            drain(&mut form).await;
             return Err(error);
         }
     };

@@ -9,6 +9,7 @@ mod contract;
 mod events;
 mod inspect;
 mod jobs;
+mod limits;
 mod results;
 mod samples;
 mod service;
