@@ -3,6 +3,7 @@
 pub mod access;
 pub mod artifact;
 pub mod config;
+pub mod cost;
 pub mod ids;
 pub mod job;
 pub mod latent;

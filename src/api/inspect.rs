@@ -9,6 +9,7 @@ use super::{
     upload::{Draft, Upload, UploadForm, announced},
 };
 use crate::domain::{
+    cost::Extent,
     ids::TaskId,
     presets::TeacherKind,
     problem::Problem,
@@ -63,5 +64,8 @@ async fn answer(app: &App, draft: &Draft, form: &mut Multipart) -> ApiResult<Ins
     };
     let path = app.helper.ask(&EngineQuery::Inspect(Box::new(spec)), &directory).await?;
     let json = tokio::fs::read(path).await?;
-    serde_json::from_slice(&json).map_err(ApiError::internal)
+    let inspection: Inspection = serde_json::from_slice(&json).map_err(ApiError::internal)?;
+    // What a job would be refused for once its model is known.
+    Extent::of(&inspection.model).check(&upload.settings(inspection.kind)?)?;
+    Ok(inspection)
 }
