@@ -202,6 +202,7 @@ async fn a_key_is_written_down_nowhere() {
     answers.push_str(&service.get("/jobs", &unknown).await.text().await.unwrap());
     answers.push_str(&service.get("/metrics", &key).await.text().await.unwrap());
     let log = service.stop();
+    assert!(log.contains("\"key\":\"ci\""), "the log says whose key it was");
     assert!(log.contains("/usage") && log.contains("DEBUG"), "the log has everything that it can have");
     let kept = everything(data.path());
     assert!(kept.windows(8).any(|bytes| bytes == &key.as_bytes()[5..13]), "the public part is in the database");

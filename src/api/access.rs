@@ -124,6 +124,9 @@ async fn check(app: &App, request: &mut Request) -> ApiResult<()> {
     if matches!(caller, Caller::Anyone) {
         app.hosts.check_host(request)?;
     }
+    if let Caller::Key(key) = &caller {
+        tracing::Span::current().record("key", &*key.name);
+    }
     let scope = caller.scope();
     if !scope.includes(needed) {
         let detail = format!("This needs a key with the scope `{needed}`; yours has `{scope}`.");

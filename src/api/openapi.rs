@@ -2,7 +2,10 @@
 
 use axum::{Extension, Json};
 use std::sync::Arc;
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
 
 use crate::domain::config::JobConfig;
 
@@ -15,6 +18,9 @@ use crate::domain::config::JobConfig;
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     components(schemas(JobConfig)),
+    modifiers(&Bearer),
+    // Needed from the first key on; `/usage` says whether one was asked for.
+    security((), ("key" = [])),
     tags(
         (name = "jobs", description = "Submitting and steering"),
         (name = "progress", description = "Following along"),
@@ -24,6 +30,17 @@ use crate::domain::config::JobConfig;
     )
 )]
 pub struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let about = "An API key, from `kegd keys create`. No key is asked for while none exists.";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("kegd_…").description(Some(about));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
+    }
+}
 
 /// This document.
 #[utoipa::path(

@@ -16,7 +16,7 @@ use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::{DefaultOnResponse, TraceLayer},
 };
-use tracing::{Level, Span};
+use tracing::{Level, Span, field::Empty};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -87,7 +87,7 @@ pub fn router(app: App) -> Router {
 
 fn span(request: &Request) -> Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
+    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path(), key = Empty)
 }
 
 /// What is made for the moment and is text. A file with a strong entity tag must stay byte for byte what the tag names, and

@@ -11,7 +11,7 @@ use super::data::Data;
 use crate::{
     config::{ByteSize, Span, StorageConfig},
     domain::{
-        access::{ApiKey, Entropy, Quota, Scope},
+        access::{ApiKey, Entropy, KeyId, Quota, Scope},
         problem::{ErrorCode, Problem},
     },
     store::{KeyRow, KeyState, NewKey},
@@ -142,11 +142,13 @@ impl Create {
 
 /// A name that fits on a line.
 fn checked(name: &str) -> Result<String, Problem> {
-    if (1..=100).contains(&name.len()) && !name.chars().any(char::is_control) && name.trim() == name {
+    // A name like an id could stand for two keys.
+    let plain = !name.chars().any(char::is_control) && name.trim() == name && name.parse::<KeyId>().is_err();
+    if (1..=100).contains(&name.len()) && plain {
         return Ok(name.to_owned());
     }
     Err(Problem::new(ErrorCode::InvalidRequest, format!("`{}` is no name of a key", name.escape_debug()))
-        .hint("A name has 1 to 100 bytes, no control characters, and no blanks at its ends."))
+        .hint("A name has 1 to 100 bytes, no control characters, no blanks at its ends, and is not like a key's id."))
 }
 
 fn expiry(Span(span): Span) -> anyhow::Result<Timestamp> {

@@ -43,6 +43,8 @@ async fn openapi_lists_every_path() {
         found.sort();
         assert_eq!(found, methods, "{path}");
     }
+    assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+    assert_eq!(document["security"], serde_json::json!([{}, {"key": []}]));
     assert_eq!(paths.len(), CONTRACT.len(), "{:?}", paths.keys());
 }
 

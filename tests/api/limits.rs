@@ -336,3 +336,58 @@ async fn a_name_that_is_too_long() {
     let answer = service.upload("/jobs", &[Part::file("model", &"m".repeat(300), LENET)], &[]).await;
     assert_eq!(answer.problem(400), "invalid_request");
 }
+
+#[tokio::test]
+async fn a_list_of_jobs_with_long_configurations_comes_in_pieces() {
+    let service = Service::new().await;
+    let names: Vec<String> = (0..1000).map(|index| format!("{index:0200}")).collect();
+    let config = json!({"classes": names}).to_string();
+    let mut made = Vec::new();
+    for _ in 0..15 {
+        let parts = [Part::text("config", &config), Part::file("model", "m.onnx", LENET)];
+        made.push(service.upload("/jobs", &parts, &[]).await.json()["id"].clone());
+    }
+    let (mut seen, mut pages, mut after) = (Vec::new(), 0, String::new());
+    loop {
+        let page = service.get(&format!("/jobs?order=oldest&limit=200{after}")).await;
+        assert!(page.body.len() < 4 << 20, "{} bytes", page.body.len());
+        seen.extend(page.json()["data"].as_array().unwrap().iter().map(|job| job["id"].clone()));
+        pages += 1;
+        match page.json()["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, made);
+    assert!(pages > 1);
+}
+
+/// An evaluation set whose `x` claims a shape, and has `bytes` zeros, well packed.
+fn evaluation_set(shape: &str, bytes: usize) -> Vec<u8> {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, shape, bytes) in [("x.npy", shape, bytes), ("y.npy", "(1,)", 1)] {
+        let text = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n");
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"\x93NUMPY\x01\x00").unwrap();
+        zip.write_all(&(text.len() as u16).to_le_bytes()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+        zip.write_all(&vec![0; bytes]).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// By the real process that reads uploads.
+#[rstest::rstest]
+#[case::a_claim("(1, 1, 1048576, 1048576)", 1024)]
+#[case::a_bomb("(1, 1, 32, 32)", 256 << 20)]
+#[tokio::test]
+async fn an_evaluation_set_that_lies_about_its_size(#[case] shape: &str, #[case] bytes: usize) {
+    let service = Service::new().await;
+    let set = evaluation_set(shape, bytes);
+    assert!(set.len() < 1 << 20, "{} bytes", set.len());
+    let parts = [Part::file("model", "m.onnx", LENET), Part::file("eval", "e.npz", &set)];
+    let refused = service.upload("/inspect", &parts, &[]).await;
+    assert_eq!(refused.problem(422), "invalid_eval");
+    assert_eq!(refused.json()["param"], "eval");
+}
