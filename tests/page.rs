@@ -16,8 +16,8 @@ use nix::{
 };
 use serde_json::{Value, json};
 use thirtyfour::{
-    By, CapabilitiesHelper as _, ChromiumLikeCapabilities as _, DesiredCapabilities, RequestData, SessionId, WebDriver,
-    common::command::FormatRequestData,
+    By, CapabilitiesHelper as _, ChromiumLikeCapabilities as _, DesiredCapabilities, Key, RequestData, SessionId,
+    WebDriver, common::command::FormatRequestData,
 };
 
 /// Longest wait for a condition. Generous: the machine may be busy with other tests.
@@ -472,8 +472,7 @@ async fn a_key_is_asked_for_sent_along_and_forgotten() -> Result<()> {
 
 async fn give_key(page: &Page<'_>, key: &str) -> Result<()> {
     page.text(".sign-in").await?;
-    page.driver.find(By::Id("api-key")).await?.send_keys(key).await?;
-    page.driver.find(By::Css(".sign-in button[value=yes]")).await?.click().await?;
+    page.driver.find(By::Id("api-key")).await?.send_keys(key + Key::Enter).await?;
     Ok(())
 }
 

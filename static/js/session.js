@@ -36,7 +36,8 @@ function askForKey(problem) {
         h('label', { for: 'api-key', class: 'sr-only' }, 'API key'), input,
         h('p', { class: 'hint' }, 'It is kept in this tab alone. Whoever runs the service makes keys: kegd keys create.'),
         h('div', { class: 'buttons' },
-          h('button', { value: 'no', class: 'button', formnovalidate: true }, 'Not now'),
+          // No submit button: the Enter key would press the first of those.
+          h('button', { type: 'button', value: 'no', class: 'button', onclick: () => dialog.close('no') }, 'Not now'),
           h('button', { value: 'yes', class: 'button primary' }, 'Sign in'))));
     input.addEventListener('input', () => { input.value = input.value.trim(); });
     dialog.addEventListener('close', () => {
