@@ -97,7 +97,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 /// What a request needs; `None`: nothing, for what tells nothing of anybody's jobs.
-fn needed(method: &Method, path: Option<&str>) -> Option<Scope> {
+pub fn needed(method: &Method, path: Option<&str>) -> Option<Scope> {
     match path {
         // No path of the API: the page's files, or nothing at all.
         None => None,

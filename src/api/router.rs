@@ -62,7 +62,7 @@ pub fn router(app: App) -> Router {
         .route("/docs", get(assets::file))
         .fallback(assets::file)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(Extension(Arc::new(document)))
+        .layer(Extension(Arc::new(openapi::with_refusals(document))))
         .layer(
             // Outermost first: a request gets its id before anything else can go wrong.
             ServiceBuilder::new()

@@ -106,6 +106,21 @@ async fn every_path_asks_for_the_scope_it_needs() {
 }
 
 #[tokio::test]
+async fn openapi_says_which_scope_a_path_needs() {
+    let document = Service::new().await.get("/openapi.json").await.json();
+    for (path, methods) in CONTRACT {
+        for method in methods {
+            let responses = &document["paths"][path][method]["responses"];
+            let forbidden = responses["403"]["description"].as_str();
+            assert_eq!(responses["401"].is_object(), scope_of(method, path).is_some(), "{method} {path}");
+            assert_eq!(forbidden.is_some(), scope_of(method, path).is_some(), "{method} {path}");
+        }
+    }
+    let workers = &document["paths"]["/workers"]["get"]["responses"]["403"]["description"];
+    assert!(workers.as_str().unwrap().contains("`admin`"), "{workers}");
+}
+
+#[tokio::test]
 async fn the_page_needs_no_key() {
     let service = Service::new().await;
     service.key("admin", Scope::Admin).await;
