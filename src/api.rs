@@ -1,9 +1,9 @@
 //! The HTTP service: one router, one file for each noun, every error as `application/problem+json`.
 
 mod accept;
-mod access;
 mod artifacts;
 mod assets;
+mod caller;
 mod disk;
 mod download;
 mod drain;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{access::Caller, download::Download, error::ApiResult, extract::Path, files, state::App};
+use super::{caller::Caller, download::Download, error::ApiResult, extract::Path, files, state::App};
 use crate::domain::{
     artifact::{FileName, Role},
     ids::JobId,

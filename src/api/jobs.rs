@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    access::Caller,
+    caller::Caller,
     error::ApiResult,
     extract::{Path, Query},
     state::App,

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::access;
+use super::caller;
 use crate::domain::config::JobConfig;
 
 /// What is said once about the whole interface; paths and schemas come from the router.
@@ -63,7 +63,7 @@ pub fn with_refusals(mut document: Described) -> Described {
 
 fn refusals(method: &Method, path: &str) -> Vec<(&'static str, String)> {
     let mut refusals = Vec::new();
-    if let Some(scope) = access::needed(method, Some(path)) {
+    if let Some(scope) = caller::needed(method, Some(path)) {
         refusals.push(("401", "No valid key, where keys are asked for".to_owned()));
         refusals.push(("403", format!("The key has not the scope `{scope}`, or another site's page asks")));
     }

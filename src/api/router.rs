@@ -21,7 +21,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    access, artifacts, assets, drain, error, events, formats, gates, inspect, jobs, metrics, openapi, prometheus,
+    artifacts, assets, caller, drain, error, events, formats, gates, inspect, jobs, metrics, openapi, prometheus,
     report, samples, security, service, state::App, student, submit, usage, workers,
 };
 
@@ -80,7 +80,7 @@ pub fn router(app: App) -> Router {
                 .layer(from_fn_with_state(app.clone(), prometheus::measure))
                 .layer(from_fn(drain::drain))
                 .layer(from_fn_with_state(app.clone(), gates::bound))
-                .layer(from_fn_with_state(app.clone(), access::control)),
+                .layer(from_fn_with_state(app.clone(), caller::control)),
         )
         .with_state(app)
 }

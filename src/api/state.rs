@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access::Caller, disk::Disk, error::ApiResult, gates::Gates, helper::Helper, hosts::Hosts, prometheus::Traffic,
+    caller::Caller, disk::Disk, error::ApiResult, gates::Gates, helper::Helper, hosts::Hosts, prometheus::Traffic,
 };
 use crate::{
     artifacts::Artifacts,

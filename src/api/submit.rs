@@ -7,7 +7,7 @@ use axum::{
 };
 
 use super::{
-    access::Caller,
+    caller::Caller,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{access::Caller, error::ApiResult, state::App};
+use super::{caller::Caller, error::ApiResult, state::App};
 use crate::domain::{
     access::{KeyId, Quota, Scope},
     problem::Problem,
