@@ -1,7 +1,7 @@
 # `make demo` shows what kegd does, `make test` checks it. Both fetch what they need on the first run.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test fuzz browser serve clean
+.PHONY: help setup build demo test fuzz audit browser serve clean
 
 PYTHON ?= python3
 
@@ -37,6 +37,12 @@ test: setup browser ## formatting, lints, and every test, the page in a real bro
 
 fuzz: setup ## search for inputs that break what reads uploads (SECONDS=600 for each target)
 	fuzz/run.sh $(or $(SECONDS),600)
+
+audit: ## what dependencies bring with them: cargo-deny, and the advisories if they can be fetched
+	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is not there: cargo install --locked cargo-deny'; exit 1; }
+	cargo deny --locked --offline check bans licenses sources
+	@cargo deny --locked fetch || { echo 'The advisory database cannot be reached: advisories were NOT checked.'; exit 1; }
+	cargo deny --locked check advisories
 
 browser:
 	@scripts/browser.sh

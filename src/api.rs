@@ -4,15 +4,20 @@ mod accept;
 mod access_log;
 mod artifacts;
 mod assets;
+mod caller;
 mod devices;
+mod disk;
 mod download;
+mod drain;
 mod error;
 mod events;
 mod exposition;
 mod extract;
 mod files;
 mod formats;
+mod gates;
 mod helper;
+mod hosts;
 mod inspect;
 mod jobs;
 mod metrics;
@@ -26,22 +31,29 @@ mod request_id;
 mod router;
 mod samples;
 mod security;
+mod serve;
 mod service;
+mod stall;
 mod state;
 mod student;
 mod submit;
 mod traffic;
 mod upload;
+mod usage;
 mod view;
 mod workers;
 
 /// For the fuzz targets.
 #[cfg(fuzzing)]
 pub use accept::preferred;
+pub use disk::Disk;
 /// For the fuzz targets.
 #[cfg(fuzzing)]
 pub use download::Download;
+pub use gates::Gates;
 pub use helper::Helper;
+pub use hosts::Hosts;
 pub use router::router;
+pub use serve::serve;
 pub use state::{App, Parts};
 pub use traffic::Traffic;

@@ -17,6 +17,7 @@ mod expiry;
 mod file;
 mod idempotency;
 mod jobs;
+mod keys;
 mod metrics;
 mod queue_facts;
 mod retry;
@@ -27,6 +28,7 @@ mod signals;
 mod submit;
 mod tasks;
 mod totals;
+mod usage;
 mod workers;
 
 use std::{path::Path, sync::Arc};
@@ -43,6 +45,7 @@ pub use self::{
     expiry::FinishedJob,
     idempotency::IdempotencyKey,
     jobs::{Job, JobPage, JobQuery, Order},
+    keys::{KeyRow, KeyState, NewKey},
     metrics::{MetricQuery, Series},
     queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
@@ -52,6 +55,7 @@ pub use self::{
     submit::{NewJob, Submission},
     tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
     totals::{Total, Totals},
+    usage::Usage,
     workers::{Occupied, WorkerRow},
 };
 use self::{file::DatabaseFile, signals::Signals};

@@ -3,12 +3,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod bad_input;
 mod contract;
 mod devices;
 mod events;
 mod inspect;
 mod jobs;
+mod limits;
 mod prometheus;
 mod readiness;
 mod results;

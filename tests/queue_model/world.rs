@@ -137,7 +137,7 @@ impl World {
         let (id, model_file) = (JobId::new(), name("model.onnx"));
         let (bytes, sha256, key) = (1, "00".to_owned(), format!("{id}/model.onnx"));
         let upload = Artifact { name: model_file.clone(), role: Role::Teacher, bytes, sha256, key };
-        let job = NewJob { id, config, settings, model_file, uploads: vec![upload], idempotency: None };
+        let job = NewJob { id, config, settings, model_file, uploads: vec![upload], idempotency: None, owner: None };
         assert_eq!(self.store().submit(&job).await.unwrap(), Submission::Created(id));
         self.model.submit(id, order);
     }
@@ -232,10 +232,7 @@ impl World {
         let Some(id) = pick(&self.model.jobs, which).map(|job| job.id) else { return };
         let answer = self.store().retry_from_start(id).await.unwrap();
         let queued = self.model.retry(id);
-        assert!(
-            matches!((queued, &answer), (true, Retry::Queued) | (false, Retry::NotFinished(_))),
-            "{answer:?}"
-        );
+        assert!(matches!((queued, &answer), (true, Retry::Queued) | (false, Retry::NotFinished(_))), "{answer:?}");
     }
 
     /// Every job and task stands where the model says, and no other is there.

@@ -148,10 +148,11 @@ impl Server {
 
     /// Begins an upload, and leaves it half-way.
     pub fn half_an_upload(&self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).unwrap();
+        let host = self.url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).unwrap();
         let head = "--edge\r\nContent-Disposition: form-data; name=\"model\"; filename=\"half.onnx\"\r\n\r\n";
         let request = format!(
-            "POST /jobs HTTP/1.1\r\nHost: kegd\r\nContent-Type: multipart/form-data; boundary=edge\r\n\
+            "POST /jobs HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=edge\r\n\
              Content-Length: 100000000\r\n\r\n{head}"
         );
         stream.write_all(request.as_bytes()).unwrap();
