@@ -84,6 +84,8 @@ fn spec(kind: TaskKind, settings: Settings) -> TaskSpec {
         generators: Vec::new(),
         eval: None,
         extracting_seconds: 1.5,
+        resume: None,
+        checkpoint_seconds: None,
     }
 }
 

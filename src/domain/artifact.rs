@@ -90,13 +90,16 @@ impl FileName {
         "student.pt2",
     ];
 
+    /// How the names of checkpoints end: they are numbered, so no list can hold them all.
+    pub const CHECKPOINT_SUFFIX: &str = ".checkpoint";
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether a run writes a file of that name itself.
     pub fn is_reserved(&self) -> bool {
-        Self::RESERVED.contains(&self.0.as_str())
+        Self::RESERVED.contains(&self.0.as_str()) || self.0.ends_with(Self::CHECKPOINT_SUFFIX)
     }
 }
 
