@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod cancel;
+mod checkpoints;
 mod error;
 mod events;
 mod idempotency;
@@ -31,6 +32,7 @@ use self::signals::Signals;
 pub use self::{
     artifacts::ArtifactRow,
     cancel::{Cancel, Deletion},
+    checkpoints::Checkpoint,
     error::StoreError,
     events::{JobEvent, NewEvent},
     idempotency::IdempotencyKey,
