@@ -4,11 +4,13 @@
 mod limits;
 mod log;
 mod server;
+mod shutdown;
 mod size;
 mod worker;
 
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use server::{ServerConfig, StorageConfig};
+pub use shutdown::ShutdownConfig;
 pub use size::ByteSize;
 pub use worker::WorkerConfig;

@@ -38,14 +38,13 @@ fn sweep_root(root: &Path, known: &HashSet<String>) -> io::Result<usize> {
     Ok(swept)
 }
 
-/// Deletes what storage calls `<file>#<number>`: the beginnings of files. No key of ours has that sign in it.
+/// Deletes what storage calls `<file>#<number>`: the beginnings of uploads. No key of ours has that sign in it. Directories
+/// belong to runs, and a worker that is a process of its own may be writing there: it cleans up itself (`tidy`).
 fn sweep_staged(directory: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            swept += sweep_staged(&entry.path())?;
-        } else if entry.file_name().to_string_lossy().contains('#') {
+        if entry.file_type()?.is_file() && entry.file_name().to_string_lossy().contains('#') {
             fs::remove_file(entry.path())?;
             swept += 1;
         }

@@ -7,6 +7,7 @@ use tokio::{sync::broadcast, time::Instant};
 use super::{
     Shop,
     channel::Events,
+    checkpoints::{self, Missed},
     directory::RunDirectory,
     files::{self, SampleOf},
     ladder::Ladder,
@@ -20,7 +21,7 @@ use crate::{
         ids::JobId,
         job::{Phase, Progress},
     },
-    protocol::{Event, FileRef, VERSION},
+    protocol::{Command, Event, FileRef, VERSION},
     queue::{Beat, Claim, Ending, Hold, QueueError},
     store::{Signal, StoreError},
 };
@@ -50,6 +51,7 @@ pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
     if let Some(ending) = ending(&shop, &claim, end, &made).await {
         finish(&shop, &claim, ending).await;
     }
+    files::tidy(&shop, claim.fence()).await;
 }
 
 /// What is recorded; nothing where the task is no longer ours.
@@ -57,7 +59,12 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
     let end = match end {
         Outcome::Succeeded => match files::product(shop, claim, made).await {
             Ok(product) => return Some(Ending::Succeeded(product)),
-            Err(cause) => outcome(Ended { cause: Some(cause), last_word: Some(LastWord::Done), exit: Exit::Code(0) }),
+            Err(cause) => outcome(Ended {
+                cause: Some(cause),
+                last_word: Some(LastWord::Done),
+                checkpointed: false,
+                exit: Exit::Code(0),
+            }),
         },
         end => end,
     };
@@ -111,6 +118,7 @@ struct Attempt<'a> {
     /// Why it is being ended, and how far that is.
     ending: Option<(Cause, Ladder)>,
     made: Vec<Artifact>,
+    checkpointed: bool,
 }
 
 /// What the supervisor turns to next.
@@ -139,6 +147,7 @@ impl<'a> Attempt<'a> {
             last_word: None,
             ending: None,
             made: Vec::new(),
+            checkpointed: false,
         }
     }
 
@@ -157,7 +166,9 @@ impl<'a> Attempt<'a> {
         }
         self.write().await;
         let cause = self.ending.map(|(cause, _)| cause);
-        (outcome(Ended { cause, last_word: self.last_word, exit }), self.made)
+        // The child may have heard of the shutdown before we did.
+        let cause = cause.or_else(|| self.shop.shutdown.is_cancelled().then_some(Cause::Shutdown));
+        (outcome(Ended { cause, last_word: self.last_word, checkpointed: self.checkpointed, exit }), self.made)
     }
 
     async fn until_exit(&mut self, events: &mut Events, signals: &mut broadcast::Receiver<Signal>) -> Exit {
@@ -174,7 +185,7 @@ impl<'a> Attempt<'a> {
                 Turn::Tick => self.tick().await,
                 Turn::Descend => {
                     if let Some((_, ladder)) = &mut self.ending {
-                        ladder.descend(&self.process, self.shop.config.grace);
+                        ladder.descend(&self.process);
                     }
                 }
             }
@@ -233,7 +244,8 @@ impl<'a> Attempt<'a> {
         match event {
             Event::Hello { version, .. } => self.greet(version).await,
             _ if !self.greeted => self.end(Cause::Misbehaved("it did not say hello".to_owned())).await,
-            Event::Alive | Event::Checkpoint { .. } => {}
+            Event::Alive => {}
+            Event::Checkpoint { file, step } => self.keep_checkpoint(file, step).await,
             Event::Progress(progress) => self.move_on(progress).await,
             Event::Metrics { points } => {
                 self.beat.metrics.extend(points);
@@ -282,6 +294,26 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    async fn keep_checkpoint(&mut self, file: FileRef, step: u64) {
+        // What was measured on the way comes first: the run that goes on from here will not measure it again.
+        self.write().await;
+        let kept = if self.beat.metrics.is_empty() {
+            checkpoints::keep(self.shop, self.claim, self.directory.path(), (file, step)).await
+        } else {
+            Err(Missed::Unkept("what came before it cannot be recorded".to_owned()))
+        };
+        match kept {
+            Ok(hold) => {
+                self.checkpointed = true;
+                self.obey(hold).await;
+            }
+            Err(Missed::Ends(cause)) => self.end(cause).await,
+            Err(Missed::Unkept(why)) => {
+                tracing::warn!(job = %self.claim.fence().job, step, why, "a checkpoint is not kept; the run goes on");
+            }
+        }
+    }
+
     /// Writes down what was said, and asks whether to go on.
     async fn write(&mut self) {
         let beat = std::mem::take(&mut self.beat);
@@ -323,10 +355,11 @@ impl<'a> Attempt<'a> {
             return;
         }
         tracing::info!(job = %self.claim.fence().job, ?cause, "run is ended");
-        let ladder = if is_polite(&cause) {
-            Ladder::ask(&mut self.process, self.shop.config.grace).await
-        } else {
-            Ladder::kill(&self.process)
+        let config = &self.shop.config;
+        let ladder = match cause {
+            Cause::Asked => Ladder::ask(&mut self.process, Command::Cancel, config.grace).await,
+            Cause::Shutdown => Ladder::ask(&mut self.process, Command::CheckpointAndExit, config.drain).await,
+            _ => Ladder::kill(&self.process),
         };
         self.ending = Some((cause, ladder));
     }
