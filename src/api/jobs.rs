@@ -194,7 +194,7 @@ enum RetryFrom {
     /// The upload, with everything made since then forgotten.
     #[default]
     Start,
-    /// Where the last run left off.
+    /// Where the runs of a failed or canceled job stopped: what is done stays, and the rest goes on from its checkpoints.
     Checkpoint,
 }
 
@@ -213,50 +213,58 @@ impl RetryRequest {
         }
         serde_json::from_slice(body).map_err(|error| {
             Problem::new(ErrorCode::InvalidRequest, format!("The body cannot be read: {error}."))
-                .hint(r#"Send {"from":"start"}, or nothing."#)
+                .hint(r#"Send {"from":"start"} or {"from":"checkpoint"}; nothing means the start."#)
         })
     }
 }
 
 /// Runs a finished job again, under the same id.
+///
+/// From the start (the default), everything that it made is forgotten. From its checkpoint, a failed or canceled job goes on:
+/// tasks that succeeded keep their results, and the others start where their runs last wrote a checkpoint, or anew where
+/// they wrote none. `can_resume` of the job says whether there is anything to go on from.
 #[utoipa::path(
     post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, format = Uuid)),
     request_body(content = Option<RetryRequest>),
     responses(
         (status = 202, description = "It is queued again", body = JobView),
         (status = 404, description = "No such job", body = Problem),
-        (status = 409, description = "It has not finished, or has no checkpoint", body = Problem),
+        (status = 409, description = "It has not finished, or there is nothing to go on from", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
     )
 )]
 pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, body: Bytes) -> ApiResult<Response> {
     app.job(id).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
-    if from == RetryFrom::Checkpoint {
-        return Err(Problem::new(ErrorCode::Conflict, "The job has no checkpoint to go on from.")
-            .param("from")
-            .hint(r#"Send {"from":"start"}."#)
-            .into());
-    }
     app.place().await?;
-    match app.store.retry_from_start(id).await? {
-        Retry::Queued { obsolete } => {
-            for artifact in &obsolete {
-                app.artifacts.delete(artifact).await?;
-            }
-        }
-        Retry::NotFinished(status) => {
-            return Err(Problem::new(
-                ErrorCode::Conflict,
-                format!("The job is {status}; only a finished one can be retried."),
-            )
-            .hint("Cancel it first.")
-            .into());
-        }
-        Retry::NotFound => return Err(gone(id).into()),
+    let retry = match from {
+        RetryFrom::Start => app.store.retry_from_start(id).await?,
+        RetryFrom::Checkpoint => app.store.retry_from_checkpoint(id).await?,
+    };
+    let Retry::Queued { obsolete } = retry else { return Err(not_retried(id, &retry).into()) };
+    for artifact in &obsolete {
+        app.artifacts.delete(artifact).await?;
     }
     let job = app.job(id).await?;
     Ok((StatusCode::ACCEPTED, shown(&app, job).await?).into_response())
+}
+
+fn not_retried(id: JobId, retry: &Retry) -> Problem {
+    let conflict = |detail: String| Problem::new(ErrorCode::Conflict, detail);
+    let from_start = r#"Send {"from":"start"} to run it again from its upload."#;
+    match retry {
+        Retry::NotFinished(status) => {
+            conflict(format!("The job is {status}; only a finished one can be retried.")).hint("Cancel it first.")
+        }
+        Retry::Succeeded => {
+            conflict("The job has succeeded: nothing of it is left to do.".to_owned()).param("from").hint(from_start)
+        }
+        Retry::NothingLeft => {
+            let detail = "None of the job's tasks has succeeded or left a checkpoint: there is nothing to go on from.";
+            conflict(detail.to_owned()).param("from").hint(from_start)
+        }
+        Retry::NotFound | Retry::Queued { .. } => gone(id),
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -299,7 +307,9 @@ fn gone(id: JobId) -> Problem {
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    Ok(JobView::new(job, position))
+    let can_resume =
+        matches!(job.status, JobStatus::Failed | JobStatus::Canceled) && app.store.has_leftovers(job.id).await?;
+    Ok(JobView::new(job, position, can_resume))
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {
