@@ -10,7 +10,7 @@ mod stopwatch;
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -90,6 +90,8 @@ pub struct Keeper<'a> {
     dir: &'a Path,
     found: Option<(Header, file::Tensors)>,
     pace: Option<Pace>,
+    /// Checkpoints tried so far.
+    count: u32,
     /// Wall seconds by phase, those in the checkpoint that the run goes on from among them.
     pub watch: Stopwatch,
 }
@@ -105,7 +107,8 @@ impl<'a> Keeper<'a> {
             }
         });
         let seconds = found.as_ref().map(|(header, _)| header.seconds.clone()).unwrap_or_default();
-        Self { spec, dir, found, pace: spec.checkpoint_seconds.map(Pace::new), watch: Stopwatch::new(seconds) }
+        let pace = spec.checkpoint_seconds.map(Pace::new);
+        Self { spec, dir, found, pace, count: 0, watch: Stopwatch::new(seconds) }
     }
 
     /// Where the checkpoint at hand leads, as long as it was not taken up.
@@ -152,8 +155,10 @@ impl<'a> Keeper<'a> {
     pub fn write(&mut self, at: (Stage, u64), state: &State, observer: &mut dyn Observer) {
         let begin = Instant::now();
         let Some(pace) = &mut self.pace else { return };
-        match write(self.spec, self.dir, at, (state, self.watch.read())) {
-            Ok(path) => observer.checkpoint(&path, at.1),
+        self.count += 1;
+        let path = self.dir.join(name(self.spec, self.count));
+        match write(self.spec, &path, at, (state, self.watch.read())) {
+            Ok(()) => observer.checkpoint(&path, at.1),
             Err(why) => eprintln!("no checkpoint at {:?}, step {}: {why}", at.0, at.1),
         }
         pace.written(begin.elapsed());
@@ -207,18 +212,20 @@ fn read(spec: &TaskSpec, path: &Path) -> Result<(Header, file::Tensors), String>
 
 fn write(
     spec: &TaskSpec,
-    dir: &Path,
+    path: &Path,
     (stage, step): (Stage, u64),
     (state, seconds): (&State, BTreeMap<String, f64>),
-) -> Result<PathBuf, String> {
-    let which = spec.kind.generator().map_or_else(String::new, |generator| format!("-{generator}"));
-    // A name for each: its reader may be behind, and must not find another file under the name that it was told.
-    let path = dir.join(format!("{}{which}-{step}{}", spec.kind.name(), FileName::CHECKPOINT_SUFFIX));
+) -> Result<(), String> {
     let settings_sha256 = settings_sha256(spec)?;
     let header = Header { format: FORMAT, job: spec.job, task: spec.kind, settings_sha256, stage, step, seconds };
     let header = serde_json::to_string(&header).map_err(|error| error.to_string())?;
-    file::write(&path, header, state)?;
-    Ok(path)
+    file::write(path, header, state)
+}
+
+/// A name for each: its reader may be behind, and must not find another file under the name that it was told.
+fn name(spec: &TaskSpec, count: u32) -> String {
+    let which = spec.kind.generator().map_or_else(String::new, |generator| format!("-{generator}"));
+    format!("{}{which}-run{}-{count}{}", spec.kind.name(), spec.run, FileName::CHECKPOINT_SUFFIX)
 }
 
 #[cfg(test)]

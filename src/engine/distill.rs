@@ -116,8 +116,7 @@ impl Course<'_> {
             Some(Stage::Game { round }) => Done { rounds: round, ..all },
             _ => Done { epochs: 0, rounds: 0 },
         };
-        let mut ticker =
-            Ticker::new(observer, Phase::Distilling, share, steps(all)).with_checkpoints(steps(done));
+        let mut ticker = Ticker::new(observer, Phase::Distilling, share, steps(all)).with_checkpoints(steps(done));
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
         self.game(&mut class, done.rounds, keeper, &mut ticker)?;
         if student.finish()? {
