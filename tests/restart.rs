@@ -150,13 +150,17 @@ impl Rig {
                 async move {
                     let series = self.json(&path).await;
                     let series = series["series"].as_array().unwrap().clone();
-                    series.iter().map(|series| series["points"].as_array().unwrap().len()).max().unwrap_or(0)
+                    series.iter().map(|series| series["points"].as_array().unwrap().len()).collect::<Vec<_>>()
                 }
             };
+            // Of every series: whichever generator is struck has a checkpoint.
+            let all = |points: Vec<usize>, series: usize, least: usize| {
+                points.len() == series && points.iter().all(|&points| points >= least)
+            };
             match moment {
-                Moment::Extracting => points("classifier_loss").await >= 2,
-                Moment::Pool => points("distillation_loss").await >= 3,
-                Moment::Game => points("adversarial_distance").await >= 2,
+                Moment::Extracting => all(points("classifier_loss").await, 2, 2),
+                Moment::Pool => all(points("distillation_loss").await, 1, 3),
+                Moment::Game => all(points("adversarial_distance").await, 1, 2),
                 Moment::Evaluating => job["phase"] == "evaluating",
             }
             .then_some(())
@@ -202,8 +206,12 @@ impl Rig {
         let samples = self.json(&format!("/jobs/{id}/samples")).await["files"].clone();
         let job = self.json(&format!("/jobs/{id}")).await;
         let agreement = job["result"]["agreement"].clone();
-        let kept = files_below(&self.data.path().join("artifacts"));
-        assert_eq!(kept, artifacts["data"].as_array().unwrap().len(), "files that no row names: {artifacts:#}");
+        // A worker tidies up after its run, when the job is done already.
+        until("every file has a row", async || {
+            let kept = files_below(&self.data.path().join("artifacts"));
+            (kept == artifacts["data"].as_array().unwrap().len()).then_some(())
+        })
+        .await;
         Made { files, metrics, samples, agreement }
     }
 }
