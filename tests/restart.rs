@@ -45,7 +45,8 @@ struct Kegd(Child);
 impl Kegd {
     fn start(data: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(KEGD);
-        command.args(arguments).args(["--log", "warn", "--shutdown-grace", GRACE, "--data-dir"]).arg(data);
+        command.args(arguments).args(["--log", "warn", "--data-dir"]).arg(data);
+        command.env("KEGD_SHUTDOWN_GRACE", GRACE);
         Self(command.stdout(Stdio::piped()).spawn().unwrap())
     }
 
@@ -104,9 +105,13 @@ impl Rig {
     }
 
     fn serve(data: &Path, without_worker: bool) -> (Kegd, String) {
+        Self::serve_with(data, if without_worker { &["--no-worker"] } else { &[] })
+    }
+
+    fn serve_with(data: &Path, more: &[&str]) -> (Kegd, String) {
         let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
         arguments.extend(WORKER);
-        arguments.extend(without_worker.then_some("--no-worker"));
+        arguments.extend(more);
         let mut server = Kegd::start(data, &arguments);
         let mut line = String::new();
         BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -117,6 +122,13 @@ impl Rig {
     fn work(data: &Path) -> Kegd {
         let arguments: Vec<_> = ["work"].into_iter().chain(WORKER).collect();
         Kegd::start(data, &arguments)
+    }
+
+    /// A service of its own alone, with one more argument and its value.
+    fn start_with(argument: [&str; 2]) -> Self {
+        let data = TempDir::new().unwrap();
+        let (server, url) = Self::serve_with(data.path(), &argument);
+        Self { data, server, worker: None, url }
     }
 
     fn serve_again(&mut self) {
@@ -133,8 +145,12 @@ impl Rig {
     }
 
     async fn submit(&self) -> String {
+        self.submit_with(JOB).await
+    }
+
+    async fn submit_with(&self, config: &'static str) -> String {
         let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
-        let form = multipart::Form::new().part("model", model).text("config", JOB);
+        let form = multipart::Form::new().part("model", model).text("config", config);
         let answer = Client::new().post(format!("{}/jobs", self.url)).multipart(form).send().await.unwrap();
         assert_eq!(answer.status(), 202);
         answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
@@ -291,15 +307,24 @@ async fn outcomes(rig: &Rig, id: &str, of: &str) -> usize {
 
 #[tokio::test]
 async fn a_child_that_is_killed() {
-    let (rig, id) = struck(false, async |rig| {
-        let child = until("a child", async || rig.server.children().pop()).await;
-        kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
-        gone(&child.to_string()).await;
-    })
-    .await;
+    let (rig, id) = struck(false, async |rig| strike_child(rig, Signal::SIGKILL).await).await;
     went_on_everywhere(&rig, &id).await;
     // More than three, but never in a row without a checkpoint in between.
     assert_eq!(outcomes(&rig, &id, "lost").await, 4);
+}
+
+/// As a service manager does that signals all processes of a service.
+#[tokio::test]
+async fn a_child_that_is_told_to_end_by_somebody_else() {
+    let (rig, id) = struck(false, async |rig| strike_child(rig, Signal::SIGTERM).await).await;
+    went_on_everywhere(&rig, &id).await;
+    assert_eq!((outcomes(&rig, &id, "lost").await, outcomes(&rig, &id, "interrupted").await), (0, 4));
+}
+
+async fn strike_child(rig: &Rig, signal: Signal) {
+    let child = until("a child", async || rig.server.children().pop()).await;
+    kill(Pid::from_raw(child), signal).unwrap();
+    gone(&child.to_string()).await;
 }
 
 #[tokio::test]
@@ -369,4 +394,43 @@ async fn a_job_that_is_canceled_and_retried() {
     .await;
     went_on_everywhere(&rig, &id).await;
     assert_eq!(rig.json(&format!("/jobs/{id}")).await["attempt"], 5);
+}
+
+/// An epoch that nobody waits for.
+const ENDLESS: &str = r#"{"extraction": {"generators": 1, "epochs": 1, "steps_per_epoch": 10000, "batch_size": 256}}"#;
+
+/// Waits until a generator trains, and returns the process that does.
+async fn training(rig: &Rig, id: &str) -> i32 {
+    until("a generator trains", async || {
+        let job = rig.json(&format!("/jobs/{id}")).await;
+        (job["phase"] == "extracting" && job["progress"]["step"].as_u64() > Some(0))
+            .then(|| rig.server.children().pop())?
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_epoch_that_is_longer_than_the_grace_is_cut_off() {
+    let mut rig = Rig::start_with(["--shutdown-grace", "2"]);
+    let id = rig.submit_with(ENDLESS).await;
+    let child = training(&rig, &id).await;
+    rig.server.stop();
+    gone(&child.to_string()).await;
+    rig.serve_again();
+    assert_eq!((outcomes(&rig, &id, "interrupted").await, outcomes(&rig, &id, "lost").await), (1, 0));
+    rig.post(&format!("/jobs/{id}/cancel"), &json!({})).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let mut rig = Rig::start(false);
+    let id = rig.submit_with(ENDLESS).await;
+    let child = training(&rig, &id).await;
+    let signal = |rig: &Rig| kill(Pid::from_raw(rig.server.0.id() as i32), Signal::SIGTERM).unwrap();
+    signal(&rig);
+    let address = rig.url.trim_start_matches("http://").to_owned();
+    until("the first one is heard", async || std::net::TcpStream::connect(&address).is_err().then_some(())).await;
+    signal(&rig);
+    assert_eq!(rig.server.0.wait().unwrap().code(), Some(143));
+    gone(&child.to_string()).await;
 }
