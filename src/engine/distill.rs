@@ -22,7 +22,7 @@ use crate::{
         job::Phase,
         problem::{ErrorCode, Problem},
     },
-    nets::generator::Scaling,
+    nets::generator::Form,
 };
 
 /// Steps between two points of a loss curve.
@@ -57,7 +57,7 @@ struct Rival {
 impl Rival {
     fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
         seed(settings.seed, Stream::Game { round: 0 });
-        let generator = Trained::fresh(shape(&teacher.graph, settings), Scaling::Batch, teacher.device());
+        let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
         let adam = Adam::new(trainable(&generator.store))?;
         Ok(Self { generator, adam })
     }
