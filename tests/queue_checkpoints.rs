@@ -219,9 +219,7 @@ async fn a_failed_job_goes_on_with_what_is_not_done() {
     house.queue.finish(&second, Ending::Failed(problem)).await.unwrap();
     let failed = house.job(id).await;
     assert!(house.store.has_leftovers(id).await.unwrap());
-    assert!(
-        matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued { obsolete } if obsolete.is_empty())
-    );
+    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued));
     let job = house.job(id).await;
     assert_eq!((job.status, job.phase, job.attempt, job.error), (JobStatus::Queued, Phase::Queued, 2, None));
     assert_eq!((job.started_at, job.finished_at), (None, None));
@@ -247,7 +245,7 @@ async fn a_canceled_job_goes_on_too() {
     assert_eq!(house.store.cancel(id).await.unwrap(), Cancel::Asked);
     house.queue.finish(&second, Ending::Canceled).await.unwrap();
     assert_eq!(house.job(id).await.status, JobStatus::Canceled);
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued { .. }));
+    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued));
     assert_eq!(house.claim().await.unwrap().inputs.checkpoint.unwrap().step, 5);
 }
 
@@ -259,7 +257,7 @@ async fn a_run_that_is_still_being_ended_cannot_end_the_next_attempt() {
     let (first, second) = (house.claim().await.unwrap(), house.claim().await.unwrap());
     let problem = Problem::new(ErrorCode::OutOfMemory, "no memory is left");
     house.queue.finish(&first, Ending::Failed(problem)).await.unwrap();
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued { .. }));
+    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued));
     assert!(matches!(house.queue.record(&second, &Beat::default()).await, Err(QueueError::LeaseLost)));
     assert!(matches!(house.queue.finish(&second, Ending::Canceled).await, Err(QueueError::LeaseLost)));
     let tasks = house.store.tasks(id).await.unwrap();
@@ -293,8 +291,9 @@ async fn a_checkpoint_goes_with_its_job_and_with_a_new_start() {
     let (id, second) = half_done(&house).await;
     house.store.cancel(id).await.unwrap();
     house.queue.finish(&second, Ending::Canceled).await.unwrap();
-    let Retry::Queued { obsolete } = house.store.retry_from_start(id).await.unwrap() else { panic!("it is canceled") };
-    assert!(obsolete.contains(&file(&second, 5)));
+    assert_eq!(house.store.retry_from_start(id).await.unwrap(), Retry::Queued);
+    let doomed = house.store.doomed(None).await.unwrap();
+    assert!(doomed.iter().any(|entry| entry.key.as_deref() == Some(&file(&second, 5).key)), "{doomed:?}");
     assert!(checkpoints(&house, id).await.is_empty());
     let claim = house.queue.claim(&cpu("worker-1")).await.unwrap().unwrap();
     assert!(claim.inputs.checkpoint.is_none());

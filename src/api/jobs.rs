@@ -229,7 +229,7 @@ impl RetryRequest {
     responses(
         (status = 202, description = "It is queued again", body = JobView),
         (status = 404, description = "No such job", body = Problem),
-        (status = 409, description = "It has not finished, or there is nothing to go on from", body = Problem),
+        (status = 409, description = "It has not finished, there is nothing to go on from, or its uploads were deleted", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
     )
 )]
@@ -241,15 +241,15 @@ pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, body: Bytes) -
         RetryFrom::Start => app.store.retry_from_start(id).await?,
         RetryFrom::Checkpoint => app.store.retry_from_checkpoint(id).await?,
     };
-    let Retry::Queued { obsolete } = retry else { return Err(not_retried(id, &retry).into()) };
-    for artifact in &obsolete {
-        app.artifacts.delete(artifact).await?;
+    match retry {
+        Retry::Queued => bury(&app).await,
+        refused => return Err(not_retried(id, refused).into()),
     }
     let job = app.job(id).await?;
     Ok((StatusCode::ACCEPTED, shown(&app, job).await?).into_response())
 }
 
-fn not_retried(id: JobId, retry: &Retry) -> Problem {
+fn not_retried(id: JobId, retry: Retry) -> Problem {
     let conflict = |detail: String| Problem::new(ErrorCode::Conflict, detail);
     let from_start = r#"Send {"from":"start"} to run it again from its upload."#;
     match retry {
@@ -263,7 +263,9 @@ fn not_retried(id: JobId, retry: &Retry) -> Problem {
             let detail = "None of the job's tasks has succeeded or left a checkpoint: there is nothing to go on from.";
             conflict(detail.to_owned()).param("from").hint(from_start)
         }
-        Retry::NotFound | Retry::Queued { .. } => gone(id),
+        Retry::NoUpload => conflict("The job's uploads were deleted; there is nothing to start from.".to_owned())
+            .hint("Submit the model again: POST /jobs."),
+        Retry::NotFound | Retry::Queued => gone(id),
     }
 }
 
@@ -291,7 +293,7 @@ pub async fn delete(
 ) -> ApiResult<StatusCode> {
     match app.store.delete(id, query.force).await? {
         Deletion::Deleted => {
-            app.artifacts.delete_job(id).await?;
+            bury(&app).await;
             Ok(StatusCode::NO_CONTENT)
         }
         Deletion::Running => Err(Problem::new(ErrorCode::Conflict, "The job is running.")
@@ -301,15 +303,23 @@ pub async fn delete(
     }
 }
 
+/// Deletes the files that the rows before named. What fails is logged, and tried again by the next collection: the rows are
+/// gone, and so is the job for whoever asks.
+async fn bury(app: &App) {
+    if let Err(error) = app.collector.bury().await {
+        tracing::error!(%error, "files of deleted rows are still there");
+    }
+}
+
 fn gone(id: JobId) -> Problem {
     Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
 }
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    let can_resume =
-        matches!(job.status, JobStatus::Failed | JobStatus::Canceled) && app.store.has_leftovers(job.id).await?;
-    Ok(JobView::new(job, position, can_resume))
+    let stopped_short = matches!(job.status, JobStatus::Failed | JobStatus::Canceled);
+    let can_resume = stopped_short && job.upload_deleted_at.is_none() && app.store.has_leftovers(job.id).await?;
+    Ok(JobView { can_resume, ..JobView::new(job, position, app.collector.policy()) })
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {

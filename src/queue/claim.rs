@@ -9,7 +9,7 @@ use crate::{
         job::{JobStatus, Progress},
         task::{Fence, TaskKind},
     },
-    store::{Checkpoint, Job, NewEvent, Slot, StoreError, TaskRow, Tx},
+    store::{Checkpoint, Job, NewEvent, Slot, StoreError, TaskRow, Timing, Tx},
 };
 
 /// The files a run starts from.
@@ -63,6 +63,8 @@ impl Queue {
         let checkpoint = tx.checkpoint(fence.task).await?;
         let resumed_step = checkpoint.as_ref().map(|checkpoint| checkpoint.step);
         tx.insert_run(fence, slot, checkpoint.as_ref()).await?;
+        let waited = tx.now - task.queued_at.max(task.run_after);
+        tx.observe(Timing::QueueWait(task.kind), waited).await?;
         // What an earlier run measured beyond the checkpoint, this one measures again.
         tx.drop_metrics(fence, resumed_step).await?;
         let inputs = Inputs { checkpoint, ..inputs(&mut tx, &job, task.kind).await? };
@@ -97,6 +99,8 @@ impl Queue {
         tx.see_worker(worker).await?;
         let expired = tx.expired_tasks().await?;
         for task in &expired {
+            let (job, kind, run) = (task.job, task.kind.name(), task.run);
+            tracing::warn!(%job, task = kind, run, "a run lost its lease");
             let detail = "its lease ran out: the worker is gone, or hangs".to_owned();
             self.settle(&mut tx, task.fence(), Ending::Lost(detail)).await?;
         }

@@ -9,18 +9,18 @@ use crate::domain::{
 };
 
 /// What a request to retry did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// It is queued again; the files of the attempt before have no rows any more and may go.
-    Queued {
-        obsolete: Vec<Artifact>,
-    },
+    /// It is queued again; the files of the attempt before are doomed: see [`Store::doomed`].
+    Queued,
     /// It has not finished.
     NotFinished(JobStatus),
     /// It has succeeded: nothing is left to do.
     Succeeded,
     /// Nothing of its work was kept.
     NothingLeft,
+    /// Its uploads are gone: there is nothing to start from.
+    NoUpload,
     NotFound,
 }
 
@@ -35,7 +35,12 @@ impl Store {
         if !job.status.is_final() {
             return Ok(Retry::NotFinished(job.status));
         }
-        let obsolete = tx.made_artifacts(id).await?;
+        if job.upload_deleted_at.is_some() {
+            return Ok(Retry::NoUpload);
+        }
+        for artifact in tx.made_artifacts(id).await? {
+            tx.doom_file(id, &artifact.key).await?;
+        }
         // Runs, metrics, artifacts and samples go with their tasks.
         sqlx::query("delete from tasks where job = ?").bind(id.to_string()).execute(&mut *tx.sql).await?;
         job.model = None;
@@ -46,7 +51,7 @@ impl Store {
         let (device, priority, run_after) = (&job.settings.device, job.settings.priority, tx.now);
         tx.insert_task(NewTask { job: id, kind: TaskKind::Inspect, device, priority, run_after }).await?;
         tx.commit().await?;
-        Ok(Retry::Queued { obsolete })
+        Ok(Retry::Queued)
     }
 
     /// Lets a failed or canceled job go on where it stopped: tasks that succeeded keep their results, and the others are
@@ -62,6 +67,9 @@ impl Store {
             JobStatus::Succeeded => return Ok(Retry::Succeeded),
             JobStatus::Failed | JobStatus::Canceled => {}
         }
+        if job.upload_deleted_at.is_some() {
+            return Ok(Retry::NoUpload);
+        }
         if !tx.has_leftovers(id).await? {
             return Ok(Retry::NothingLeft);
         }
@@ -69,7 +77,7 @@ impl Store {
         job.progress = job.progress.take().map(|progress| Progress { eta_seconds: None, ..progress });
         tx.queue_again(&mut job).await?;
         tx.commit().await?;
-        Ok(Retry::Queued { obsolete: Vec::new() })
+        Ok(Retry::Queued)
     }
 }
 
@@ -96,8 +104,9 @@ impl Tx {
                 self.end_run(task.fence(), RunEnd::Canceled, None).await?;
             }
         }
-        let sql = "update tasks set status = 'queued', losses = 0, run_after = ?, cancel_requested = 0, worker = null, \
-                   slot = null, lease_until = null, finished_at = null where job = ? and status != 'succeeded'";
+        let sql = "update tasks set status = 'queued', losses = 0, run_after = ?1, queued_at = ?1, cancel_requested = 0, \
+                   worker = null, slot = null, lease_until = null, finished_at = null \
+                   where job = ?2 and status != 'succeeded'";
         sqlx::query(sql).bind(self.now).bind(job.to_string()).execute(&mut *self.sql).await?;
         self.announce(Signal::StopAsked(job));
         self.announce(Signal::WorkReady);

@@ -74,7 +74,7 @@ export function jobActions({ after, onFailure }) {
       resume.setAttribute('aria-label', `Go on with ${job.name} where it stopped`);
       show(resume, job.can_resume === true);
       retry.setAttribute('aria-label', `Run ${job.name} again`);
-      show(retry, job.status === 'failed' || job.status === 'canceled');
+      show(retry, (job.status === 'failed' || job.status === 'canceled') && !job.upload_deleted_at);
       cancel.setAttribute('aria-label', `Cancel ${job.name}`);
       remove.setAttribute('aria-label', `Delete ${job.name}`);
       show(cancel, !isFinal(job));
