@@ -7,6 +7,7 @@
 mod artifacts;
 mod backup;
 mod cancel;
+mod checkpoints;
 mod condemn;
 mod connections;
 mod doomed;
@@ -38,6 +39,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 pub use self::{
     artifacts::ArtifactRow,
     cancel::{Cancel, Deletion},
+    checkpoints::Checkpoint,
     doomed::Doomed,
     durations::{Durations, Histogram, Timing},
     error::StoreError,

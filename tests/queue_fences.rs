@@ -130,6 +130,7 @@ async fn try_everything(queue: &Queue, claim: &Claim) {
     let sample = SampleRow { artifact: artifact.name.clone(), generator: 0, epoch: 1, count: 1 };
     refused("keep", queue.keep(claim, &artifact, None).await.err());
     refused("keep a sample", queue.keep(claim, &artifact, Some(&sample)).await.err());
+    refused("keep a checkpoint", queue.keep_checkpoint(claim, &artifact, 9).await.err());
     for ending in endings(claim) {
         refused("finish", queue.finish(claim, ending).await.err());
     }

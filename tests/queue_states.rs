@@ -212,7 +212,7 @@ async fn retry_starts_what_has_finished_and_nothing_else() {
                 continue;
             }
             Retry::Queued => assert!(status.is_final(), "{stand:?}"),
-            Retry::NotFound | Retry::NoUpload => panic!("{stand:?}"),
+            other => panic!("{stand:?}: {other:?}"),
         }
         let job = scene.house.job(scene.id).await;
         assert_eq!((job.status, job.attempt, job.fraction()), (JobStatus::Queued, 2, 0.0), "{stand:?}");

@@ -63,6 +63,8 @@ pub struct JobView {
     pub error: Option<Problem>,
     /// What its owner should know, also that no worker is there which may run it.
     pub warnings: Vec<String>,
+    /// Whether it has stopped short, and can go on from where it did: `POST /jobs/{id}/retry` with `{"from":"checkpoint"}`.
+    pub can_resume: bool,
     /// The newest value of every series of `GET /jobs/{id}/metrics`.
     pub latest_metrics: BTreeMap<String, f64>,
     /// Rises with every change; it is the entity tag.
@@ -107,6 +109,7 @@ impl Links {
 }
 
 impl JobView {
+    /// Without `can_resume`, which the job's row does not tell.
     pub fn new(job: Job, queue_position: Option<u64>, policy: &Policy) -> Self {
         Self {
             links: Links::of(job.id),
@@ -130,6 +133,7 @@ impl JobView {
             result: job.result,
             error: job.error,
             warnings: job.warnings,
+            can_resume: false,
             latest_metrics: job.latest_metrics,
             revision: job.revision,
         }

@@ -5,19 +5,21 @@ use super::{
     serve::{guard, work_until},
 };
 use crate::{
-    config::{LogConfig, StorageConfig, WorkerConfig},
+    config::{LogConfig, ShutdownConfig, StorageConfig, WorkerConfig},
     shutdown, telemetry,
 };
 
 /// Run jobs that a `kegd serve --no-worker` with the same data directory takes.
 ///
-/// SIGTERM or Ctrl-C stops it: what runs is given back to the queue.
+/// SIGTERM or Ctrl-C stops it: what runs writes a checkpoint and is given back to the queue.
 #[derive(clap::Args, Debug)]
 pub struct Work {
     #[command(flatten)]
     storage: StorageConfig,
     #[command(flatten)]
     worker: WorkerConfig,
+    #[command(flatten)]
+    shutdown: ShutdownConfig,
     #[command(flatten)]
     log: LogConfig,
 }
@@ -34,7 +36,7 @@ impl Work {
                 guarded
             };
             let working = async {
-                let worked = work_until(&self.worker, &data, stop.clone()).await;
+                let worked = work_until(&self.worker, &self.shutdown, &data, stop.clone()).await;
                 stop.cancel();
                 worked
             };

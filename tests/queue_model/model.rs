@@ -40,6 +40,7 @@ pub struct Task {
     worker: usize,
     /// Rises with every renewal.
     renewals: u64,
+    has_checkpoint: bool,
 }
 
 /// A run: which task of all, and its number.
@@ -83,7 +84,18 @@ impl Model {
     fn task(&mut self, kind: TaskKind, run_after: i64) -> Task {
         self.serial += 1;
         let (serial, status) = (self.serial, TaskStatus::Queued);
-        Task { serial, kind, status, run: 0, losses: 0, run_after, stop: false, worker: 0, renewals: 0 }
+        Task {
+            serial,
+            kind,
+            status,
+            run: 0,
+            losses: 0,
+            run_after,
+            stop: false,
+            worker: 0,
+            renewals: 0,
+            has_checkpoint: false,
+        }
     }
 
     /// The task that `desk` should get: of the highest priority the oldest.
@@ -124,13 +136,21 @@ impl Model {
         }
     }
 
+    /// A checkpoint forgives what was lost until now.
+    pub fn checkpoint(&mut self, run: Run) {
+        if let Some(task) = self.held(run) {
+            task.renewals += 1;
+            (task.has_checkpoint, task.losses) = (true, 0);
+        }
+    }
+
     pub fn finish(&mut self, run: Run, end: End) {
         let wall = self.wall;
         let Some(task) = self.held(run) else { return };
         let end = if task.stop { TaskEnd::Stopped } else { TaskEnd::of(end, task.losses) };
         match end {
             TaskEnd::Stopped => task.status = TaskStatus::Canceled,
-            TaskEnd::Succeeded => task.status = TaskStatus::Succeeded,
+            TaskEnd::Succeeded => (task.status, task.has_checkpoint) = (TaskStatus::Succeeded, false),
             TaskEnd::Failed => task.status = TaskStatus::Failed,
             TaskEnd::Back => (task.status, task.run_after) = (TaskStatus::Queued, task.run_after.min(wall)),
             TaskEnd::Again { wait } => {
@@ -224,6 +244,22 @@ impl Model {
         if !job.status.is_final() && !job.stop() {
             job.status = JobStatus::Canceled;
         }
+    }
+
+    /// Lets a job go on that has stopped short; false where it has not, or has nothing to go on from.
+    pub fn resume(&mut self, id: JobId) -> bool {
+        let wall = self.wall;
+        let job = self.job(id).unwrap();
+        let left = job.tasks.iter().any(|task| task.status == TaskStatus::Succeeded || task.has_checkpoint);
+        if !matches!(job.status, JobStatus::Failed | JobStatus::Canceled) || !left {
+            return false;
+        }
+        job.status = JobStatus::Queued;
+        job.attempt += 1;
+        for task in job.tasks.iter_mut().filter(|task| task.status != TaskStatus::Succeeded) {
+            (task.status, task.losses, task.run_after, task.stop) = (TaskStatus::Queued, 0, wall, false);
+        }
+        true
     }
 
     /// Starts a finished job again; false where it has not finished.

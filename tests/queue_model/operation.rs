@@ -47,6 +47,10 @@ pub enum Operation {
         run: Pick,
         end: End,
     },
+    /// A run gets as far as a checkpoint.
+    Checkpoint {
+        run: Pick,
+    },
     /// A run that has lost its task tries to write all the same.
     WriteStale {
         run: Pick,
@@ -80,6 +84,10 @@ pub enum Operation {
     Retry {
         job: Pick,
     },
+    /// A retry that goes on where the job stopped.
+    Resume {
+        job: Pick,
+    },
 }
 
 /// A choice among words, each as often as its number says.
@@ -102,6 +110,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         4 => (pick(), 0..=100u8, any::<bool>()).prop_map(|(run, percent, metric)| Record { run, percent, metric }),
         2 => pick().prop_map(|run| Keep { run }),
         12 => (pick(), end).prop_map(|(run, end)| Finish { run, end }),
+        2 => pick().prop_map(|run| Checkpoint { run }),
         2 => pick().prop_map(|run| WriteStale { run }),
         6 => often(&[(1, 1), (4, 15), (1, 16), (2, 60), (2, 400)]).prop_map(|seconds| Advance { seconds }),
         3 => select(vec![-864_000, -301, -60, -15, -1, 1, 60, 864_000]).prop_map(|by_seconds| SetClock { by_seconds }),
@@ -111,5 +120,6 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         1 => pick().prop_map(|job| Cancel { job }),
         1 => (pick(), any::<bool>()).prop_map(|(job, force)| Delete { job, force }),
         2 => pick().prop_map(|job| Retry { job }),
+        2 => pick().prop_map(|job| Resume { job }),
     ]
 }

@@ -103,6 +103,8 @@ impl World {
             Operation::Cancel { job } => self.cancel(job).await,
             Operation::Delete { job, force } => self.delete(job, force).await,
             Operation::Retry { job } => self.retry(job).await,
+            Operation::Resume { job } => self.resume(job).await,
+            Operation::Checkpoint { run } => self.checkpoint(run).await,
         }
         self.model.wall = self.clock.now();
         self.compare().await;
@@ -181,6 +183,16 @@ impl World {
         assert!(self.store().artifact(claim.fence().job, &file.name).await.unwrap().is_some());
     }
 
+    async fn checkpoint(&mut self, which: Pick) {
+        let Some(index) = self.run(which, true) else { return };
+        self.files += 1;
+        let (run, claim) = &self.runs[index];
+        let (file, _) = file(self.files);
+        let file = Artifact { role: Role::Checkpoint, ..file };
+        let _ = self.queues[index % 2].keep_checkpoint(claim, &file, 1).await.unwrap();
+        self.model.checkpoint(*run);
+    }
+
     async fn finish(&mut self, which: Pick, end: End) {
         let Some(index) = self.run(which, true) else { return };
         let (run, claim) = &self.runs[index];
@@ -198,6 +210,7 @@ impl World {
         refused(queue.record(claim, &beat(claim.kind(), 99, true)).await.err());
         let (file, sample) = file(0);
         refused(queue.keep(claim, &file, Some(&sample)).await.err());
+        refused(queue.keep_checkpoint(claim, &file, 1).await.err());
         for end in [End::Succeeded, End::Failed, End::Canceled, End::Lost, End::Interrupted] {
             refused(queue.finish(claim, ending(claim, end)).await.err());
         }
@@ -233,6 +246,12 @@ impl World {
         let answer = self.store().retry_from_start(id).await.unwrap();
         let queued = self.model.retry(id);
         assert!(matches!((queued, &answer), (true, Retry::Queued) | (false, Retry::NotFinished(_))), "{answer:?}");
+    }
+
+    async fn resume(&mut self, which: Pick) {
+        let Some(id) = pick(&self.model.jobs, which).map(|job| job.id) else { return };
+        let answer = self.store().retry_from_checkpoint(id).await.unwrap();
+        assert_eq!(answer == Retry::Queued, self.model.resume(id), "{answer:?}");
     }
 
     /// Every job and task stands where the model says, and no other is there.
