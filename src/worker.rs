@@ -8,10 +8,11 @@ mod devices;
 mod directory;
 mod files;
 mod ladder;
+mod log;
 mod outcome;
 mod process;
 mod slot;
-mod spawner;
+mod watch;
 
 use std::{
     fs::{File, TryLockError},
@@ -24,11 +25,12 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::slot::SlotPlan;
 pub use self::{devices::slots, ladder::Grace};
-use self::{slot::SlotPlan, spawner::Spawner};
 use crate::{
     artifacts::Artifacts,
     queue::{Queue, QueueError},
+    sandbox::{Spawner, Terms},
 };
 
 /// What a worker offers, and how patient it is.
@@ -48,6 +50,10 @@ pub struct WorkerConfig {
     pub write_every: Duration,
     /// How long each way to end a child is given before the next one.
     pub grace: Grace,
+    /// How children are isolated, and what each may use.
+    pub terms: Terms,
+    /// How long a run may stand still before it is taken to hang.
+    pub stall: Duration,
 }
 
 impl WorkerConfig {
@@ -64,6 +70,8 @@ impl WorkerConfig {
             poll: Duration::from_secs(1),
             write_every: Duration::from_secs(1),
             grace: Grace::default(),
+            terms: Terms::default(),
+            stall: Duration::from_secs(600),
         })
     }
 }

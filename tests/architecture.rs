@@ -7,18 +7,19 @@ use std::{
 };
 
 /// What each part may import of ours. A path allows everything below it.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("clock", &[]),
     ("protocol", &["domain"]),
     ("formats", &["domain"]),
     ("nets", &["domain", "formats"]),
     ("engine", &["domain", "formats", "nets", "protocol"]),
-    ("child", &["domain", "formats", "nets", "protocol", "engine"]),
+    ("sandbox", &["config", "domain"]),
+    ("child", &["domain", "formats", "nets", "protocol", "engine", "sandbox"]),
     ("store", &["domain", "clock"]),
     ("artifacts", &["domain"]),
     ("queue", &["domain", "clock", "store", "artifacts"]),
-    ("worker", &["domain", "clock", "store", "artifacts", "queue", "protocol"]),
+    ("worker", &["domain", "clock", "store", "artifacts", "queue", "protocol", "sandbox"]),
     ("imaging", &[]),
     ("config", &[]),
     ("telemetry", &["config"]),
@@ -33,6 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "queue",
             "imaging",
             "config",
+            "sandbox",
             // A file's magic bytes, and the names of operators: no model is read here.
             "formats::sniff",
             "formats::onnx::operators",
@@ -51,6 +53,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "engine",
             "protocol",
             "queue",
+            "sandbox",
             "shutdown",
             "store",
             "telemetry",
@@ -61,12 +64,14 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
 ];
 
 /// Crates that only some parts may see.
-const ONLY_IN: [(&str, &[&str]); 5] = [
+const ONLY_IN: [(&str, &[&str]); 7] = [
     ("tch", &["engine", "nets"]),
     ("sqlx", &["store"]),
     ("object_store", &["artifacts"]),
     ("axum", &["api", "cli"]),
     ("prost", &["formats"]),
+    ("landlock", &["sandbox"]),
+    ("seccompiler", &["sandbox"]),
 ];
 
 const LONGEST_FILE: usize = 400;

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::data::Data;
 use crate::{
     api::{self, App, Helper, Parts, Traffic},
-    config::{LimitsConfig, LogConfig, ServerConfig, StorageConfig, WorkerConfig},
+    config::{ByteSize, ChildConfig, LimitsConfig, LogConfig, ServerConfig, StorageConfig, WorkerConfig},
     queue::{Queue, QueueConfig},
+    sandbox::{Support, Terms},
     shutdown, telemetry, worker,
 };
 
@@ -32,6 +33,8 @@ pub struct Serve {
     #[command(flatten)]
     worker: WorkerConfig,
     #[command(flatten)]
+    child: ChildConfig,
+    #[command(flatten)]
     log: LogConfig,
 }
 
@@ -43,13 +46,15 @@ impl Serve {
 
     async fn serve(self) -> anyhow::Result<()> {
         let stop = shutdown::on_signal()?;
+        Support::of_kernel().announce(self.child.sandbox)?;
         let data = Data::open(&self.storage).await?;
         let scratch = data.clean().await?;
         let listener = TcpListener::bind(self.server.listen)
             .await
             .with_context(|| format!("cannot listen on {}; --listen chooses another address", self.server.listen))?;
         let address = listener.local_addr()?;
-        let helper = Helper::new(std::env::current_exe()?, &self.limits);
+        let terms = Terms::new(&self.child, usize::from(self.worker.slots));
+        let helper = Helper::new(std::env::current_exe()?, &self.limits).on(terms);
         let app = App::new(Parts {
             store: data.store.clone(),
             artifacts: data.artifacts.clone(),
@@ -62,7 +67,7 @@ impl Serve {
         let working = async {
             match self.no_worker {
                 true => Ok(()),
-                false => work_until(&self.worker, &data, stop.clone()).await,
+                false => work_until((&self.worker, &self.child), &data, stop.clone()).await,
             }
         };
         // Either of them failing ends the other.
@@ -83,9 +88,16 @@ impl Serve {
 }
 
 /// Works until `stop`.
-pub async fn work_until(config: &WorkerConfig, data: &Data, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn work_until(
+    (config, child): (&WorkerConfig, &ChildConfig),
+    data: &Data,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut own = worker::WorkerConfig::new(&data.directory)?;
     own.slots = worker::slots(&own.program, &config.devices, config.slots).await?;
+    own.terms = Terms::new(child, own.slots.len());
+    own.stall = child.stall_timeout;
+    tracing::info!(memory = %ByteSize(own.terms.memory >> 20 << 20), "each run may use");
     let queue = Queue::new(data.store.clone(), QueueConfig::default());
     Ok(worker::run(own, queue, data.artifacts.clone(), stop).await?)
 }

@@ -2,7 +2,8 @@
 
 use super::{data::Data, serve::work_until};
 use crate::{
-    config::{LogConfig, StorageConfig, WorkerConfig},
+    config::{ChildConfig, LogConfig, StorageConfig, WorkerConfig},
+    sandbox::Support,
     shutdown, telemetry,
 };
 
@@ -16,6 +17,8 @@ pub struct Work {
     #[command(flatten)]
     worker: WorkerConfig,
     #[command(flatten)]
+    child: ChildConfig,
+    #[command(flatten)]
     log: LogConfig,
 }
 
@@ -24,8 +27,9 @@ impl Work {
         telemetry::init(&self.log)?;
         tokio::runtime::Runtime::new()?.block_on(async {
             let stop = shutdown::on_signal()?;
+            Support::of_kernel().announce(self.child.sandbox)?;
             let data = Data::open(&self.storage).await?;
-            work_until(&self.worker, &data, stop).await?;
+            work_until((&self.worker, &self.child), &data, stop).await?;
             data.store.close().await;
             Ok(())
         })

@@ -126,6 +126,9 @@ pub struct Problem {
     pub hint: Option<String>,
     #[serde(default)]
     pub request_id: Option<String>,
+    /// For a failed job: the artifact with what the run printed that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 impl Problem {
@@ -140,6 +143,7 @@ impl Problem {
             errors: Vec::new(),
             hint: None,
             request_id: None,
+            log: None,
         }
     }
 

@@ -56,7 +56,10 @@ impl Queue {
     pub(super) async fn settle(&self, tx: &mut Tx, fence: Fence, ending: Ending) -> Result<Settled, QueueError> {
         let task = tx.held_task(fence).await?.ok_or(QueueError::LeaseLost)?;
         let job = tx.job(fence.job).await?.ok_or(QueueError::LeaseLost)?;
-        let verdict = self.verdict(&task, &job, ending, tx.now);
+        let mut verdict = self.verdict(&task, &job, ending, tx.now);
+        if let Some(problem) = verdict.problem() {
+            problem.log = tx.latest_log(fence).await?;
+        }
         let update = verdict.update(&task);
         tx.release_task(fence, update).await?;
         let (end, detail) = verdict.run_end();
@@ -121,6 +124,13 @@ impl Verdict {
             Self::Canceled => TaskUpdate::Ended(TaskStatus::Canceled),
             Self::GivenBack => TaskUpdate::Queued { run_after: task.run_after, losses: task.losses },
             Self::TriedAgain { losses, run_after, .. } => TaskUpdate::Queued { run_after: *run_after, losses: *losses },
+        }
+    }
+
+    fn problem(&mut self) -> Option<&mut Problem> {
+        match self {
+            Self::Failed(problem) | Self::GivenUp { problem, .. } => Some(problem),
+            _ => None,
         }
     }
 

@@ -5,14 +5,16 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::broadcast, time::Instant};
 
 use super::{
-    Shop,
+    Shop, WorkerConfig,
     channel::Events,
     directory::RunDirectory,
     files::{self, SampleOf},
     ladder::Ladder,
-    outcome::{Cause, Ended, LastWord, Outcome, outcome},
+    log::RunLog,
+    outcome::{Cause, Ended, LastWord, Memory, Outcome, how, outcome},
     process::{Exit, Process},
     slot::SlotPlan,
+    watch::{self, Watch},
 };
 use crate::{
     domain::{
@@ -38,12 +40,16 @@ pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
         Ok(directory) => directory,
         Err(error) => return finish(&shop, &claim, Ending::Lost(error.to_string())).await,
     };
-    let (end, made) = match Process::start(&shop, &plan, &directory).await {
-        Ok((process, events)) => Attempt::new(&shop, &claim, &directory, process).supervise(events).await,
-        Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new()),
+    let (end, made, log) = match Process::start(&shop, &plan, &directory).await {
+        Ok((process, events)) => {
+            let log = process.log.clone();
+            let (end, made) = Attempt::new(&shop, &claim, &directory, process).supervise(events).await;
+            (end, made, log)
+        }
+        Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new(), RunLog::default()),
     };
-    if matches!(end, Outcome::Failed(_) | Outcome::Lost(_))
-        && let Err(error) = files::keep_log(&shop, &claim, &directory).await
+    if end != Outcome::Abandoned
+        && let Err(error) = files::keep_log(&shop, &claim, &log).await
     {
         tracing::warn!(?error, "a log is lost");
     }
@@ -57,7 +63,12 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
     let end = match end {
         Outcome::Succeeded => match files::product(shop, claim, made).await {
             Ok(product) => return Some(Ending::Succeeded(product)),
-            Err(cause) => outcome(Ended { cause: Some(cause), last_word: Some(LastWord::Done), exit: Exit::Code(0) }),
+            Err(cause) => outcome(Ended {
+                cause: Some(cause),
+                last_word: Some(LastWord::Done),
+                exit: Exit::Code(0),
+                memory: Memory::Fine,
+            }),
         },
         end => end,
     };
@@ -99,6 +110,7 @@ struct Attempt<'a> {
     claim: &'a Claim,
     directory: &'a RunDirectory,
     process: Process,
+    watch: Watch,
     /// Said, and not yet written down.
     beat: Beat,
     /// When something was last heard.
@@ -126,11 +138,14 @@ enum Turn {
 impl<'a> Attempt<'a> {
     fn new(shop: &'a Shop, claim: &'a Claim, directory: &'a RunDirectory, process: Process) -> Self {
         let now = Instant::now();
+        let WorkerConfig { terms, stall, .. } = &shop.config;
+        let watch = Watch::new(process.id(), directory.path(), terms, *stall);
         Self {
             shop,
             claim,
             directory,
             process,
+            watch,
             beat: Beat::default(),
             heard: now,
             renewed: now,
@@ -145,6 +160,7 @@ impl<'a> Attempt<'a> {
     /// Listens until the child has ended and its pipe is empty.
     async fn supervise(mut self, mut events: Events) -> (Outcome, Vec<Artifact>) {
         let mut signals = self.shop.queue.store().subscribe();
+        let killings = watch::killings();
         // What was asked before we listened is told by a look.
         self.write().await;
         let exit = self.until_exit(&mut events, &mut signals).await;
@@ -156,8 +172,16 @@ impl<'a> Attempt<'a> {
             self.hear(event).await;
         }
         self.write().await;
+        let log = &self.process.log;
+        log.ended().await;
+        log.note(&format!("{}; most memory seen: {} MiB", how(exit), self.watch.peak() >> 20));
+        let memory = match exit {
+            Exit::Signal(libc::SIGKILL) if watch::killings() > killings => Memory::Killed,
+            Exit::Signal(libc::SIGABRT) if log.tells_of_memory() => Memory::Refused,
+            _ => Memory::Fine,
+        };
         let cause = self.ending.map(|(cause, _)| cause);
-        (outcome(Ended { cause, last_word: self.last_word, exit }), self.made)
+        (outcome(Ended { cause, last_word: self.last_word, exit, memory }), self.made)
     }
 
     async fn until_exit(&mut self, events: &mut Events, signals: &mut broadcast::Receiver<Signal>) -> Exit {
@@ -213,6 +237,9 @@ impl<'a> Attempt<'a> {
         if self.heard.elapsed() > lease {
             return self.end(Cause::Silent).await;
         }
+        if let Some(cause) = self.watch.look(Instant::now()) {
+            return self.end(cause).await;
+        }
         let news = self.beat.progress.is_some() || !self.beat.metrics.is_empty();
         if news || (self.heard > self.renewed && self.renewed.elapsed() > lease / 4) {
             self.write().await;
@@ -230,8 +257,11 @@ impl<'a> Attempt<'a> {
             Err(what) => return self.end(Cause::Misbehaved(what)).await,
         };
         self.heard = Instant::now();
+        self.watch.hears(&event, self.heard);
         match event {
             Event::Hello { version, .. } => self.greet(version).await,
+            // Also instead of a greeting: a task that cannot be read, a process that cannot be isolated.
+            Event::Failed { problem } => self.last_word = Some(LastWord::Failed(problem)),
             _ if !self.greeted => self.end(Cause::Misbehaved("it did not say hello".to_owned())).await,
             Event::Alive | Event::Checkpoint { .. } => {}
             Event::Progress(progress) => self.move_on(progress).await,
@@ -246,7 +276,6 @@ impl<'a> Attempt<'a> {
                 self.adopt(file, Role::Samples, Some(sample)).await;
             }
             Event::Artifact { file, role } => self.adopt(file, role, None).await,
-            Event::Failed { problem } => self.last_word = Some(LastWord::Failed(problem)),
             Event::Done => self.last_word = Some(LastWord::Done),
         }
     }
