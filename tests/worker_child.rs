@@ -4,13 +4,13 @@ mod common;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use common::{
+    child::start_of,
     facts,
     house::House,
     script,
@@ -35,19 +35,6 @@ use serde_json::json;
 const BEHAVIOUR: &str = "KEGD_TEST_BEHAVIOUR";
 /// The data directory of a worker that is to die.
 const DATA: &str = "KEGD_TEST_DATA";
-
-/// A shell script that starts one of this binary's tests in a process of its own, with `variable` set.
-fn start_of(house: &House, test: &str, variable: &str, value: &str) -> std::path::PathBuf {
-    let script = house.directory.path().join(format!("{test}.sh"));
-    let binary = std::env::current_exe().unwrap();
-    let text = format!(
-        "#!/bin/sh\nexport {variable}='{value}' KEGD_TEST_DIR=\"$3\"\nexec {} --exact {test} --nocapture\n",
-        binary.display()
-    );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    script
-}
 
 /// The child: not a test, unless a worker started it.
 #[test]
@@ -149,9 +136,7 @@ async fn what_stops_the_engine_is_told_with_its_code(
     let error = job.error.unwrap();
     assert_eq!((job.status, error.code), (JobStatus::Failed, code));
     assert!(error.detail.contains(said) && !error.detail.contains("frame #0"), "{}", error.detail);
-    let logs = house.store.artifacts_of_role(job.id, Role::Log).await.unwrap();
-    let log = house.artifacts.read_whole(&logs[0].artifact, 1 << 20).await.unwrap();
-    assert!(String::from_utf8_lossy(&log).contains("what a library prints"));
+    assert!(house.log(job.id, &error.log.unwrap()).await.contains("what a library prints"));
 }
 
 #[tokio::test]

@@ -27,12 +27,13 @@ impl From<TchError> for Stop {
 
 impl From<std::io::Error> for Stop {
     fn from(error: std::io::Error) -> Self {
-        let code = match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge | std::io::ErrorKind::QuotaExceeded => {
-                ErrorCode::DiskFull
-            }
-            _ => ErrorCode::Internal,
-        };
-        Self::Failed(Problem::new(code, format!("reading or writing a file of the run failed: {error}")))
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let full = matches!(error.kind(), StorageFull | FileTooLarge | QuotaExceeded);
+        let code = if full { ErrorCode::DiskFull } else { ErrorCode::Internal };
+        let problem = Problem::new(code, format!("reading or writing a file of the run failed: {error}"));
+        Self::Failed(match full {
+            true => problem.hint("Free some disk, or let runs use more of it (--child-disk)."),
+            false => problem,
+        })
     }
 }

@@ -28,6 +28,10 @@ pub fn enter(directory: &Path) -> Result<(), Problem> {
     let landlock = files::confine(directory, gpu).map_err(|why| troubles.push(format!("Landlock: {why}"))).ok();
     // Last: it refuses what the others need.
     let seccomp = calls::refuse(gpu).map_err(|why| troubles.push(format!("seccomp: {why}"))).is_ok();
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads != 1 {
+        eprintln!("[kegd] isolated late: of {threads} threads, Landlock holds for one and those that it starts");
+    }
     eprintln!("[kegd] isolated by {}", Support { landlock, seccomp });
     for trouble in &troubles {
         eprintln!("[kegd] not isolated by {trouble}");
