@@ -11,6 +11,7 @@ mod ladder;
 mod log;
 mod outcome;
 mod process;
+mod quota;
 mod slot;
 mod watch;
 

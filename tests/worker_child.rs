@@ -170,10 +170,15 @@ async fn worker_entry() {
     kegd::worker::run(config, queue, artifacts, Default::default()).await.unwrap();
 }
 
+/// Sleeps for long. Where root can give it away, a program with another owner's rights, for which the kernel by itself
+/// would forget that the child is to die with its parent.
+const SLEEP: &str = "cp $(command -v sleep) $SHARED/sleep; chown 65534 $SHARED/sleep && chmod u+s,a+rx $SHARED/sleep; \
+                     exec $SHARED/sleep 1000";
+
 #[tokio::test]
 async fn a_worker_that_is_killed_takes_its_children_along_and_its_next_life_goes_on() {
     let house = House::living().await;
-    script::worker(&house, "hello; progress 0.5 importing 5; echo $$ > $SHARED/pid; exec sleep 1000").await;
+    script::worker(&house, &format!("hello; progress 0.5 importing 5; echo $$ > $SHARED/pid; {SLEEP}")).await;
     let entry = start_of(&house, "worker_entry", DATA, &house.directory.path().display().to_string());
     let mut first_life = Command::new(entry).stdout(Stdio::null()).spawn().unwrap();
     let id = house.submit(json!({})).await;

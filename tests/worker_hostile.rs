@@ -141,7 +141,6 @@ async fn a_child_that_prints_without_end_fills_nothing() {
 #[case::a_link_to_a_device("ln -s /dev/zero f; SAID='\"bytes\":0'", "is a link")]
 #[case::a_teacher("printf ab > f; ROLE=teacher; SAID='\"bytes\":2'", "which no run makes")]
 #[case::a_log("printf ab > f; ROLE=log; SAID='\"bytes\":2'", "which no run makes")]
-#[case::more_than_any_disk_holds("printf ab > f; SAID='\"bytes\":18446744073709551615'", "were announced")]
 #[tokio::test]
 async fn a_lie_about_a_file_fails_the_job(#[case] lie: &str, #[case] said: &str) {
     let house = House::living().await;
@@ -162,9 +161,16 @@ async fn a_lie_about_a_file_fails_the_job(#[case] lie: &str, #[case] said: &str)
     ErrorCode::DiskFull,
     "--child-disk"
 )]
+#[case::what_is_kept_of_it(
+    "head -c 1000000 /dev/zero > f; for i in $(seq 9); do artifact f samples; done; exec sleep 1000",
+    ErrorCode::DiskFull,
+    "--child-disk"
+)]
+#[case::events("yes '{\"type\":\"alive\"}' >&3", ErrorCode::Internal, "")]
+#[case::series("for i in $(seq 2000); do metric $i 1 1; done; exec sleep 1000", ErrorCode::Internal, "")]
 #[case::a_multitude_of_files("seq 10500 | xargs touch; exec sleep 1000", ErrorCode::Internal, "")]
 #[tokio::test]
-async fn what_fills_its_directory_is_ended(#[case] body: &str, #[case] code: ErrorCode, #[case] remedy: &str) {
+async fn what_fills_disk_or_database_is_ended(#[case] body: &str, #[case] code: ErrorCode, #[case] remedy: &str) {
     let house = House::living().await;
     let job = survived(&house, &format!("hello; {body}"), |config| config.terms.disk = 4 << 20).await;
     let error = job.error.expect("the job failed");

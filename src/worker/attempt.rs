@@ -257,7 +257,9 @@ impl<'a> Attempt<'a> {
             Err(what) => return self.end(Cause::Misbehaved(what)).await,
         };
         self.heard = Instant::now();
-        self.watch.hears(&event, self.heard);
+        if let Some(cause) = self.watch.hears(&event, self.heard) {
+            return self.end(cause).await;
+        }
         match event {
             Event::Hello { version, .. } => self.greet(version).await,
             // Also instead of a greeting: a task that cannot be read, a process that cannot be isolated.
@@ -290,11 +292,12 @@ impl<'a> Attempt<'a> {
         self.end(Cause::Trouble(what)).await;
     }
 
-    /// Progress waits for the next tick; the beginning of a phase does not.
+    /// Progress waits for the next tick; the beginning of a phase does not, unless it had been passed before.
     async fn move_on(&mut self, progress: Progress) {
         let phase = progress.phase;
         self.beat.progress = Some(progress);
-        if self.phase.replace(phase) != Some(phase) {
+        if self.phase.is_none_or(|before| phase > before) {
+            self.phase = Some(phase);
             self.write().await;
         }
     }

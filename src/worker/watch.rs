@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::outcome::Cause;
+use super::{outcome::Cause, quota::Quota};
 use crate::{domain::job::Phase, protocol::Event, sandbox::Terms};
 
 /// Files that a run may have in its directory: ours leave some dozens.
@@ -31,6 +31,8 @@ pub(super) enum Excess {
     },
     Files(u64),
     Threads(u64),
+    /// What it said too much of.
+    Said(&'static str),
 }
 
 /// A child under observation.
@@ -40,6 +42,7 @@ pub(super) struct Watch {
     directory: PathBuf,
     memory: u64,
     disk: u64,
+    quota: Quota,
     patience: Duration,
     /// When it last got on.
     moved: Instant,
@@ -55,6 +58,7 @@ impl Watch {
             directory: directory.to_owned(),
             memory: terms.memory,
             disk: terms.disk,
+            quota: Quota::new(terms.disk),
             patience,
             moved: Instant::now(),
             at: None,
@@ -64,8 +68,8 @@ impl Watch {
     }
 
     /// Takes note of an event. That it lives is no news; that it is at another step, has measured something further on, or
-    /// has made a file, is.
-    pub(super) fn hears(&mut self, event: &Event, now: Instant) {
+    /// has made a file, is. Returns why it has to end, if it has.
+    pub(super) fn hears(&mut self, event: &Event, now: Instant) -> Option<Cause> {
         let news = match event {
             Event::Alive => false,
             Event::Progress(progress) => {
@@ -83,6 +87,7 @@ impl Watch {
         if news {
             self.moved = now;
         }
+        self.quota.takes(event, now).map(Cause::Overran)
     }
 
     /// Why it has to end, if it has.
@@ -177,12 +182,12 @@ mod tests {
         ];
         for (event, moves) in turns {
             now += Duration::from_secs(1);
-            watch.hears(&event, now);
+            assert_eq!(watch.hears(&event, now), None);
             assert_eq!(watch.moved == now, moves, "{event:?}");
         }
         assert_eq!(watch.look(now), None);
         now += Duration::from_secs(601);
-        watch.hears(&Event::Alive, now);
+        assert_eq!(watch.hears(&Event::Alive, now), None);
         assert_eq!(watch.look(now), Some(Cause::Stalled(Duration::from_secs(600))));
     }
 

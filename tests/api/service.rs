@@ -259,7 +259,8 @@ pub fn form(parts: &[Part<'_>]) -> Vec<u8> {
 async fn it_tells_what_it_is_and_that_it_is_well() {
     let service = Service::new().await;
     assert_eq!(service.get("/livez").await.json(), json!({"status": "ok"}));
-    assert_eq!(service.get("/readyz").await.json(), json!({"status": "ok"}));
+    let ready = service.get("/readyz").await.json();
+    assert_eq!((&ready["status"], &ready["sandbox"]), (&json!("ok"), &json!("auto")));
     let version = service.get("/version").await.json();
     assert_eq!(version["name"], "kegd");
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
