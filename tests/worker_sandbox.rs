@@ -62,6 +62,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("a UDP socket", |_| UdpSocket::bind("127.0.0.1:0").map(drop)),
     ("a Unix connection", |house| UnixStream::connect(house.join("socket")).map(drop)),
     ("a Unix socket", |_| UnixDatagram::unbound().map(drop)),
+    ("a pair of sockets for datagrams", |_| UnixDatagram::pair().map(drop)),
     // Reading.
     ("to read /etc/shadow", |_| fs::read("/etc/shadow").map(drop)),
     ("to read /etc/passwd", |_| fs::read("/etc/passwd").map(drop)),

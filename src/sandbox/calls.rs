@@ -70,7 +70,8 @@ fn processes(own: u32) -> Vec<(i64, Rules)> {
     ]
 }
 
-/// No network. A CUDA driver offers a socket under its process's number to debuggers, and may; nobody connects to anything.
+/// No network. A CUDA driver offers a socket under its process's number to debuggers, and may; nobody connects to anything,
+/// and there are no datagrams, which reach a neighbour's socket without that.
 fn sockets(gpu: bool) -> Vec<(i64, Rules)> {
     if !gpu {
         return vec![(libc::SYS_socket, Vec::new()), (libc::SYS_socketpair, Vec::new())];
@@ -79,7 +80,8 @@ fn sockets(gpu: bool) -> Vec<(i64, Rules)> {
     let local = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
     let other_kinds = (0..=KIND).filter(|kind| !local.contains(kind)).map(|kind| vec![masked(1, KIND, kind)]);
     let not_local = vec![Is::Not(0, libc::AF_UNIX as u32)];
-    vec![(libc::SYS_socket, std::iter::once(not_local).chain(other_kinds).collect())]
+    let rules: Rules = std::iter::once(not_local).chain(other_kinds).collect();
+    vec![(libc::SYS_socket, rules.clone()), (libc::SYS_socketpair, rules)]
 }
 
 fn masked(argument: u8, mask: i32, value: i32) -> Is {

@@ -6,20 +6,19 @@ use tokio::{sync::broadcast, time::Instant};
 
 use super::{
     Shop, WorkerConfig,
-    channel::Events,
+    channel::{Events, asked},
     directory::RunDirectory,
     files::{self, SampleOf},
     ladder::Ladder,
     log::RunLog,
-    outcome::{Cause, Ended, LastWord, Memory, Outcome, how, outcome},
+    outcome::{Cause, Ended, LastWord, Memory, Outcome, outcome},
     process::{Exit, Process},
     slot::SlotPlan,
-    watch::{self, Watch},
+    watch::Watch,
 };
 use crate::{
     domain::{
         artifact::{Artifact, Role},
-        ids::JobId,
         job::{Phase, Progress},
     },
     protocol::{Event, FileRef, VERSION},
@@ -160,7 +159,6 @@ impl<'a> Attempt<'a> {
     /// Listens until the child has ended and its pipe is empty.
     async fn supervise(mut self, mut events: Events) -> (Outcome, Vec<Artifact>) {
         let mut signals = self.shop.queue.store().subscribe();
-        let killings = watch::killings();
         // What was asked before we listened is told by a look.
         self.write().await;
         let exit = self.until_exit(&mut events, &mut signals).await;
@@ -172,14 +170,7 @@ impl<'a> Attempt<'a> {
             self.hear(event).await;
         }
         self.write().await;
-        let log = &self.process.log;
-        log.ended().await;
-        log.note(&format!("{}; most memory seen: {} MiB", how(exit), self.watch.peak() >> 20));
-        let memory = match exit {
-            Exit::Signal(libc::SIGKILL) if watch::killings() > killings => Memory::Killed,
-            Exit::Signal(libc::SIGABRT) if log.tells_of_memory() => Memory::Refused,
-            _ => Memory::Fine,
-        };
+        let memory = self.watch.close(exit, &self.process.log).await;
         let cause = self.ending.map(|(cause, _)| cause);
         (outcome(Ended { cause, last_word: self.last_word, exit, memory }), self.made)
     }
@@ -367,16 +358,4 @@ impl<'a> Attempt<'a> {
 /// Whether a child that is ended for this may finish its step.
 fn is_polite(cause: &Cause) -> bool {
     matches!(cause, Cause::Asked | Cause::Shutdown)
-}
-
-/// Waits until runs of `job` are to stop, or until that may have been missed.
-async fn asked(signals: &mut broadcast::Receiver<Signal>, job: JobId) {
-    loop {
-        match signals.recv().await {
-            Ok(Signal::StopAsked(asked)) if asked == job => return,
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => return,
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
-    }
 }

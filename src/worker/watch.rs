@@ -8,7 +8,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{outcome::Cause, quota::Quota};
+use super::{
+    log::RunLog,
+    outcome::{Cause, Memory, how},
+    process::Exit,
+    quota::Quota,
+};
 use crate::{domain::job::Phase, protocol::Event, sandbox::Terms};
 
 /// Files that a run may have in its directory: ours leave some dozens.
@@ -49,6 +54,8 @@ pub(super) struct Watch {
     at: Option<(Phase, u64)>,
     measured: Option<(String, u64)>,
     peak: u64,
+    /// How many processes the kernel had killed for memory when it began.
+    killings: u64,
 }
 
 impl Watch {
@@ -64,6 +71,7 @@ impl Watch {
             at: None,
             measured: None,
             peak: 0,
+            killings: killings(),
         }
     }
 
@@ -98,9 +106,15 @@ impl Watch {
         self.excess().map(Cause::Overran)
     }
 
-    /// The most memory that it was seen with, in bytes.
-    pub(super) fn peak(&self) -> u64 {
-        self.peak
+    /// Closes the log of a child that has ended, and tells what memory had to do with that.
+    pub(super) async fn close(&self, exit: Exit, log: &RunLog) -> Memory {
+        log.ended().await;
+        log.note(&format!("{}; most memory seen: {} MiB", how(exit), self.peak >> 20));
+        match exit {
+            Exit::Signal(libc::SIGKILL) if killings() > self.killings => Memory::Killed,
+            Exit::Signal(libc::SIGABRT) if log.tells_of_memory() => Memory::Refused,
+            _ => Memory::Fine,
+        }
     }
 
     fn excess(&mut self) -> Option<Excess> {
@@ -121,7 +135,7 @@ impl Watch {
 }
 
 /// How many processes the kernel has killed for memory, on this machine, since it started.
-pub(super) fn killings() -> u64 {
+fn killings() -> u64 {
     field(&fs::read_to_string("/proc/vmstat").unwrap_or_default(), "oom_kill ")
 }
 
@@ -196,7 +210,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut watch = watch(directory.path());
         assert_eq!(watch.look(Instant::now()), None);
-        assert!(watch.peak() > 1 << 16, "this process uses some: {}", watch.peak());
+        assert!(watch.peak > 1 << 16, "this process uses some: {}", watch.peak);
         fs::write(directory.path().join("f"), vec![1; 1 << 20]).unwrap();
         watch.disk = 1 << 19;
         assert!(
