@@ -1,11 +1,13 @@
 //! The HTTP service: one router, one file for each noun, every error as `application/problem+json`.
 
 mod accept;
+mod access_log;
 mod artifacts;
 mod assets;
 mod download;
 mod error;
 mod events;
+mod exposition;
 mod extract;
 mod files;
 mod formats;
@@ -14,9 +16,12 @@ mod inspect;
 mod jobs;
 mod metrics;
 mod openapi;
+mod process;
 mod prometheus;
+mod readiness;
 mod report;
 mod report_page;
+mod request_id;
 mod router;
 mod samples;
 mod security;
@@ -24,11 +29,12 @@ mod service;
 mod state;
 mod student;
 mod submit;
+mod traffic;
 mod upload;
 mod view;
 mod workers;
 
 pub use helper::Helper;
-pub use prometheus::Traffic;
 pub use router::router;
 pub use state::{App, Parts};
+pub use traffic::Traffic;

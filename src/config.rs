@@ -4,13 +4,17 @@
 mod child;
 mod limits;
 mod log;
+mod retention;
 mod server;
 mod size;
+mod span;
 mod worker;
 
 pub use child::{ChildConfig, SandboxMode};
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
+pub use retention::{CollectionConfig, RetentionConfig};
 pub use server::{ServerConfig, StorageConfig};
 pub use size::ByteSize;
+pub use span::Span;
 pub use worker::WorkerConfig;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each part may import of ours. A path allows everything below it.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("clock", &[]),
     ("protocol", &["domain"]),
@@ -19,7 +19,8 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("store", &["domain", "clock"]),
     ("artifacts", &["domain"]),
     ("queue", &["domain", "clock", "store", "artifacts"]),
-    ("worker", &["domain", "clock", "store", "artifacts", "queue", "protocol", "sandbox"]),
+    ("retention", &["domain", "clock", "store", "artifacts"]),
+    ("worker", &["domain", "clock", "store", "artifacts", "queue", "retention", "protocol", "sandbox"]),
     ("imaging", &[]),
     ("config", &[]),
     ("telemetry", &["config"]),
@@ -32,6 +33,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
             "store",
             "artifacts",
             "queue",
+            "retention",
             "imaging",
             "config",
             "sandbox",
@@ -53,6 +55,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
             "engine",
             "protocol",
             "queue",
+            "retention",
             "sandbox",
             "shutdown",
             "store",

@@ -41,7 +41,10 @@ pub async fn inspect(
     let draft = Draft::new(&app);
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
-    if answer.is_err() {
+    if let Err(error) = &answer {
+        if let Err(error) = app.store.count_refusal(error.problem()).await {
+            tracing::error!(%error, "a refusal is not counted");
+        }
         drain(&mut form).await;
     }
     answer.map(Json)

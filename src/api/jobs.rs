@@ -225,7 +225,7 @@ impl RetryRequest {
     responses(
         (status = 202, description = "It is queued again", body = JobView),
         (status = 404, description = "No such job", body = Problem),
-        (status = 409, description = "It has not finished, or has no checkpoint", body = Problem),
+        (status = 409, description = "It has not finished, has no checkpoint, or its uploads were deleted", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
     )
 )]
@@ -240,10 +240,14 @@ pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, body: Bytes) -
     }
     app.place().await?;
     match app.store.retry_from_start(id).await? {
-        Retry::Queued { obsolete } => {
-            for artifact in &obsolete {
-                app.artifacts.delete(artifact).await?;
-            }
+        Retry::Queued => bury(&app).await,
+        Retry::NoUpload => {
+            return Err(Problem::new(
+                ErrorCode::Conflict,
+                "The job's uploads were deleted; there is nothing to start from.",
+            )
+            .hint("Submit the model again: POST /jobs.")
+            .into());
         }
         Retry::NotFinished(status) => {
             return Err(Problem::new(
@@ -283,7 +287,7 @@ pub async fn delete(
 ) -> ApiResult<StatusCode> {
     match app.store.delete(id, query.force).await? {
         Deletion::Deleted => {
-            app.artifacts.delete_job(id).await?;
+            bury(&app).await;
             Ok(StatusCode::NO_CONTENT)
         }
         Deletion::Running => Err(Problem::new(ErrorCode::Conflict, "The job is running.")
@@ -293,13 +297,21 @@ pub async fn delete(
     }
 }
 
+/// Deletes the files that the rows before named. What fails is logged, and tried again by the next collection: the rows are
+/// gone, and so is the job for whoever asks.
+async fn bury(app: &App) {
+    if let Err(error) = app.collector.bury().await {
+        tracing::error!(%error, "files of deleted rows are still there");
+    }
+}
+
 fn gone(id: JobId) -> Problem {
     Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
 }
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    Ok(JobView::new(job, position))
+    Ok(JobView::new(job, position, app.collector.policy()))
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {

@@ -9,8 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::data::Data;
 use crate::{
     api::{self, App, Helper, Parts, Traffic},
-    config::{ByteSize, ChildConfig, LimitsConfig, LogConfig, ServerConfig, StorageConfig, WorkerConfig},
+    config::{
+        ByteSize, ChildConfig, CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, StorageConfig,
+        WorkerConfig,
+    },
     queue::{Queue, QueueConfig},
+    retention,
     sandbox::{Support, Terms},
     shutdown, telemetry, worker,
 };
@@ -25,6 +29,10 @@ pub struct Serve {
     server: ServerConfig,
     #[command(flatten)]
     storage: StorageConfig,
+    #[command(flatten)]
+    retention: RetentionConfig,
+    #[command(flatten)]
+    collection: CollectionConfig,
     #[command(flatten)]
     limits: LimitsConfig,
     /// Take jobs, but run none: for a service whose worker is a process of its own (`kegd work`).
@@ -55,9 +63,12 @@ impl Serve {
         let address = listener.local_addr()?;
         let terms = Terms::new(&self.child, usize::from(self.worker.slots));
         let helper = Helper::new(std::env::current_exe()?, &self.limits).on(terms);
+        let collector = data.collector(&self.retention);
+        let collecting = retention::run(collector.clone(), self.collection.gc_interval.0, stop.clone());
         let app = App::new(Parts {
             store: data.store.clone(),
             artifacts: data.artifacts.clone(),
+            collector,
             limits: self.limits,
             helper,
             scratch,
@@ -81,7 +92,8 @@ impl Serve {
         // For scripts: the only line on standard output. The socket takes connections already.
         writeln!(std::io::stdout(), "kegd listens on http://{address}")?;
         let serving = serve_until(listener, app, stop.clone(), self.server.shutdown_grace);
-        let (served, worked) = tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await });
+        let (served, worked, ()) =
+            tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await }, collecting);
         data.store.close().await;
         served.and(worked)
     }

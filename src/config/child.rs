@@ -11,7 +11,7 @@ pub struct ChildConfig {
     /// How the processes that read uploads are kept from the rest of this machine.
     ///
     /// `auto`: by everything that the kernel offers (Landlock for files, seccomp for system calls); what it lacks is said at
-    /// the start and in /readyz, and the service goes on without it. `require`: the service does not start where the kernel
+    /// the start and in /readyz?verbose, and the service goes on without it. `require`: the service does not start where the kernel
     /// lacks either of them, and a run that cannot be isolated fails. `off`: an upload that takes over its process can do
     /// whatever this service can: read its database and files, reach the network, start programs. Only for finding faults.
     #[arg(long, env = "KEGD_SANDBOX", value_name = "MODE", default_value = "auto")]

@@ -80,6 +80,11 @@ impl RunLog {
         content
     }
 
+    /// Its last lines, as one line of the service's own: what a child printed must not pass for a line of its own.
+    pub(super) fn last_words(&self) -> String {
+        last_words(&self.content())
+    }
+
     /// Whether it ends with words of a program that found no memory and gave up: those of Rust, and of C++.
     pub(super) fn tells_of_memory(&self) -> bool {
         const SIGNS: [&str; 3] = ["memory allocation of", "std::bad_alloc", "can't allocate memory"];
@@ -107,9 +112,27 @@ impl Kept {
     }
 }
 
+fn last_words(log: &[u8]) -> String {
+    const LINES: usize = 5;
+    const MOST: usize = 200;
+    let text = String::from_utf8_lossy(log);
+    let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
+    lines.reverse();
+    let plain = |line: &str| line.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    lines.into_iter().map(plain).collect::<Vec<_>>().join(" | ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_words_are_one_plain_line() {
+        assert_eq!(last_words(b"a\nb\n\nc\nd\ne\nf\n"), "b | c | d | e | f");
+        assert_eq!(last_words(b"\x1b[31mred\r\n\xff"), " [31mred | \u{fffd}");
+        assert_eq!(last_words("é".repeat(1000).as_bytes()).chars().count(), 200);
+        assert_eq!(last_words(b"\n \n"), "");
+    }
 
     #[test]
     fn beginning_and_end_are_kept() {
