@@ -14,6 +14,7 @@ mod events;
 mod expiry;
 mod idempotency;
 mod jobs;
+mod keys;
 mod metrics;
 mod queue_facts;
 mod retry;
@@ -24,6 +25,7 @@ mod signals;
 mod submit;
 mod tasks;
 mod totals;
+mod usage;
 mod workers;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -44,6 +46,7 @@ pub use self::{
     expiry::FinishedJob,
     idempotency::IdempotencyKey,
     jobs::{Job, JobPage, JobQuery, Order},
+    keys::{KeyRow, KeyState, NewKey},
     metrics::{MetricQuery, Series},
     queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
@@ -53,6 +56,7 @@ pub use self::{
     submit::{NewJob, Submission},
     tasks::{NewTask, Slot, TaskRow, TaskUpdate},
     totals::{Total, Totals},
+    usage::Usage,
     workers::{Occupied, WorkerRow},
 };
 use crate::clock::Clock;

@@ -67,11 +67,12 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
 ];
 
 /// Crates that only some parts may see.
-const ONLY_IN: [(&str, &[&str]); 7] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("tch", &["engine", "nets"]),
     ("sqlx", &["store"]),
     ("object_store", &["artifacts"]),
     ("axum", &["api", "cli"]),
+    ("hyper", &["api"]),
     ("prost", &["formats"]),
     ("landlock", &["sandbox"]),
     ("seccompiler", &["sandbox"]),
