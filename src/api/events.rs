@@ -34,6 +34,9 @@ const PAGE: u32 = 1000;
 /// Between two comments that keep proxies from closing a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long a client is asked to wait after a shutdown: about as long as a restart takes.
+const RETRY: Duration = Duration::from_secs(3);
+
 /// Longest that a stream waits for a change before it looks by itself whether there is one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -73,7 +76,8 @@ pub struct EventList {
 /// What happened to a job.
 ///
 /// With `Accept: text/event-stream`, a stream that goes on until the job is finished and resumes after `Last-Event-ID`.
-/// It also sends `progress` and `metrics` (the newest values) as they change; these two are not kept and carry no id.
+/// It also sends `progress` and `metrics` (the newest values) as they change, and `shutdown` as its last word when the service
+/// stops: connect again. These are not kept and carry no id.
 #[utoipa::path(
     get, path = "/jobs/{id}/events", tag = "progress",
     params(
@@ -145,7 +149,10 @@ fn follow(
             }
             let change = app.store.wait_for_change(current.id, current.revision, PATIENCE);
             // A client whose stream ends connects again, and finds the next start of the service.
-            let Some(change) = app.stop.run_until_cancelled(change).await else { return };
+            let Some(change) = app.stop.run_until_cancelled(change).await else {
+                yield Ok(sse::Event::default().event("shutdown").retry(RETRY).data("{}"));
+                return;
+            };
             job = match change {
                 Ok(job) => job,
                 Err(error) => {

@@ -199,7 +199,7 @@ enum RetryFrom {
     /// The upload, with everything made since then forgotten.
     #[default]
     Start,
-    /// Where the last run left off.
+    /// Where the runs of a failed or canceled job stopped: what is done stays, and the rest goes on from its checkpoints.
     Checkpoint,
 }
 
@@ -218,12 +218,16 @@ impl RetryRequest {
         }
         serde_json::from_slice(body).map_err(|error| {
             Problem::new(ErrorCode::InvalidRequest, format!("The body cannot be read: {error}."))
-                .hint(r#"Send {"from":"start"}, or nothing."#)
+                .hint(r#"Send {"from":"start"} or {"from":"checkpoint"}; nothing means the start."#)
         })
     }
 }
 
 /// Runs a finished job again, under the same id.
+///
+/// From the start (the default), everything that it made is forgotten. From its checkpoint, a failed or canceled job goes on:
+/// tasks that succeeded keep their results, and the others start where their runs last wrote a checkpoint, or anew where
+/// they wrote none. `can_resume` of the job says whether there is anything to go on from.
 #[utoipa::path(
     post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, format = Uuid)),
     request_body(content = Option<RetryRequest>),
@@ -231,42 +235,44 @@ impl RetryRequest {
         (status = 202, description = "It is queued again", body = JobView),
         (status = 403, description = "Another key's job", body = Problem),
         (status = 404, description = "No such job", body = Problem),
-        (status = 409, description = "It has not finished, has no checkpoint, or its uploads were deleted", body = Problem),
+        (status = 409, description = "It has not finished, there is nothing to go on from, or its uploads were deleted", body = Problem),
         (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
     )
 )]
 pub async fn retry(State(app): State<App>, caller: Caller, Path(id): Path<JobId>, body: Bytes) -> ApiResult<Response> {
     app.job_to_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
-    if from == RetryFrom::Checkpoint {
-        return Err(Problem::new(ErrorCode::Conflict, "The job has no checkpoint to go on from.")
-            .param("from")
-            .hint(r#"Send {"from":"start"}."#)
-            .into());
-    }
     app.place().await?;
-    match app.store.retry_from_start(id).await? {
+    let retry = match from {
+        RetryFrom::Start => app.store.retry_from_start(id).await?,
+        RetryFrom::Checkpoint => app.store.retry_from_checkpoint(id).await?,
+    };
+    match retry {
         Retry::Queued => bury(&app).await,
-        Retry::NoUpload => {
-            return Err(Problem::new(
-                ErrorCode::Conflict,
-                "The job's uploads were deleted; there is nothing to start from.",
-            )
-            .hint("Submit the model again: POST /jobs.")
-            .into());
-        }
-        Retry::NotFinished(status) => {
-            return Err(Problem::new(
-                ErrorCode::Conflict,
-                format!("The job is {status}; only a finished one can be retried."),
-            )
-            .hint("Cancel it first.")
-            .into());
-        }
-        Retry::NotFound => return Err(gone(id).into()),
+        refused => return Err(not_retried(id, refused).into()),
     }
     let job = app.job(id).await?;
     Ok((StatusCode::ACCEPTED, shown(&app, job).await?).into_response())
+}
+
+fn not_retried(id: JobId, retry: Retry) -> Problem {
+    let conflict = |detail: String| Problem::new(ErrorCode::Conflict, detail);
+    let from_start = r#"Send {"from":"start"} to run it again from its upload."#;
+    match retry {
+        Retry::NotFinished(status) => {
+            conflict(format!("The job is {status}; only a finished one can be retried.")).hint("Cancel it first.")
+        }
+        Retry::Succeeded => {
+            conflict("The job has succeeded: nothing of it is left to do.".to_owned()).param("from").hint(from_start)
+        }
+        Retry::NothingLeft => {
+            let detail = "None of the job's tasks has succeeded or left a checkpoint: there is nothing to go on from.";
+            conflict(detail.to_owned()).param("from").hint(from_start)
+        }
+        Retry::NoUpload => conflict("The job's uploads were deleted; there is nothing to start from.".to_owned())
+            .hint("Submit the model again: POST /jobs."),
+        Retry::NotFound | Retry::Queued => gone(id),
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -320,7 +326,9 @@ fn gone(id: JobId) -> Problem {
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    Ok(JobView::new(job, position, app.collector.policy()))
+    let stopped_short = matches!(job.status, JobStatus::Failed | JobStatus::Canceled);
+    let can_resume = stopped_short && job.upload_deleted_at.is_none() && app.store.has_leftovers(job.id).await?;
+    Ok(JobView { can_resume, ..JobView::new(job, position, app.collector.policy()) })
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {

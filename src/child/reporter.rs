@@ -131,6 +131,20 @@ impl Observer for Reporter {
     fn artifact(&mut self, file: &Path, role: Role) {
         self.announce(file, |file| Event::Artifact { file, role });
     }
+
+    fn checkpoint(&mut self, file: &Path, step: u64) {
+        // What it holds was measured before it.
+        self.flush();
+        match refer(&self.directory, file) {
+            Ok(file) => self.wire.send(&Event::Checkpoint { file, step }),
+            // The run does not need it.
+            Err(error) => eprintln!("{} cannot be announced: {error}", file.display()),
+        }
+    }
+
+    fn leave_asked(&self) -> bool {
+        self.commands.leave_asked()
+    }
 }
 
 /// Says `alive` from a thread, as long as the run lasts. Whether it gets on is for the supervisor to judge, who need not

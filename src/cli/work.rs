@@ -2,14 +2,14 @@
 
 use super::{data::Data, serve::work_until};
 use crate::{
-    config::{ChildConfig, LogConfig, StorageConfig, WorkerConfig},
+    config::{ChildConfig, LogConfig, ShutdownConfig, StorageConfig, WorkerConfig},
     sandbox::Support,
     shutdown, telemetry,
 };
 
 /// Run jobs that a `kegd serve --no-worker` with the same data directory takes.
 ///
-/// SIGTERM or Ctrl-C stops it: what runs is given back to the queue.
+/// SIGTERM or Ctrl-C stops it: what runs writes a checkpoint and is given back to the queue.
 #[derive(clap::Args, Debug)]
 pub struct Work {
     #[command(flatten)]
@@ -18,6 +18,8 @@ pub struct Work {
     worker: WorkerConfig,
     #[command(flatten)]
     child: ChildConfig,
+    #[command(flatten)]
+    shutdown: ShutdownConfig,
     #[command(flatten)]
     log: LogConfig,
 }
@@ -29,7 +31,7 @@ impl Work {
             let stop = shutdown::on_signal()?;
             Support::of_kernel().announce(self.child.sandbox)?;
             let data = Data::open(&self.storage).await?;
-            work_until((&self.worker, &self.child), &data, stop).await?;
+            work_until((&self.worker, &self.child), &self.shutdown, &data, stop).await?;
             data.store.close().await;
             Ok(())
         })

@@ -66,6 +66,9 @@ impl Queue {
         }
         let update = verdict.update(&task);
         tx.release_task(fence, update).await?;
+        if matches!(update, TaskUpdate::Ended(TaskStatus::Succeeded)) {
+            tx.drop_checkpoint(fence.task).await?;
+        }
         let (end, detail) = verdict.run_end();
         tx.end_run(fence, end, detail).await?;
         tx.add(Total::Runs(task.kind, end), 1).await?;

@@ -1,20 +1,18 @@
-//! One run under supervision, from the claim to its end.
+//! A child under supervision, from its start to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::{sync::broadcast, time::Instant};
-use tracing::Instrument;
 
 use super::{
     Shop, WorkerConfig,
     channel::{Events, asked},
+    checkpoints::{self, Missed},
     directory::RunDirectory,
     files::{self, SampleOf},
     ladder::Ladder,
-    log::RunLog,
-    outcome::{Cause, Ended, LastWord, Memory, Outcome, outcome},
+    outcome::{Cause, Ended, LastWord, Outcome, outcome},
     process::{Exit, Process},
-    slot::SlotPlan,
     watch::Watch,
 };
 use crate::{
@@ -22,9 +20,8 @@ use crate::{
         artifact::{Artifact, Role},
         job::{Phase, Progress},
     },
-    protocol::{Event, FileRef, VERSION},
-    queue::{Beat, Claim, Ending, Hold, QueueError},
-    retention,
+    protocol::{Command, Event, FileRef, VERSION},
+    queue::{Beat, Claim, Hold, QueueError},
     store::{Signal, StoreError},
 };
 
@@ -33,98 +30,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Points held back at most; more are written at once.
 const MOST_POINTS: usize = 5_000;
 
-/// Runs a claimed task to its end, and records the end.
-pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
-    let (fence, kind) = (claim.fence(), claim.kind());
-    // Of the highest level, because a span that the filter leaves out would take its ids along.
-    let span = tracing::error_span!(
-        "run", job = %fence.job, task = kind.name(), generator = kind.generator(), run = fence.run
-    );
-    attempt(&shop, &plan, &claim).instrument(span).await;
-}
-
-async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
-    tracing::info!(device = plan.device, "run begins");
-    let directory = match RunDirectory::lay_out(shop, plan, claim).await {
-        Ok(directory) => directory,
-        Err(error) => return finish(shop, claim, Ending::Lost(error.to_string())).await,
-    };
-    let (end, made, log) = match Process::start(shop, plan, &directory).await {
-        Ok((process, events)) => {
-            let log = process.log.clone();
-            let (end, made) = Attempt::new(shop, claim, &directory, process).supervise(events).await;
-            (end, made, log)
-        }
-        Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new(), RunLog::default()),
-    };
-    if matches!(end, Outcome::Failed(_) | Outcome::Lost(_)) {
-        tracing::warn!(last_words = log.last_words(), "a run ended badly");
-    }
-    if end != Outcome::Abandoned
-        && let Err(error) = files::keep_log(shop, claim, &log).await
-    {
-        tracing::warn!(?error, "a log is lost");
-    }
-    if let Some(ending) = ending(shop, claim, end, &made).await {
-        finish(shop, claim, ending).await;
-    }
-}
-
-/// What is recorded; nothing where the task is no longer ours.
-async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> Option<Ending> {
-    let end = match end {
-        Outcome::Succeeded => match files::product(shop, claim, made).await {
-            Ok(product) => return Some(Ending::Succeeded(product)),
-            Err(cause) => outcome(Ended {
-                cause: Some(cause),
-                last_word: Some(LastWord::Done),
-                exit: Exit::Code(0),
-                memory: Memory::Fine,
-            }),
-        },
-        end => end,
-    };
-    match end {
-        Outcome::Succeeded | Outcome::Abandoned => None,
-        Outcome::Failed(problem) => Some(Ending::Failed(problem)),
-        Outcome::Canceled => Some(Ending::Canceled),
-        Outcome::Interrupted => Some(Ending::Interrupted),
-        Outcome::Lost(why) => Some(Ending::Lost(why)),
-    }
-}
-
-/// Records the end. A database that fails for a moment must not cost a finished run; one that fails for longer than the
-/// lease leaves the run to the reaper.
-async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
-    let give_up = Instant::now() + shop.queue.config().lease;
-    loop {
-        match shop.queue.finish(claim, ending.clone()).await {
-            Ok(settled) => {
-                tracing::info!(?settled, "run ended");
-                return bury(shop).await;
-            }
-            Err(QueueError::Store(error)) if Instant::now() < give_up => {
-                tracing::error!(%error, "the end of a run cannot be recorded; trying again");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the end of a run is not recorded");
-                return;
-            }
-        }
-    }
-}
-
-/// Deletes the files whose rows went with the end of the run: the uploads of a job that keeps none. What fails is logged,
-/// and tried again by the next collection.
-async fn bury(shop: &Shop) {
-    if let Err(error) = retention::bury(shop.queue.store(), &shop.artifacts).await {
-        tracing::error!(%error, "files of deleted rows are still there");
-    }
-}
-
 /// A child under supervision.
-struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     shop: &'a Shop,
     claim: &'a Claim,
     directory: &'a RunDirectory,
@@ -142,6 +49,7 @@ struct Attempt<'a> {
     /// Why it is being ended, and how far that is.
     ending: Option<(Cause, Ladder)>,
     made: Vec<Artifact>,
+    checkpointed: bool,
 }
 
 /// What the supervisor turns to next.
@@ -155,7 +63,7 @@ enum Turn {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(shop: &'a Shop, claim: &'a Claim, directory: &'a RunDirectory, process: Process) -> Self {
+    pub(super) fn new(shop: &'a Shop, claim: &'a Claim, directory: &'a RunDirectory, process: Process) -> Self {
         let now = Instant::now();
         let WorkerConfig { terms, stall, .. } = &shop.config;
         let watch = Watch::new(process.id(), directory.path(), terms, *stall);
@@ -173,11 +81,12 @@ impl<'a> Attempt<'a> {
             last_word: None,
             ending: None,
             made: Vec::new(),
+            checkpointed: false,
         }
     }
 
     /// Listens until the child has ended and its pipe is empty.
-    async fn supervise(mut self, mut events: Events) -> (Outcome, Vec<Artifact>) {
+    pub(super) async fn supervise(mut self, mut events: Events) -> (Outcome, Vec<Artifact>) {
         let mut signals = self.shop.queue.store().subscribe();
         // What was asked before we listened is told by a look.
         self.write().await;
@@ -192,7 +101,10 @@ impl<'a> Attempt<'a> {
         self.write().await;
         let memory = self.watch.close(exit, &self.process.log).await;
         let cause = self.ending.map(|(cause, _)| cause);
-        (outcome(Ended { cause, last_word: self.last_word, exit, memory }), self.made)
+        // The child may have heard of the shutdown before we did.
+        let cause = cause.or_else(|| self.shop.shutdown.is_cancelled().then_some(Cause::Shutdown));
+        let Self { last_word, checkpointed, made, .. } = self;
+        (outcome(Ended { cause, last_word, checkpointed, exit, memory }), made)
     }
 
     async fn until_exit(&mut self, events: &mut Events, signals: &mut broadcast::Receiver<Signal>) -> Exit {
@@ -209,7 +121,7 @@ impl<'a> Attempt<'a> {
                 Turn::Tick => self.tick().await,
                 Turn::Descend => {
                     if let Some((_, ladder)) = &mut self.ending {
-                        ladder.descend(&self.process, self.shop.config.grace);
+                        ladder.descend(&self.process);
                     }
                 }
             }
@@ -276,7 +188,8 @@ impl<'a> Attempt<'a> {
             // Also instead of a greeting: a task that cannot be read, a process that cannot be isolated.
             Event::Failed { problem } => self.last_word = Some(LastWord::Failed(problem)),
             _ if !self.greeted => self.end(Cause::Misbehaved("it did not say hello".to_owned())).await,
-            Event::Alive | Event::Checkpoint { .. } => {}
+            Event::Alive => {}
+            Event::Checkpoint { file, step } => self.keep_checkpoint(file, step).await,
             Event::Progress(progress) => self.move_on(progress).await,
             Event::Metrics { points } => {
                 self.beat.metrics.extend(points);
@@ -325,6 +238,26 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    async fn keep_checkpoint(&mut self, file: FileRef, step: u64) {
+        // What was measured on the way comes first: the run that goes on from here will not measure it again.
+        self.write().await;
+        let kept = if self.beat.metrics.is_empty() {
+            checkpoints::keep(self.shop, self.claim, self.directory.path(), (file, step)).await
+        } else {
+            Err(Missed::Unkept("what came before it cannot be recorded".to_owned()))
+        };
+        match kept {
+            Ok(hold) => {
+                self.checkpointed = true;
+                self.obey(hold).await;
+            }
+            Err(Missed::Ends(cause)) => self.end(cause).await,
+            Err(Missed::Unkept(why)) => {
+                tracing::warn!(step, why, "a checkpoint is not kept; the run goes on");
+            }
+        }
+    }
+
     /// Writes down what was said, and asks whether to go on.
     async fn write(&mut self) {
         let beat = std::mem::take(&mut self.beat);
@@ -366,10 +299,11 @@ impl<'a> Attempt<'a> {
             return;
         }
         tracing::info!(?cause, "run is ended");
-        let ladder = if is_polite(&cause) {
-            Ladder::ask(&mut self.process, self.shop.config.grace).await
-        } else {
-            Ladder::kill(&self.process)
+        let config = &self.shop.config;
+        let ladder = match cause {
+            Cause::Asked => Ladder::ask(&mut self.process, Command::Cancel, config.grace).await,
+            Cause::Shutdown => Ladder::ask(&mut self.process, Command::CheckpointAndExit, config.drain).await,
+            _ => Ladder::kill(&self.process),
         };
         self.ending = Some((cause, ladder));
     }

@@ -39,6 +39,8 @@ pub(super) enum LastWord {
 pub(super) struct Ended {
     pub(super) cause: Option<Cause>,
     pub(super) last_word: Option<LastWord>,
+    /// Whether it left a checkpoint.
+    pub(super) checkpointed: bool,
     pub(super) exit: Exit,
     pub(super) memory: Memory,
 }
@@ -67,7 +69,7 @@ pub(super) enum Outcome {
 }
 
 pub(super) fn outcome(ended: Ended) -> Outcome {
-    let Ended { cause, last_word, exit, memory } = ended;
+    let Ended { cause, last_word, checkpointed, exit, memory } = ended;
     match (cause, last_word) {
         (Some(Cause::LeaseLost), _) => Outcome::Abandoned,
         (Some(Cause::Misbehaved(what)), _) => Outcome::Failed(misbehaved(&what)),
@@ -83,6 +85,8 @@ pub(super) fn outcome(ended: Ended) -> Outcome {
             Outcome::Lost(format!("it stood still for {} s, and was killed", time.as_secs_f64()))
         }
         (None, Some(LastWord::Done)) => Outcome::Lost(format!("it said that it was done, but {}", how(exit))),
+        // Somebody else's SIGTERM. Without a checkpoint it would be back where it began, for ever.
+        (None, None) if checkpointed && exit == Exit::Code(exit::INTERRUPTED) => Outcome::Interrupted,
         (None, None) => match memory {
             Memory::Refused => Outcome::Failed(too_much_memory("a part of it was refused more memory".to_owned())),
             Memory::Killed => Outcome::Lost("the kernel killed it, since the machine's memory had run out".to_owned()),
@@ -160,6 +164,7 @@ mod tests {
     #[case(None, Some(LastWord::Done), CRASH, lost("it said that it was done, but it was killed by SIGSEGV"))]
     // An end without a word is a loss, whatever the code.
     #[case(None, None, Exit::Code(0), lost("it exited with code 0 without a result"))]
+    #[case(None, None, Exit::Code(exit::INTERRUPTED), lost("it exited with code 4 without a result"))]
     #[case(None, None, Exit::Code(3), lost("it exited with code 3 without a result"))]
     #[case(None, None, CRASH, lost("it was killed by SIGSEGV without a result"))]
     #[case(None, None, Exit::Signal(99), lost("it was killed by signal 99 without a result"))]
@@ -168,6 +173,7 @@ mod tests {
     #[case(Some(Cause::Asked), None, KILLED, Outcome::Canceled)]
     #[case(Some(Cause::Asked), failed(), Exit::Code(1), Outcome::Canceled)]
     #[case(Some(Cause::Asked), Some(LastWord::Done), Exit::Code(0), Outcome::Succeeded)]
+    #[case(Some(Cause::Shutdown), None, Exit::Code(exit::INTERRUPTED), Outcome::Interrupted)]
     #[case(Some(Cause::Shutdown), None, KILLED, Outcome::Interrupted)]
     #[case(Some(Cause::Shutdown), Some(LastWord::Done), Exit::Code(0), Outcome::Succeeded)]
     #[case(Some(Cause::Shutdown), Some(LastWord::Done), KILLED, Outcome::Interrupted)]
@@ -195,7 +201,7 @@ mod tests {
         #[case] exit: Exit,
         #[case] expected: Outcome,
     ) {
-        assert_eq!(outcome(Ended { cause, last_word, exit, memory: Memory::Fine }), expected);
+        assert_eq!(outcome(Ended { cause, last_word, checkpointed: false, exit, memory: Memory::Fine }), expected);
     }
 
     #[rstest]
@@ -206,7 +212,8 @@ mod tests {
         let cause = Some(Cause::Overran(excess));
         // It may have said before that it was done.
         for last_word in [None, Some(LastWord::Done)] {
-            let ended = Ended { cause: cause.clone(), last_word, exit: KILLED, memory: Memory::Fine };
+            let ended =
+                Ended { cause: cause.clone(), last_word, checkpointed: false, exit: KILLED, memory: Memory::Fine };
             let Outcome::Failed(problem) = outcome(ended) else { panic!("{excess:?} fails") };
             assert!(problem.code == code && problem.detail.contains(said), "{problem:?}");
         }
@@ -214,12 +221,29 @@ mod tests {
 
     #[test]
     fn memory_is_told_where_nothing_else_was() {
-        let end = |memory, last_word, exit| outcome(Ended { cause: None, last_word, exit, memory });
+        let end =
+            |memory, last_word, exit| outcome(Ended { cause: None, last_word, checkpointed: false, exit, memory });
         let Outcome::Failed(refused) = end(Memory::Refused, None, Exit::Signal(libc::SIGABRT)) else {
             panic!("another attempt would be refused too");
         };
         assert_eq!(refused.code, ErrorCode::OutOfMemory);
         assert!(matches!(end(Memory::Killed, None, KILLED), Outcome::Lost(why) if why.contains("memory had run out")));
         assert_eq!(end(Memory::Killed, failed(), Exit::Code(1)), Outcome::Failed(problem()));
+    }
+
+    #[rstest]
+    #[case(None, Exit::Code(exit::INTERRUPTED), Outcome::Interrupted)]
+    #[case(Some(Cause::Shutdown), Exit::Code(exit::INTERRUPTED), Outcome::Interrupted)]
+    #[case(Some(Cause::Asked), Exit::Code(exit::INTERRUPTED), Outcome::Canceled)]
+    #[case(Some(Cause::LeaseLost), Exit::Code(exit::INTERRUPTED), Outcome::Abandoned)]
+    // A checkpoint is no result, and excuses nothing.
+    #[case(None, Exit::Code(0), lost("it exited with code 0 without a result"))]
+    #[case(None, CRASH, lost("it was killed by SIGSEGV without a result"))]
+    fn a_run_that_left_a_checkpoint_may_leave(
+        #[case] cause: Option<Cause>,
+        #[case] exit: Exit,
+        #[case] expected: Outcome,
+    ) {
+        assert_eq!(outcome(Ended { cause, last_word: None, checkpointed: true, exit, memory: Memory::Fine }), expected);
     }
 }
