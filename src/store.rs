@@ -15,6 +15,7 @@ mod events;
 mod expiry;
 mod idempotency;
 mod jobs;
+mod keys;
 mod metrics;
 mod queue_facts;
 mod retry;
@@ -25,6 +26,7 @@ mod signals;
 mod submit;
 mod tasks;
 mod totals;
+mod usage;
 mod workers;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -46,6 +48,7 @@ pub use self::{
     expiry::FinishedJob,
     idempotency::IdempotencyKey,
     jobs::{Job, JobPage, JobQuery, Order},
+    keys::{KeyRow, KeyState, NewKey},
     metrics::{MetricQuery, Series},
     queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
@@ -55,6 +58,7 @@ pub use self::{
     submit::{NewJob, Submission},
     tasks::{NewTask, Slot, TaskRow, TaskUpdate},
     totals::{Total, Totals},
+    usage::Usage,
     workers::{Occupied, WorkerRow},
 };
 use crate::clock::Clock;

@@ -14,6 +14,7 @@ use axum::{
 use futures::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -87,6 +88,7 @@ pub struct EventList {
         (status = 200, description = "Events in order", content((EventList = "application/json"), (String = "text/event-stream"))),
         (status = 204, description = "Stream: the job is finished and you have seen everything"),
         (status = 404, description = "No such job", body = Problem),
+        (status = 503, description = "Stream: too many clients wait", body = Problem),
     )
 )]
 pub async fn get(
@@ -107,25 +109,40 @@ pub async fn get(
         // An EventSource reconnects for ever, unless it is told with 204 that there will be nothing more.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let place = app.gates.wait()?;
     let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
-    Ok(Sse::new(follow(app, job, after)).keep_alive(keep_alive).into_response())
+    Ok(Sse::new(follow(app, job, after, place)).keep_alive(keep_alive).into_response())
 }
 
 /// A job's events from `after` on, until it is finished or deleted.
-fn follow(app: App, job: Job, after: u64) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+fn follow(
+    app: App,
+    job: Job,
+    after: u64,
+    place: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     async_stream::stream! {
+        // Held for as long as the stream is open.
+        let _place = place;
         let mut seen = Seen { after, progress: None, metrics: BTreeMap::new() };
         let mut job = Some(job);
         while let Some(current) = job {
-            match news(&app, &current, &mut seen).await {
-                Ok(events) => for event in events {
-                    yield Ok(event);
-                },
-                Err(error) => {
-                    // The stream ends; a client reconnects and resumes where it was.
-                    tracing::warn!(%error, "event stream ends");
-                    return;
+            // A page at a time: a client that reads slowly holds up this loop, and not all of a job's events in memory.
+            loop {
+                match kept(&app, &current, &mut seen).await {
+                    Ok(events) if events.is_empty() => break,
+                    Ok(events) => for event in events {
+                        yield Ok(event);
+                    },
+                    Err(error) => {
+                        // The stream ends; a client reconnects and resumes where it was.
+                        tracing::warn!(%error, "event stream ends");
+                        return;
+                    }
                 }
+            }
+            for event in passing(&current, &mut seen) {
+                yield Ok(event);
             }
             if current.status.is_final() {
                 return;
@@ -154,18 +171,20 @@ struct Seen {
     metrics: BTreeMap<String, f64>,
 }
 
-/// What `job` has that the stream has not sent yet.
-async fn news(app: &App, job: &Job, seen: &mut Seen) -> Result<Vec<sse::Event>, StoreError> {
+/// Kept events of `job` that the stream has not sent yet; at most a page of them.
+async fn kept(app: &App, job: &Job, seen: &mut Seen) -> Result<Vec<sse::Event>, StoreError> {
+    let kept = app.store.events(job.id, seen.after, PAGE).await?;
+    seen.after = kept.last().map_or(seen.after, |last| last.id);
+    let events = kept.into_iter().filter_map(|event| {
+        let (id, name) = (event.id.to_string(), event.kind.clone());
+        written(sse::Event::default().id(id).event(name), &EventView::from(event))
+    });
+    Ok(events.collect())
+}
+
+/// What is not kept, where it is no longer what the stream has sent.
+fn passing(job: &Job, seen: &mut Seen) -> Vec<sse::Event> {
     let mut events = Vec::new();
-    loop {
-        let kept = app.store.events(job.id, seen.after, PAGE).await?;
-        let Some(last) = kept.last() else { break };
-        seen.after = last.id;
-        events.extend(kept.into_iter().filter_map(|event| {
-            let (id, name) = (event.id.to_string(), event.kind.clone());
-            written(sse::Event::default().id(id).event(name), &EventView::from(event))
-        }));
-    }
     if job.progress != seen.progress {
         seen.progress.clone_from(&job.progress);
         events.extend(written(sse::Event::default().event("progress"), &job.progress));
@@ -174,7 +193,7 @@ async fn news(app: &App, job: &Job, seen: &mut Seen) -> Result<Vec<sse::Event>, 
         seen.metrics.clone_from(&job.latest_metrics);
         events.extend(written(sse::Event::default().event("metrics"), &job.latest_metrics));
     }
-    Ok(events)
+    events
 }
 
 /// The event with `data` as JSON, which has no line breaks.

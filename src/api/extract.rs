@@ -1,8 +1,21 @@
 //! Extractors whose rejections are problems.
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use super::error::ApiError;
+use axum::{
+    body::Body,
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        multipart::{Field, MultipartError},
+    },
+};
+use futures::TryStreamExt;
+
+use super::error::{ApiError, Refused};
+use crate::domain::problem::{ErrorCode, Problem};
 
 /// `?a=b` as a struct.
 #[derive(FromRequestParts)]
@@ -14,14 +27,63 @@ pub struct Query<T>(pub T);
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub struct Path<T>(pub T);
 
+/// Most bytes of a form that belong to no part: its boundaries and headers, and what is read ahead. They are held in memory,
+/// and a header ends only where the client ends it.
+const MAX_UNDELIVERED: u64 = 8 << 20;
+
 /// The parts of an upload.
-pub struct Multipart(pub axum::extract::Multipart);
+pub struct Multipart {
+    form: axum::extract::Multipart,
+    delivered: Delivered,
+}
+
+/// How much of a form's parts has been handed on.
+#[derive(Clone, Debug, Default)]
+pub struct Delivered(Arc<AtomicU64>);
+
+impl Delivered {
+    pub fn count(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Multipart {
+    /// The next part. Whoever reads it counts its bytes in [`Multipart::delivered`].
+    ///
+    /// # Errors
+    /// The form cannot be read.
+    pub async fn next_field(&mut self) -> Result<Option<Field<'_>>, MultipartError> {
+        self.form.next_field().await
+    }
+
+    pub fn delivered(&self) -> Delivered {
+        self.delivered.clone()
+    }
+}
 
 // Not derived: the derive wants a type with a parameter.
 impl<S: Send + Sync> FromRequest<S> for Multipart {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        Ok(Self(axum::extract::Multipart::from_request(request, state).await?))
+        let delivered = Delivered::default();
+        let request = request.map(|body| watched(body, delivered.clone()));
+        Ok(Self { form: axum::extract::Multipart::from_request(request, state).await?, delivered })
     }
+}
+
+/// A form's body, which fails where too much of it belongs to no part.
+fn watched(body: Body, delivered: Delivered) -> Body {
+    let mut received = 0;
+    let chunks = body.into_data_stream().map_err(axum::BoxError::from).and_then(move |chunk| {
+        received += chunk.len() as u64;
+        let undelivered = received - delivered.0.load(Ordering::Relaxed).min(received);
+        futures::future::ready(if undelivered > MAX_UNDELIVERED { Err(shapeless().into()) } else { Ok(chunk) })
+    });
+    Body::from_stream(chunks)
+}
+
+fn shapeless() -> Refused {
+    let detail = format!("The form has more than {MAX_UNDELIVERED} bytes between its parts or in their headers.");
+    Refused(Problem::new(ErrorCode::TooLarge, detail).hint("Send each file as the body of a part of its own.").into())
 }

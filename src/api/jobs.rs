@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    caller::Caller,
     error::ApiResult,
     extract::{Path, Query},
     state::App,
@@ -133,6 +134,7 @@ pub struct WaitQuery {
         (status = 200, description = "The job", body = JobView),
         (status = 304, description = "Unchanged since the state of If-None-Match"),
         (status = 404, description = "No such job", body = Problem),
+        (status = 503, description = "Too many clients wait", body = Problem),
     )
 )]
 pub async fn get(
@@ -147,6 +149,7 @@ pub async fn get(
         && !news
         && !job.status.is_final()
     {
+        let _place = app.gates.wait()?;
         let patience = Duration::try_from_secs_f64(seconds).unwrap_or_default().min(MAX_WAIT);
         let change = app.store.wait_for_change(id, job.revision, patience);
         // Deleted while we waited, or about to end: the same answer as if it were asked for now.
@@ -169,11 +172,13 @@ pub async fn get(
     responses(
         (status = 200, description = "It is canceled", body = JobView),
         (status = 202, description = "Its runs were told to stop", body = JobView),
+        (status = 403, description = "Another key's job", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It has finished", body = Problem),
     )
 )]
-pub async fn cancel(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<Response> {
+pub async fn cancel(State(app): State<App>, caller: Caller, Path(id): Path<JobId>) -> ApiResult<Response> {
+    app.job_to_change(id, &caller).await?;
     let status = match app.store.cancel(id).await? {
         Cancel::Canceled | Cancel::AlreadyCanceled => StatusCode::OK,
         Cancel::Asked => StatusCode::ACCEPTED,
@@ -228,13 +233,14 @@ impl RetryRequest {
     request_body(content = Option<RetryRequest>),
     responses(
         (status = 202, description = "It is queued again", body = JobView),
+        (status = 403, description = "Another key's job", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It has not finished, there is nothing to go on from, or its uploads were deleted", body = Problem),
-        (status = 429, description = "The queue is full", body = Problem),
+        (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
     )
 )]
-pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, body: Bytes) -> ApiResult<Response> {
-    app.job(id).await?;
+pub async fn retry(State(app): State<App>, caller: Caller, Path(id): Path<JobId>, body: Bytes) -> ApiResult<Response> {
+    app.job_to_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
     app.place().await?;
     let retry = match from {
@@ -282,15 +288,18 @@ pub struct DeleteQuery {
     delete, path = "/jobs/{id}", tag = "jobs", params(("id" = String, Path, format = Uuid), DeleteQuery),
     responses(
         (status = 204, description = "It is gone"),
+        (status = 403, description = "Another key's job", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It runs, and `force` was not given", body = Problem),
     )
 )]
 pub async fn delete(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<JobId>,
     Query(query): Query<DeleteQuery>,
 ) -> ApiResult<StatusCode> {
+    app.job_to_change(id, &caller).await?;
     match app.store.delete(id, query.force).await? {
         Deletion::Deleted => {
             bury(&app).await;

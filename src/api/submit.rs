@@ -10,11 +10,12 @@ use tracing::Instrument;
 
 use super::{
     access_log,
+    caller::Caller,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
     state::App,
-    upload::{Draft, Upload, UploadForm, check_announced, drain},
+    upload::{Draft, Upload, UploadForm, announced},
     view::JobView,
 };
 use crate::{
@@ -40,16 +41,21 @@ use crate::{
         (status = 413, description = "Larger than the server allows", body = Problem),
         (status = 415, description = "No format that is supported", body = Problem),
         (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
-        (status = 429, description = "The queue is full", body = Problem),
+        (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
         (status = 507, description = "Too little disk space, or as much is kept as may be", body = Problem),
     )
 )]
-pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
-    check_announced(&app, &headers)?;
-    app.room()?;
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    mut form: Multipart,
+) -> ApiResult<Response> {
+    let announced = announced(&app, &headers)?;
     app.place().await?;
-    let draft = Draft::new(&app).within(app.room_for(&headers).await?);
-    let id = match submit(&app, &draft, &headers, &mut form).await {
+    app.quota(&caller, announced).await?;
+    let draft = Draft::new(&app, announced)?.within(app.room_for(&headers).await?);
+    let id = match submit(&app, &draft, &caller, &headers, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
             access_log::made(id);
@@ -62,7 +68,6 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
         }
         Err(error) => {
             draft.discard().await;
-            drain(&mut form).await;
             return Err(error);
         }
     };
@@ -74,13 +79,15 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
 async fn submit(
     app: &App,
     draft: &Draft,
+    caller: &Caller,
     headers: &HeaderMap,
-    form: &mut axum::extract::Multipart,
+    form: &mut Multipart,
 ) -> ApiResult<Submission> {
     let key = idempotency_key(headers)?;
     let upload = Upload::receive(draft, form).await?;
     let job = NewJob {
         id: draft.id(),
+        owner: caller.owner().cloned(),
         // What depends on the model is resolved again once it has been inspected.
         settings: upload.settings(TeacherKind::PlainImage)?,
         idempotency: key.map(|key| upload.idempotency(key)),

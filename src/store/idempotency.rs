@@ -4,6 +4,7 @@ use sqlx::Row as _;
 
 use super::{StoreError, Tx, rows};
 use crate::domain::{
+    access::KeyId,
     ids::JobId,
     problem::{ErrorCode, Problem},
 };
@@ -17,12 +18,17 @@ pub struct IdempotencyKey {
 }
 
 impl Tx {
-    /// The job that the key made before, if any.
+    /// The job that the key made before for the same owner, if any.
     ///
     /// # Errors
     /// `idempotency_mismatch` where the key was used with another body.
-    pub(super) async fn replayed(&mut self, idempotency: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
-        let row = sqlx::query("select body_sha256, job from idempotency_keys where key = ?")
+    pub(super) async fn replayed(
+        &mut self,
+        owner: Option<&KeyId>,
+        idempotency: &IdempotencyKey,
+    ) -> Result<Option<JobId>, StoreError> {
+        let row = sqlx::query("select body_sha256, job from idempotency_keys where owner = ? and key = ?")
+            .bind(owner.map_or("", KeyId::as_str))
             .bind(&idempotency.key)
             .fetch_optional(&mut *self.sql)
             .await?;
@@ -38,8 +44,15 @@ impl Tx {
         Ok(Some(job))
     }
 
-    pub(super) async fn keep_key(&mut self, idempotency: &IdempotencyKey, job: JobId) -> Result<(), StoreError> {
-        sqlx::query("insert into idempotency_keys (key, body_sha256, job, created_at) values (?, ?, ?, ?)")
+    pub(super) async fn keep_key(
+        &mut self,
+        owner: Option<&KeyId>,
+        idempotency: &IdempotencyKey,
+        job: JobId,
+    ) -> Result<(), StoreError> {
+        let sql = "insert into idempotency_keys (owner, key, body_sha256, job, created_at) values (?, ?, ?, ?, ?)";
+        sqlx::query(sql)
+            .bind(owner.map_or("", KeyId::as_str))
             .bind(&idempotency.key)
             .bind(&idempotency.body_sha256)
             .bind(job.to_string())

@@ -28,7 +28,7 @@ impl Store {
     /// Starts a finished job from its upload again. What the attempt before made and measured is forgotten.
     ///
     /// # Errors
-    /// The database fails.
+    /// `too_many_requests` where the owner's quota is used up; the database fails.
     pub async fn retry_from_start(&self, id: JobId) -> Result<Retry, StoreError> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
@@ -38,6 +38,7 @@ impl Store {
         if job.upload_deleted_at.is_some() {
             return Ok(Retry::NoUpload);
         }
+        tx.take_place(job.owner.as_ref(), 0).await?;
         for artifact in tx.made_artifacts(id).await? {
             tx.doom_file(id, &artifact.key).await?;
         }
@@ -58,7 +59,7 @@ impl Store {
     /// queued again, each from its checkpoint where it has one.
     ///
     /// # Errors
-    /// The database fails.
+    /// `too_many_requests` where the owner's quota is used up; the database fails.
     pub async fn retry_from_checkpoint(&self, id: JobId) -> Result<Retry, StoreError> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
@@ -73,6 +74,7 @@ impl Store {
         if !tx.has_leftovers(id).await? {
             return Ok(Retry::NothingLeft);
         }
+        tx.take_place(job.owner.as_ref(), 0).await?;
         tx.queue_unfinished(id).await?;
         job.progress = job.progress.take().map(|progress| Progress { eta_seconds: None, ..progress });
         tx.queue_again(&mut job).await?;

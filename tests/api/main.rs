@@ -3,11 +3,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod bad_input;
 mod contract;
 mod events;
 mod inspect;
 mod jobs;
+mod limits;
 mod prometheus;
 mod readiness;
 mod results;
