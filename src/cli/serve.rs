@@ -26,11 +26,11 @@ pub struct Serve {
     #[command(flatten)]
     server: ServerConfig,
     #[command(flatten)]
+    shutdown: ShutdownConfig,
+    #[command(flatten)]
     access: AccessConfig,
     #[command(flatten)]
     traffic: TrafficConfig,
-    #[command(flatten)]
-    shutdown: ShutdownConfig,
     #[command(flatten)]
     storage: StorageConfig,
     #[command(flatten)]

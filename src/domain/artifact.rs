@@ -94,7 +94,7 @@ impl FileName {
         "student.pt2",
     ];
 
-    /// How the names of checkpoints end.
+    /// How the names of checkpoints end: they are numbered, so no list can hold them all.
     pub const CHECKPOINT_SUFFIX: &str = ".checkpoint";
 
     pub fn as_str(&self) -> &str {
