@@ -18,6 +18,7 @@ mod samples;
 mod signals;
 mod submit;
 mod tasks;
+mod waiting;
 mod workers;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -33,15 +34,16 @@ pub use self::{
     cancel::{Cancel, Deletion},
     error::StoreError,
     events::{JobEvent, NewEvent},
-    idempotency::IdempotencyKey,
+    idempotency::{IdempotencyKey, KEY_LIFETIME},
     jobs::{Job, JobPage, JobQuery, Order},
-    metrics::{MetricQuery, Series},
+    metrics::{MetricQuery, Pages, Points, Series, SeriesKey},
     retry::Retry,
     runs::{Run, RunEnd},
     samples::SampleRow,
     signals::Signal,
     submit::{NewJob, Submission},
     tasks::{NewTask, Slot, TaskRow, TaskUpdate},
+    waiting::Seen,
     workers::{Occupied, WorkerRow},
 };
 use crate::clock::Clock;

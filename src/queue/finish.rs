@@ -203,7 +203,7 @@ async fn succeed(tx: &mut Tx, mut job: Job, report: Report) -> Result<(), StoreE
 async fn fail(tx: &mut Tx, mut job: Job, problem: Problem) -> Result<(), StoreError> {
     let before = (job.status, job.phase);
     tx.stop_tasks(job.id).await?;
-    tx.append_event(job.id, &NewEvent::Error { error: &problem }).await?;
+    tx.append_event(job.id, &NewEvent::Failed { error: &problem }).await?;
     job.error = Some(problem);
     end(tx, job, before, JobStatus::Failed).await
 }

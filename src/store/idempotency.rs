@@ -1,12 +1,21 @@
 //! Idempotency keys: a request that is sent twice makes one job.
 
+use std::time::Duration;
+
 use sqlx::Row as _;
 
-use super::{StoreError, Tx, rows};
-use crate::domain::{
-    ids::JobId,
-    problem::{ErrorCode, Problem},
+use super::{Store, StoreError, Tx, rows};
+use crate::{
+    clock::{Millis, millis},
+    domain::{
+        ids::JobId,
+        problem::{ErrorCode, Problem},
+    },
 };
+
+/// How long a key stands for the job that it made. Later, the same request makes another job; so it does when the job was
+/// deleted, since its key goes with it.
+pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// The `Idempotency-Key` of a request, with a hash of everything else in it.
 #[derive(Clone, Debug)]
@@ -16,14 +25,48 @@ pub struct IdempotencyKey {
     pub body_sha256: String,
 }
 
+impl Store {
+    /// Whether `key` stands for a job now: a request that carries it makes no new one.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn knows_key(&self, key: &str) -> Result<bool, StoreError> {
+        let sql = "select job from idempotency_keys where key = ? and created_at > ?";
+        let row = sqlx::query(sql).bind(key).bind(oldest(self.clock.now())).fetch_optional(&self.readers).await?;
+        Ok(row.is_some())
+    }
+
+    /// Deletes the keys that stand for nothing any more. They harm nobody; this is for the size of the database. Returns
+    /// how many there were.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn forget_keys(&self) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let forgotten = sqlx::query("delete from idempotency_keys where created_at <= ?")
+            .bind(oldest(tx.now))
+            .execute(&mut *tx.sql)
+            .await?
+            .rows_affected();
+        tx.commit().await?;
+        Ok(forgotten)
+    }
+}
+
+/// Keys made after this moment are alive.
+fn oldest(now: Millis) -> Millis {
+    now.saturating_sub(millis(KEY_LIFETIME))
+}
+
 impl Tx {
     /// The job that the key made before, if any.
     ///
     /// # Errors
     /// `idempotency_mismatch` where the key was used with another body.
     pub(super) async fn replayed(&mut self, idempotency: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
-        let row = sqlx::query("select body_sha256, job from idempotency_keys where key = ?")
+        let row = sqlx::query("select body_sha256, job from idempotency_keys where key = ? and created_at > ?")
             .bind(&idempotency.key)
+            .bind(oldest(self.now))
             .fetch_optional(&mut *self.sql)
             .await?;
         let Some(row) = row else { return Ok(None) };
@@ -38,8 +81,12 @@ impl Tx {
         Ok(Some(job))
     }
 
+    /// Keeps a key that [`Tx::replayed`] did not find; one that has outlived its time is taken over.
     pub(super) async fn keep_key(&mut self, idempotency: &IdempotencyKey, job: JobId) -> Result<(), StoreError> {
-        sqlx::query("insert into idempotency_keys (key, body_sha256, job, created_at) values (?, ?, ?, ?)")
+        let sql = "insert into idempotency_keys (key, body_sha256, job, created_at) values (?, ?, ?, ?) \
+                   on conflict (key) do update set body_sha256 = excluded.body_sha256, job = excluded.job, \
+                   created_at = excluded.created_at";
+        sqlx::query(sql)
             .bind(&idempotency.key)
             .bind(&idempotency.body_sha256)
             .bind(job.to_string())
