@@ -63,6 +63,7 @@ pub async fn list(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<Js
         (status = 206, description = "The bytes of Range", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 304, description = "You have it already"),
         (status = 404, description = "No such job or file", body = Problem),
+        (status = 412, description = "If-Match names another file", body = Problem),
         (status = 416, description = "The range lies outside the file", body = Problem),
     )
 )]

@@ -3,10 +3,11 @@
 use axum::{Json, extract::State, http::HeaderMap};
 
 use super::{
+    drain,
     error::{ApiError, ApiResult},
     extract::Multipart,
     state::App,
-    upload::{Draft, Upload, UploadForm, check_announced, drain},
+    upload::{Draft, Upload, UploadForm, check_announced},
 };
 use crate::domain::{
     ids::TaskId,
@@ -25,10 +26,12 @@ use crate::domain::{
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "What the importer sees, and the plan", body = Inspection),
-        (status = 400, description = "A part is missing, empty or unknown", body = Problem),
+        (status = 400, description = "A part is missing, empty or unknown, or the form is broken", body = Problem),
         (status = 413, description = "Larger than the server allows", body = Problem),
-        (status = 415, description = "No format that is supported", body = Problem),
+        (status = 415, description = "No form, or a model in no format that is supported", body = Problem),
         (status = 422, description = "No classifier that we can work on, or an invalid configuration", body = Problem),
+        (status = 503, description = "It took too long", body = Problem),
+        (status = 507, description = "Too little disk space", body = Problem),
     )
 )]
 pub async fn inspect(
@@ -36,13 +39,15 @@ pub async fn inspect(
     headers: HeaderMap,
     Multipart(mut form): Multipart,
 ) -> ApiResult<Json<Inspection>> {
-    check_announced(&app, &headers)?;
-    app.room()?;
+    if let Err(error) = check_announced(&app, &headers).and_then(|()| app.room()) {
+        drain::unread(form, &headers);
+        return Err(error);
+    }
     let draft = Draft::new(&app);
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
     if answer.is_err() {
-        drain(&mut form).await;
+        drain::rest(form);
     }
     answer.map(Json)
 }

@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, samples, security,
-    service, state::App, student, submit, workers,
+    semantics, service, state::App, student, submit, workers,
 };
 
 /// The whole service.
@@ -56,6 +56,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(prometheus::get)) //                   /metrics
         .routes(routes!(openapi::get)) //                      /openapi.json
         .split_for_parts();
+    let document = openapi::completed(document);
     router
         .route("/", get(assets::file))
         .route("/docs", get(assets::file))
@@ -65,6 +66,7 @@ pub fn router(app: App) -> Router {
         .layer(
             // Outermost first: a request gets its id before anything else can go wrong.
             ServiceBuilder::new()
+                .layer(from_fn(semantics::keep))
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
                 .layer(
                     TraceLayer::new_for_http()

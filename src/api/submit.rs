@@ -7,11 +7,12 @@ use axum::{
 };
 
 use super::{
+    drain,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
     state::App,
-    upload::{Draft, Upload, UploadForm, check_announced, drain},
+    upload::{Draft, Upload, UploadForm, check_announced},
     view::JobView,
 };
 use crate::{
@@ -25,28 +26,37 @@ use crate::{
 /// Submits a job.
 ///
 /// Send the model as the part `model` of a multipart form. What may stand in `config` is the schema `JobConfig`; an
-/// `eval` set is read for the report alone, after training. With an `Idempotency-Key`, sending the same request again
-/// gives the same job.
+/// `eval` set is read for the report alone, after training.
+///
+/// With an `Idempotency-Key`, sending the same request again gives the same job, also many times at once and after a
+/// restart: the same parts, under the same file names. A key stands for its job for 24 hours, or until the job is deleted; a
+/// request that failed leaves its key free.
 #[utoipa::path(
     post, path = "/jobs", tag = "jobs",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Chosen by the client, once for each job it wants")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]*$",
+        example = "6c1d4c9e-5f0a-4a57-9d0e-0f8f3f0b6f6e",
+        description = "Chosen by the client, once for each job it wants: 1 to 255 printable ASCII characters")),
     responses(
         (status = 202, description = "Accepted", body = JobView, headers(("Location" = String, description = "The job's path"))),
-        (status = 400, description = "A part is missing, empty or unknown", body = Problem),
+        (status = 400, description = "A part is missing, empty or unknown, or the form is broken", body = Problem),
         (status = 413, description = "Larger than the server allows", body = Problem),
-        (status = 415, description = "No format that is supported", body = Problem),
+        (status = 415, description = "No form, or a model in no format that is supported", body = Problem),
         (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
         (status = 507, description = "Too little disk space", body = Problem),
     )
 )]
 pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
-    check_announced(&app, &headers)?;
-    app.room()?;
-    app.place().await?;
+    let key = match admitted(&app, &headers).await {
+        Ok(key) => key,
+        Err(error) => {
+            drain::unread(form, &headers);
+            return Err(error);
+        }
+    };
     let draft = Draft::new(&app);
-    let id = match submit(&app, &draft, &headers, &mut form).await {
+    let id = match submit(&app, &draft, key, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
             id
@@ -57,7 +67,7 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
         }
         Err(error) => {
             draft.discard().await;
-            drain(&mut form).await;
+            drain::rest(form);
             return Err(error);
         }
     };
@@ -66,13 +76,28 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
     Ok((StatusCode::ACCEPTED, location, shown(&app, job).await?).into_response())
 }
 
+/// Whether an upload is worth receiving, and its key.
+async fn admitted(app: &App, headers: &HeaderMap) -> ApiResult<Option<String>> {
+    check_announced(app, headers)?;
+    let key = idempotency_key(headers)?;
+    app.room()?;
+    // A job that is there already needs no place: its client must hear of it also when it was the last one that had room.
+    let known = match &key {
+        Some(key) => app.store.knows_key(key).await?,
+        None => false,
+    };
+    if !known {
+        app.place().await?;
+    }
+    Ok(key)
+}
+
 async fn submit(
     app: &App,
     draft: &Draft,
-    headers: &HeaderMap,
+    key: Option<String>,
     form: &mut axum::extract::Multipart,
 ) -> ApiResult<Submission> {
-    let key = idempotency_key(headers)?;
     let upload = Upload::receive(draft, form).await?;
     let job = NewJob {
         id: draft.id(),
@@ -88,12 +113,18 @@ async fn submit(
 
 /// The key of a request that shall have effect once.
 fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::new(ErrorCode::InvalidRequest, "An Idempotency-Key has 1 to 255 ASCII characters.")
-            .param("Idempotency-Key")
-            .hint("A random UUID is a good key.")
-            .into()),
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let printable =
+        |key: &&str| (1..=255).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    match (value.to_str().ok().filter(printable), values.next()) {
+        (Some(key), None) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(
+            ErrorCode::InvalidRequest,
+            "An Idempotency-Key is one header of 1 to 255 printable ASCII characters.",
+        )
+        .param("Idempotency-Key")
+        .hint("A random UUID is a good key.")
+        .into()),
     }
 }

@@ -1,9 +1,6 @@
 //! Uploads: the parts of a multipart form, streamed to storage while they are counted and hashed.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::{
     extract::multipart::{Field, Multipart},
@@ -37,9 +34,6 @@ const MAX_CONFIG: usize = 1 << 20;
 
 /// What the form itself may add to the bytes of its parts.
 const MAX_FRAMING: u64 = 1 << 20;
-
-/// How long the rest of a refused upload is read.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Side files of one model.
 const MAX_SIDE_FILES: usize = 256;
@@ -271,17 +265,6 @@ impl Parts<'_> {
             Ok(chunk)
         })
     }
-}
-
-/// Reads on for a moment after a refusal: a client that is still sending would otherwise see a broken connection instead of
-/// the answer.
-pub async fn drain(form: &mut Multipart) {
-    let rest = async {
-        while let Ok(Some(mut field)) = form.next_field().await {
-            while let Ok(Some(_)) = field.chunk().await {}
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN, rest).await;
 }
 
 fn too_large(most: String, part: &str) -> ApiError {

@@ -50,10 +50,7 @@ export function follow(path, listeners, { pace, onStream }) {
     return listener;
   });
   source.addEventListener('open', () => onStream(true));
-  source.addEventListener('error', (event) => {
-    // The server also has an event of this name: the job's error.
-    if (!(event instanceof MessageEvent)) onStream(false);
-  });
+  source.addEventListener('error', () => onStream(false));
   return {
     stop() {
       source.close();
