@@ -4,10 +4,14 @@
 mod common;
 
 mod bad_input;
+mod conformity;
 mod contract;
 mod events;
+mod idempotency;
 mod inspect;
 mod jobs;
+mod negotiation;
+mod paging;
 mod results;
 mod samples;
 mod service;
