@@ -15,4 +15,6 @@ mod paging;
 mod results;
 mod samples;
 mod service;
+mod streams;
 mod upload;
+mod wire;
