@@ -73,12 +73,13 @@ ends as ( \
     from found where name is not null) \
 select * from ends where first is not null order by task, name";
 
-/// The first point at or after each of `?5` steps, which lie evenly between `?3` and `?4`.
+/// The first point at or after each of `?5` steps, which lie evenly between `?3` and `?4`. A cross join is read from left to
+/// right: one look for each step, where the planner may prefer to read the whole series for each.
 const THINNED: &str = "\
-with recursive target (n) as (select 0 union all select n + 1 from target where n + 1 < ?5) \
-select distinct step, value from target join metrics on task = ?1 and name = ?2 and step = \
-    (select min(step) from metrics where task = ?1 and name = ?2 and step >= ?3 + (?4 - ?3) * n / (?5 - 1)) \
-order by step";
+with recursive target (n) as (select 0 union all select n + 1 from target where n + 1 < ?5), \
+chosen (at) as (select distinct (select min(step) from metrics \
+    where task = ?1 and name = ?2 and step >= ?3 + (?4 - ?3) * n / (?5 - 1)) from target) \
+select step, value from chosen cross join metrics on task = ?1 and name = ?2 and step = at order by step";
 
 /// Most points that are read at once.
 const PAGE: usize = 10_000;
