@@ -1,6 +1,6 @@
 // A new job: choosing or dropping files, settings, the plan, and submitting.
 
-import { Failure, upload } from './api.js';
+import { Failure, getJson, upload } from './api.js';
 import { configEditor } from './config-editor.js';
 import { h, setText, show } from './dom.js';
 import { formOf, noFiles, sortFiles } from './files.js';
@@ -48,6 +48,17 @@ function fileLine(what, file, onRemove, choose) {
     choose);
 }
 
+/** What the service reads, by its own word. */
+function takes() {
+  const rest = 'A test set (.npz) and a config (.json) may come along.';
+  const line = h('p', { class: 'muted' }, rest);
+  getJson('/formats').then(({ data }) => {
+    const suffixes = data.filter(({ read }) => read).flatMap((format) => format.suffixes);
+    setText(line, `It reads ${suffixes.join(', ')}. ${rest}`);
+  }, () => { /* The line says less; everything else will say that the server is gone. */ });
+  return line;
+}
+
 export function newJob(onCreated) {
   const closing = new AbortController();
   let chosen = noFiles();
@@ -61,7 +72,7 @@ export function newJob(onCreated) {
   const zone = h('div', { class: 'drop' },
     h('p', {}, h('strong', {}, 'Drop a model here'), ' or ',
       chooser({ name: 'model', label: 'choose a file', kind: 'link', multiple: true, onFiles: take }), '.'),
-    h('p', { class: 'muted' }, 'ONNX, TorchScript, PT2 or safetensors. A test set (.npz) and a config (.json) may come along.'));
+    takes());
   const form = h('form', { class: 'new-form', hidden: true, onsubmit: start },
     h('div', { class: 'settings' }, h('h3', {}, 'Files'), fileList, config.element,
       h('div', { class: 'buttons' }, submit, h('button', { type: 'button', class: 'button', onclick: reset }, 'Discard'), sent),
