@@ -20,6 +20,7 @@ mod prometheus;
 mod range;
 mod report;
 mod report_page;
+mod request_id;
 mod router;
 mod samples;
 mod security;

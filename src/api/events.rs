@@ -37,8 +37,8 @@ const PAGE: u32 = 1000;
 /// Between two comments that keep proxies from closing a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a browser waits before it connects again.
-const RETRY: Duration = Duration::from_secs(2);
+/// How long a client is asked to wait before it connects again: about as long as a restart takes.
+const RETRY: Duration = Duration::from_secs(3);
 
 /// Longest that a stream waits for a change before it looks by itself whether there is one.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::{drain, error::ApiError};
+use super::error::ApiError;
 use crate::domain::problem::{ErrorCode, Problem};
 
 /// `?a=b` as a struct.
@@ -41,10 +41,7 @@ impl<S: Send + Sync> FromRequest<S> for Multipart {
         let sent = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let media_type = sent.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("multipart/form-data") {
-            let refused = no_form(media_type);
-            let (parts, body) = request.into_parts();
-            drain::unread_body(body, &parts.headers);
-            return Err(refused.into());
+            return Err(no_form(media_type).into());
         }
         Ok(Self(axum::extract::Multipart::from_request(request, state).await?))
     }

@@ -3,7 +3,6 @@
 use axum::{Json, extract::State, http::HeaderMap};
 
 use super::{
-    drain,
     error::{ApiError, ApiResult},
     extract::Multipart,
     state::App,
@@ -39,16 +38,11 @@ pub async fn inspect(
     headers: HeaderMap,
     Multipart(mut form): Multipart,
 ) -> ApiResult<Json<Inspection>> {
-    if let Err(error) = check_announced(&app, &headers).and_then(|()| app.room()) {
-        drain::unread(form, &headers);
-        return Err(error);
-    }
+    check_announced(&app, &headers)?;
+    app.room()?;
     let draft = Draft::new(&app);
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
-    if answer.is_err() {
-        drain::rest(form);
-    }
     answer.map(Json)
 }
 

@@ -232,7 +232,8 @@ impl RetryRequest {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(body).map_err(|error| {
+        // `null` asks for the default too: it is what a client without a wish may write.
+        serde_json::from_slice::<Option<Self>>(body).map(Option::unwrap_or_default).map_err(|error| {
             Problem::new(ErrorCode::InvalidRequest, format!("The body cannot be read: {error}."))
                 .hint(r#"Send {"from":"start"}, or nothing."#)
         })

@@ -6,7 +6,7 @@ use utoipa::{
     OpenApi,
     openapi::{
         Content, Ref, RefOr, Response,
-        path::{Operation, PathItem},
+        path::{Operation, Parameter, ParameterIn, PathItem},
     },
 };
 
@@ -65,11 +65,17 @@ fn name(method: &str, path: &str) -> String {
 }
 
 fn complete(operation: &mut Operation) {
+    let queried = |parameter: &Parameter| matches!(parameter.parameter_in, ParameterIn::Query);
+    let queried = operation.parameters.iter().flatten().any(queried);
     let responses = &mut operation.responses.responses;
-    responses.entry("500".to_owned()).or_insert_with(|| {
+    let problem = |about: &str| {
         let content = Content::new(Some(Ref::from_schema_name("Problem")));
-        RefOr::T(Response::builder().description("Our own fault").content(PROBLEM, content).build())
-    });
+        RefOr::T(Response::builder().description(about).content(PROBLEM, content).build())
+    };
+    responses.entry("500".to_owned()).or_insert_with(|| problem("Our own fault"));
+    if queried {
+        responses.entry("400".to_owned()).or_insert_with(|| problem("A parameter is wrong"));
+    }
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
         // The annotations say `body = Problem`, from which the macro makes plain JSON.

@@ -21,8 +21,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    artifacts, assets, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, samples, security,
-    semantics, service, state::App, student, submit, workers,
+    artifacts, assets, drain, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, request_id,
+    samples, security, semantics, service, state::App, student, submit, workers,
 };
 
 /// The whole service.
@@ -66,7 +66,7 @@ pub fn router(app: App) -> Router {
         .layer(
             // Outermost first: a request gets its id before anything else can go wrong.
             ServiceBuilder::new()
-                .layer(from_fn(semantics::keep))
+                .map_request(request_id::vet)
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
                 .layer(
                     TraceLayer::new_for_http()
@@ -75,10 +75,12 @@ pub fn router(app: App) -> Router {
                 )
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(from_fn(security::headers))
+                .layer(from_fn(semantics::keep))
                 .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(Compressible)))
                 .layer(from_fn(error::render))
                 .layer(CatchPanicLayer::custom(error::panicked))
-                .layer(from_fn_with_state(app.clone(), prometheus::measure)),
+                .layer(from_fn_with_state(app.clone(), prometheus::measure))
+                .layer(from_fn(drain::drain)),
         )
         .with_state(app)
 }

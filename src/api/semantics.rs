@@ -4,24 +4,13 @@ use axum::{
     extract::Request,
     http::{
         HeaderValue, Method,
-        header::{CACHE_CONTROL, HeaderName, RANGE},
+        header::{CACHE_CONTROL, RANGE},
     },
     middleware::Next,
     response::Response,
 };
 
-/// Longest id of a request that a client may choose: it is repeated in every log line and in the answer.
-const MAX_ID: usize = 128;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 pub async fn keep(mut request: Request, next: Next) -> Response {
-    let headers = request.headers_mut();
-    let fits = |id: &HeaderValue| id.len() <= MAX_ID && id.as_bytes().iter().all(u8::is_ascii_graphic);
-    if !headers.get(REQUEST_ID).is_some_and(fits) {
-        // It gets one of ours.
-        headers.remove(REQUEST_ID);
-    }
     if request.method() == Method::HEAD {
         // Ranges are defined for GET alone (section 14.2): the answer tells the length of the whole.
         request.headers_mut().remove(RANGE);

@@ -7,7 +7,6 @@ use axum::{
 };
 
 use super::{
-    drain,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
@@ -48,13 +47,7 @@ use crate::{
     )
 )]
 pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
-    let key = match admitted(&app, &headers).await {
-        Ok(key) => key,
-        Err(error) => {
-            drain::unread(form, &headers);
-            return Err(error);
-        }
-    };
+    let key = admitted(&app, &headers).await?;
     let draft = Draft::new(&app);
     let id = match submit(&app, &draft, key, &mut form).await {
         Ok(Submission::Created(id)) => {
@@ -67,7 +60,6 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
         }
         Err(error) => {
             draft.discard().await;
-            drain::rest(form);
             return Err(error);
         }
     };

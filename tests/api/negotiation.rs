@@ -77,7 +77,7 @@ fn weakened(tag: &str) -> String {
 #[tokio::test]
 async fn a_request_with_an_unusable_id_gets_one() {
     let service = Service::new().await;
-    for id in [&*"x".repeat(129), "two words", "é"] {
+    for id in [&*"x".repeat(65), "two words", "é"] {
         let answer = service.get_with("/nowhere", &[("x-request-id", id)]).await;
         assert_eq!(answer.problem(404), "not_found");
         assert_ne!(answer.header("x-request-id"), id);
