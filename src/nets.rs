@@ -3,3 +3,4 @@
 pub mod decoder;
 pub mod generator;
 mod layers;
+pub mod smooth;

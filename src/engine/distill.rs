@@ -21,7 +21,7 @@ use crate::{
         job::Phase,
         problem::{ErrorCode, Problem},
     },
-    nets::generator::Scaling,
+    nets::generator::Form,
 };
 
 /// Steps between two points of a loss curve.
@@ -92,7 +92,7 @@ impl Course<'_> {
         let Self { teacher, settings, .. } = self;
         let distillation = &settings.distillation;
         seed(settings.seed, Stream::Game { round: 0 });
-        let generator = Trained::fresh(shape(&teacher.graph, settings), Scaling::Batch, teacher.device());
+        let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
         let mut adam = Adam::new(generator.store.trainable_variables())?;
         for round in 0..distillation.adversarial_steps {
             seed(settings.seed, Stream::Game { round: round + 1 });

@@ -19,7 +19,7 @@ use crate::{
         config::{Extraction, Settings},
         problem::{ErrorCode, Problem},
     },
-    nets::{decoder::Decoder, generator::Scaling},
+    nets::{decoder::Decoder, generator::Form},
 };
 
 /// One generator's training: what is trained, and how.
@@ -52,7 +52,7 @@ impl<'a> Training<'a> {
         seed(settings.seed, Stream::Extract { index, epoch: 0 });
         let shape = super::sampler::shape(&teacher.graph, settings);
         let features: i64 = shape.output.iter().product();
-        let generator = Trained::fresh(shape.clone(), Scaling::EachImage, teacher.device());
+        let generator = Trained::fresh(shape.clone(), Form::Reference, teacher.device());
         let store = nn::VarStore::new(teacher.device());
         let decoder = Decoder::new(&store.root(), features, shape.latent, settings.extraction.decoder_layers);
         let mut weights = generator.store.trainable_variables();

@@ -10,7 +10,7 @@ use crate::{
         problem::{ErrorCode, Problem},
     },
     formats::graph::Graph,
-    nets::generator::{Generator, Scaling, Shape},
+    nets::generator::{Form, Generator, Shape},
 };
 
 /// What generators of this job make, and from what.
@@ -66,9 +66,9 @@ pub struct Trained {
 
 impl Trained {
     /// A fresh generator, initialised from libtorch's random state.
-    pub fn fresh(shape: Shape, scaling: Scaling, device: Device) -> Self {
+    pub fn fresh(shape: Shape, form: Form, device: Device) -> Self {
         let store = nn::VarStore::new(device);
-        let net = Generator::new(&store.root(), &shape, scaling);
+        let net = Generator::new(&store.root(), &shape, form);
         Self { store, net, shape }
     }
 
@@ -77,7 +77,7 @@ impl Trained {
     /// # Errors
     /// Where the file does not hold such a generator.
     pub fn load(path: &Path, shape: Shape, device: Device) -> Result<Self, Problem> {
-        let mut trained = Self::fresh(shape, Scaling::EachImage, device);
+        let mut trained = Self::fresh(shape, Form::Reference, device);
         trained.store.load(path).map_err(|error| {
             Problem::new(ErrorCode::Internal, format!("{} holds no generator of this job: {error}", path.display()))
         })?;

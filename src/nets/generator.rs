@@ -2,15 +2,18 @@
 
 use tch::{Kind, TchError, Tensor, nn};
 
-use super::layers::{Deconv, Norm, deconv, linear};
+use super::{
+    layers::{Deconv, Norm, deconv, linear},
+    smooth::SmoothGenerator,
+};
 
-/// How generated images are brought to the scale of real ones.
+/// Which generator makes images; vectors have one alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scaling {
-    /// Each image and channel to zero mean and unit variance, as the reference does.
-    EachImage,
-    /// Batch norm without scale and shift: images keep their own brightness and contrast.
-    Batch,
+pub enum Form {
+    /// That of the reference.
+    Reference,
+    /// See [`SmoothGenerator`].
+    Smooth,
 }
 
 /// What a generator makes, and from what.
@@ -28,15 +31,19 @@ pub struct Shape {
 #[derive(Debug)]
 pub enum Generator {
     Image(ImageGenerator),
+    Smooth(SmoothGenerator),
     Vector(VectorGenerator),
 }
 
 impl Generator {
     /// Images for an output (C, H, W), feature vectors for everything else.
-    pub fn new(path: &nn::Path, shape: &Shape, scaling: Scaling) -> Self {
-        match shape.output[..] {
-            [channels, height, width] => {
-                Self::Image(ImageGenerator::new(path, shape, [channels, height, width], scaling))
+    pub fn new(path: &nn::Path, shape: &Shape, form: Form) -> Self {
+        match (&shape.output[..], form) {
+            (&[channels, height, width], Form::Reference) => {
+                Self::Image(ImageGenerator::new(path, shape, [channels, height, width]))
+            }
+            (&[channels, height, width], Form::Smooth) => {
+                Self::Smooth(SmoothGenerator::new(path, shape, [channels, height, width]))
             }
             _ => Self::Vector(VectorGenerator::new(path, shape)),
         }
@@ -50,19 +57,19 @@ impl Generator {
         let joined = Tensor::f_cat(&[z, labels], 1)?;
         match self {
             Self::Image(generator) => generator.forward(&joined, train),
+            Self::Smooth(generator) => generator.forward(&joined, train),
             Self::Vector(generator) => generator.forward(&joined, train),
         }
     }
 }
 
-/// Fully connected 256 and 128, then transposed convolutions that double the extent, tanh, and normalisation.
+/// Fully connected 256 and 128, then transposed convolutions that double the extent, tanh, and each image
+/// and channel brought to zero mean and unit variance.
 #[derive(Debug)]
 pub struct ImageGenerator {
     stem: Vec<(nn::Linear, Norm)>,
     /// Each with the norm that follows it; the last has none.
     deconvs: Vec<(Deconv, Option<Norm>)>,
-    scaling: Scaling,
-    output_norm: Option<Norm>,
     extent: [i64; 2],
 }
 
@@ -70,7 +77,7 @@ pub struct ImageGenerator {
 const CHANNELS: [i64; 3] = [64, 16, 4];
 
 impl ImageGenerator {
-    fn new(path: &nn::Path, shape: &Shape, image: [i64; 3], scaling: Scaling) -> Self {
+    fn new(path: &nn::Path, shape: &Shape, image: [i64; 3]) -> Self {
         let [channels, height, width] = image;
         let stem = [(shape.latent + shape.classes, 256), (256, 128)]
             .into_iter()
@@ -94,8 +101,7 @@ impl ImageGenerator {
             let norm = (index < doublings).then(|| Norm::new(path / "norm", outputs, true));
             deconvs.push((layer, norm));
         }
-        let output_norm = (scaling == Scaling::Batch).then(|| Norm::new(path / "output_norm", channels, false));
-        Self { stem, deconvs, scaling, output_norm, extent: [height, width] }
+        Self { stem, deconvs, extent: [height, width] }
     }
 
     fn forward(&self, joined: &Tensor, train: bool) -> Result<Tensor, TchError> {
@@ -111,11 +117,7 @@ impl ImageGenerator {
             }
         }
         let [height, width] = self.extent;
-        let x = crop(&crop(&x, 2, height)?, 3, width)?.f_tanh()?;
-        match (&self.output_norm, self.scaling) {
-            (Some(norm), _) => norm.forward(&x, train),
-            (None, _) => each_image(&x),
-        }
+        each_image(&crop(&crop(&x, 2, height)?, 3, width)?.f_tanh()?)
     }
 }
 
@@ -198,10 +200,10 @@ mod tests {
         for output in
             [vec![1, 32, 32], vec![3, 28, 28], vec![3, 7, 9], vec![1, 100, 61], vec![2, 1, 1], vec![16], vec![4, 50]]
         {
-            for scaling in [Scaling::EachImage, Scaling::Batch] {
+            for form in [Form::Reference, Form::Smooth] {
                 let store = nn::VarStore::new(Device::Cpu);
                 let shape = Shape { classes: 5, latent: 3, output: output.clone() };
-                let generator = Generator::new(&store.root(), &shape, scaling);
+                let generator = Generator::new(&store.root(), &shape, form);
                 let (y, z) =
                     (Tensor::eye(5, (Kind::Float, Device::Cpu)), Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)));
                 let x = generator.forward(&y, &z, true).unwrap();
@@ -215,7 +217,7 @@ mod tests {
     fn the_reference_image_generator_has_its_layers() {
         let store = nn::VarStore::new(Device::Cpu);
         let shape = Shape { classes: 10, latent: 10, output: vec![1, 32, 32] };
-        Generator::new(&store.root(), &shape, Scaling::EachImage);
+        Generator::new(&store.root(), &shape, Form::Reference);
         let mut kernels: Vec<Vec<i64>> = store
             .variables()
             .into_iter()

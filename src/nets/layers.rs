@@ -13,6 +13,28 @@ pub(super) fn linear(path: Path, inputs: i64, outputs: i64) -> nn::Linear {
     nn::linear(path, inputs, outputs, nn::LinearConfig { ws_init: init, bs_init: Some(init), bias: true })
 }
 
+/// A 3x3 convolution that keeps the extent, from `channels.0` to `channels.1`.
+pub(super) fn conv(path: Path, channels: (i64, i64)) -> Conv {
+    let init = uniform(channels.0 * 9);
+    Conv {
+        weight: path.var("weight", &[channels.1, channels.0, 3, 3], init),
+        bias: path.var("bias", &[channels.1], init),
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Conv {
+    weight: tch::Tensor,
+    bias: tch::Tensor,
+}
+
+impl Conv {
+    /// `x` (N, in, h, w) to (N, out, h, w).
+    pub(super) fn forward(&self, x: &tch::Tensor) -> Result<tch::Tensor, tch::TchError> {
+        x.f_conv2d(&self.weight, Some(&self.bias), 1, 1, 1, 1)
+    }
+}
+
 /// A transposed convolution (kernel `kernel`, equal stride and padding on both axes).
 pub(super) fn deconv(path: Path, channels: (i64, i64), kernel: [i64; 2], stride: i64, padding: i64) -> Deconv {
     // PyTorch computes the fan of a transposed convolution from its second axis: outputs x kernel.
