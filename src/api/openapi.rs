@@ -15,6 +15,9 @@ use crate::domain::config::JobConfig;
 /// The media type of every failure (RFC 9457).
 const PROBLEM: &str = "application/problem+json";
 
+/// What any path may answer before, or instead of, its handler.
+const EVERYWHERE: [(&str, &str); 1] = [("500", "Our own fault")];
+
 /// What is said once about the whole interface; paths and schemas come from the router.
 #[derive(OpenApi)]
 #[openapi(
@@ -72,7 +75,9 @@ fn complete(operation: &mut Operation) {
         let content = Content::new(Some(Ref::from_schema_name("Problem")));
         RefOr::T(Response::builder().description(about).content(PROBLEM, content).build())
     };
-    responses.entry("500".to_owned()).or_insert_with(|| problem("Our own fault"));
+    for (status, about) in EVERYWHERE {
+        responses.entry(status.to_owned()).or_insert_with(|| problem(about));
+    }
     if queried {
         responses.entry("400".to_owned()).or_insert_with(|| problem("A parameter is wrong"));
     }
