@@ -16,6 +16,7 @@ mod inspect;
 mod jobs;
 mod metrics;
 mod openapi;
+mod operations;
 mod prometheus;
 mod range;
 mod report;

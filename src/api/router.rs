@@ -21,8 +21,8 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    artifacts, assets, drain, error, events, formats, inspect, jobs, metrics, openapi, prometheus, report, request_id,
-    samples, security, semantics, service, state::App, student, submit, workers,
+    artifacts, assets, drain, error, events, formats, inspect, jobs, metrics, openapi, operations, prometheus, report,
+    request_id, samples, security, semantics, service, state::App, student, submit, workers,
 };
 
 /// The whole service.
@@ -56,7 +56,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(prometheus::get)) //                   /metrics
         .routes(routes!(openapi::get)) //                      /openapi.json
         .split_for_parts();
-    let document = openapi::completed(document);
+    let document = operations::completed(document);
     router
         .route("/", get(assets::file))
         .route("/docs", get(assets::file))
