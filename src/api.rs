@@ -1,6 +1,7 @@
 //! The HTTP service: one router, one file for each noun, every error as `application/problem+json`.
 
 mod accept;
+mod access_log;
 mod artifacts;
 mod assets;
 mod download;
@@ -8,6 +9,7 @@ mod drain;
 mod error;
 mod etag;
 mod events;
+mod exposition;
 mod extract;
 mod files;
 mod formats;
@@ -17,8 +19,10 @@ mod jobs;
 mod metrics;
 mod openapi;
 mod operations;
+mod process;
 mod prometheus;
 mod range;
+mod readiness;
 mod report;
 mod report_page;
 mod request_id;
@@ -30,11 +34,12 @@ mod service;
 mod state;
 mod student;
 mod submit;
+mod traffic;
 mod upload;
 mod view;
 mod workers;
 
 pub use helper::Helper;
-pub use prometheus::Traffic;
 pub use router::router;
 pub use state::{App, Parts};
+pub use traffic::Traffic;

@@ -19,12 +19,16 @@ use tokio::io::AsyncWriteExt;
 pub use self::{
     adopt::Claimed,
     error::{AdoptError, ArtifactError, PutError},
+    sweep::Found,
 };
 pub use crate::domain::artifact::hexadecimal;
 use crate::domain::{
     artifact::{Artifact, FileName},
     ids::JobId,
 };
+
+/// The directory of what is being deleted; no job is called so.
+const TRASH: &str = ".trash";
 
 /// The kept files of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -100,21 +104,33 @@ impl Artifacts {
     /// # Errors
     /// It is there and cannot be deleted.
     pub async fn delete(&self, artifact: &Artifact) -> Result<(), ArtifactError> {
-        match self.storage.delete(&Path::parse(&artifact.key)?).await {
+        self.delete_key(&artifact.key).await
+    }
+
+    /// The same, for a file of which nothing is known but its place. Deleting twice is no error.
+    ///
+    /// # Errors
+    /// As [`Artifacts::delete`].
+    pub async fn delete_key(&self, key: &str) -> Result<(), ArtifactError> {
+        match self.storage.delete(&Path::parse(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Deletes all files of a job, whether rows name them or not.
+    /// Deletes all files of a job, whether rows name them or not. Deleting twice is no error.
     ///
     /// # Errors
     /// One of them cannot be deleted.
     pub async fn delete_job(&self, job: JobId) -> Result<(), ArtifactError> {
-        let directory = self.root.join(job.to_string());
-        match tokio::fs::remove_dir_all(&directory).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        let (directory, trash) = (self.root.join(job.to_string()), self.root.join(TRASH));
+        tokio::fs::create_dir_all(&trash).await?;
+        // Out of the way first: a run that is just writing there could put a file into a directory that is being emptied.
+        let aside = trash.join(uuid::Uuid::now_v7().to_string());
+        match tokio::fs::rename(&directory, &aside).await {
+            Ok(()) => Ok(tokio::fs::remove_dir_all(&aside).await?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }

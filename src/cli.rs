@@ -1,8 +1,10 @@
 //! The command line: one file for each command.
 
+mod backup;
 mod child;
 mod data;
 mod distill;
+mod gc;
 mod health;
 mod inspect;
 mod pipeline;
@@ -34,6 +36,8 @@ enum Command {
     Distill(distill::Distill),
     Inspect(inspect::Inspect),
     Health(health::Health),
+    Gc(gc::Gc),
+    Backup(backup::Backup),
     #[command(hide = true)]
     RunTask(child::RunTask),
     #[command(hide = true)]
@@ -51,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Distill(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Health(command) => command.run(),
+        Command::Gc(command) => command.run(),
+        Command::Backup(command) => command.run(),
         Command::RunTask(command) => command.run(),
         Command::RunQuery(command) => command.run(),
         Command::ProbeDevices => {

@@ -3,12 +3,16 @@
 
 mod limits;
 mod log;
+mod retention;
 mod server;
 mod size;
+mod span;
 mod worker;
 
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
+pub use retention::{CollectionConfig, RetentionConfig};
 pub use server::{ServerConfig, StorageConfig};
 pub use size::ByteSize;
+pub use span::Span;
 pub use worker::WorkerConfig;

@@ -13,6 +13,7 @@ pub mod imaging;
 pub mod nets;
 pub mod protocol;
 pub mod queue;
+pub mod retention;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

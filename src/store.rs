@@ -5,12 +5,17 @@
 //! is announced when it commits, so that nobody has to poll.
 
 mod artifacts;
+mod backup;
 mod cancel;
+mod doomed;
+mod durations;
 mod error;
 mod events;
+mod expiry;
 mod idempotency;
 mod jobs;
 mod metrics;
+mod queue_facts;
 mod retry;
 mod rows;
 mod runs;
@@ -18,6 +23,7 @@ mod samples;
 mod signals;
 mod submit;
 mod tasks;
+mod totals;
 mod waiting;
 mod workers;
 
@@ -32,17 +38,22 @@ use self::signals::Signals;
 pub use self::{
     artifacts::ArtifactRow,
     cancel::{Cancel, Deletion},
+    doomed::Doomed,
+    durations::{Durations, Histogram, Timing},
     error::StoreError,
     events::{JobEvent, NewEvent},
+    expiry::FinishedJob,
     idempotency::{IdempotencyKey, KEY_LIFETIME},
     jobs::{Job, JobPage, JobQuery, Order},
     metrics::{MetricQuery, Pages, Points, Series, SeriesKey},
+    queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
     runs::{Run, RunEnd},
     samples::SampleRow,
     signals::Signal,
     submit::{NewJob, Submission},
     tasks::{NewTask, Slot, TaskRow, TaskUpdate},
+    totals::{Total, Totals},
     waiting::Seen,
     workers::{Occupied, WorkerRow},
 };
@@ -51,6 +62,8 @@ use crate::clock::Clock;
 /// How long a statement waits for another process's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// The database of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -76,7 +89,7 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
+        MIGRATIONS.run(&writer).await?;
         let readers =
             SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "1")).await?;
         Ok(Self { writer, readers, signals: Arc::default(), clock })

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What each part may import of ours. A path allows everything below it.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("domain", &[]),
     ("clock", &[]),
     ("protocol", &["domain"]),
@@ -18,7 +18,8 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("store", &["domain", "clock"]),
     ("artifacts", &["domain"]),
     ("queue", &["domain", "clock", "store", "artifacts"]),
-    ("worker", &["domain", "clock", "store", "artifacts", "queue", "protocol"]),
+    ("retention", &["domain", "clock", "store", "artifacts"]),
+    ("worker", &["domain", "clock", "store", "artifacts", "queue", "retention", "protocol"]),
     ("imaging", &[]),
     ("config", &[]),
     ("telemetry", &["config"]),
@@ -31,6 +32,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "store",
             "artifacts",
             "queue",
+            "retention",
             "imaging",
             "config",
             // A file's magic bytes, and the names of operators: no model is read here.
@@ -51,6 +53,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "engine",
             "protocol",
             "queue",
+            "retention",
             "shutdown",
             "store",
             "telemetry",

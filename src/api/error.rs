@@ -21,6 +21,7 @@ use crate::{
     artifacts::ArtifactError,
     domain::problem::{ErrorCode, Problem},
     imaging::ImagingError,
+    retention::RetentionError,
     store::StoreError,
 };
 
@@ -67,6 +68,16 @@ impl From<ArtifactError> for ApiError {
     fn from(error: ArtifactError) -> Self {
         tracing::error!(%error, "a kept file could not be written or read");
         Problem::from(error).into()
+    }
+}
+
+impl From<RetentionError> for ApiError {
+    fn from(error: RetentionError) -> Self {
+        match error {
+            RetentionError::Store(error) => error.into(),
+            RetentionError::Artifact(error) => error.into(),
+            RetentionError::Io(error) => Self::internal(error),
+        }
     }
 }
 
@@ -156,12 +167,17 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// On a failed response that has a body of its own, which stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained;
+
 /// Writes the body of every failed response, also of those that a handler never saw.
 pub async fn render(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Arc<Problem>>();
-    if problem.is_none() && !(response.status().is_client_error() || response.status().is_server_error()) {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    if problem.is_none() && (!failed || response.extensions().get::<Explained>().is_some()) {
         return response;
     }
     let mut problem = problem.map_or_else(|| unexplained(response.status()), Arc::unwrap_or_clone);

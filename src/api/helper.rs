@@ -77,7 +77,7 @@ impl Helper {
             return Err(problem.into());
         }
         let words = words.await.unwrap_or_default();
-        tracing::error!(%status, %words, "a helper ended without an answer");
+        tracing::error!(%status, words = %words.escape_debug(), "a helper ended without an answer");
         Err(crashed(status.signal()).into())
     }
 

@@ -43,6 +43,11 @@ pub async fn inspect(
     let draft = Draft::new(&app);
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
+    if let Err(refusal) = &answer
+        && let Err(error) = app.store.count_refusal(refusal.problem()).await
+    {
+        tracing::error!(%error, "a refusal is not counted");
+    }
     answer.map(Json)
 }
 

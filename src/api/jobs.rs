@@ -92,7 +92,7 @@ pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Api
     let mut data = Vec::with_capacity(page.jobs.len());
     for job in page.jobs {
         let position = positions.get(&job.id).copied();
-        data.push(JobView::new(job, position));
+        data.push(JobView::new(job, position, app.collector.policy()));
     }
     Ok(axum::Json(JobList { data, next: page.next }))
 }
@@ -251,7 +251,7 @@ impl RetryRequest {
         (status = 400, description = "The body cannot be read", body = Problem),
         (status = 413, description = "The body is too large to be one", body = Problem),
         (status = 404, description = "No such job", body = Problem),
-        (status = 409, description = "It has not finished, or has no checkpoint", body = Problem),
+        (status = 409, description = "It has not finished, has no checkpoint, or its uploads were deleted", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
     )
 )]
@@ -266,10 +266,14 @@ pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, SmallBody(body
     }
     app.place().await?;
     match app.store.retry_from_start(id).await? {
-        Retry::Queued { obsolete } => {
-            for artifact in &obsolete {
-                app.artifacts.delete(artifact).await?;
-            }
+        Retry::Queued => bury(&app).await,
+        Retry::NoUpload => {
+            return Err(Problem::new(
+                ErrorCode::Conflict,
+                "The job's uploads were deleted; there is nothing to start from.",
+            )
+            .hint("Submit the model again: POST /jobs.")
+            .into());
         }
         Retry::NotFinished(status) => {
             return Err(Problem::new(
@@ -309,7 +313,7 @@ pub async fn delete(
 ) -> ApiResult<StatusCode> {
     match app.store.delete(id, query.force).await? {
         Deletion::Deleted => {
-            app.artifacts.delete_job(id).await?;
+            bury(&app).await;
             Ok(StatusCode::NO_CONTENT)
         }
         Deletion::Running => Err(Problem::new(ErrorCode::Conflict, "The job is running.")
@@ -319,13 +323,21 @@ pub async fn delete(
     }
 }
 
+/// Deletes the files that the rows before named. What fails is logged, and tried again by the next collection: the rows are
+/// gone, and so is the job for whoever asks.
+async fn bury(app: &App) {
+    if let Err(error) = app.collector.bury().await {
+        tracing::error!(%error, "files of deleted rows are still there");
+    }
+}
+
 fn gone(id: JobId) -> Problem {
     Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
 }
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    Ok(JobView::new(job, position))
+    Ok(JobView::new(job, position, app.collector.policy()))
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {

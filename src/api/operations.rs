@@ -55,8 +55,9 @@ fn complete(operation: &mut Operation) {
     }
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
-        // The annotations say `body = Problem`, from which the macro makes plain JSON.
+        // The annotations say `body = Problem`, from which the macro makes plain JSON. Where both are said, both are meant.
         if status.starts_with(['4', '5'])
+            && !response.content.contains_key(PROBLEM)
             && let Some(content) = response.content.shift_remove("application/json")
         {
             response.content.insert(PROBLEM.to_owned(), content);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::DefaultBodyLimit,
     http::{HeaderMap, header::ETAG},
     middleware::{from_fn, from_fn_with_state},
     routing::get,
@@ -13,16 +13,15 @@ use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{CompressionLayer, Predicate, predicate::SizeAbove},
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-    trace::{DefaultOnResponse, TraceLayer},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
 };
-use tracing::{Level, Span};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    artifacts, assets, drain, error, events, formats, inspect, jobs, metrics, openapi, operations, prometheus, report,
-    request_id, samples, security, semantics, service, state::App, student, submit, workers,
+    access_log, artifacts, assets, drain, error, events, formats, inspect, jobs, metrics, openapi, operations,
+    prometheus, readiness, report, request_id, samples, security, semantics, service, state::App, student, submit,
+    traffic, workers,
 };
 
 /// The whole service.
@@ -51,8 +50,8 @@ pub fn router(app: App) -> Router {
         .routes(routes!(formats::list)) //                     /formats
         .routes(routes!(workers::list)) //                     /workers
         .routes(routes!(service::version)) //                  /version
-        .routes(routes!(service::live)) //                     /livez
-        .routes(routes!(service::ready)) //                    /readyz
+        .routes(routes!(readiness::live)) //                   /livez
+        .routes(routes!(readiness::ready)) //                  /readyz
         .routes(routes!(prometheus::get)) //                   /metrics
         .routes(routes!(openapi::get)) //                      /openapi.json
         .split_for_parts();
@@ -68,26 +67,17 @@ pub fn router(app: App) -> Router {
             ServiceBuilder::new()
                 .map_request(request_id::vet)
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-                .layer(
-                    TraceLayer::new_for_http()
-                        .make_span_with(span)
-                        .on_response(DefaultOnResponse::new().level(Level::INFO)),
-                )
+                .layer(from_fn(access_log::log))
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(from_fn(security::headers))
                 .layer(from_fn(semantics::keep))
                 .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(Compressible)))
                 .layer(from_fn(error::render))
                 .layer(CatchPanicLayer::custom(error::panicked))
-                .layer(from_fn_with_state(app.clone(), prometheus::measure))
+                .layer(from_fn_with_state(app.clone(), traffic::measure))
                 .layer(from_fn(drain::drain)),
         )
         .with_state(app)
-}
-
-fn span(request: &Request) -> Span {
-    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", id, method = %request.method(), path = request.uri().path())
 }
 
 /// What is made for the moment and is text. A file with a strong entity tag must stay byte for byte what the tag names, and

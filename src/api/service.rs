@@ -1,11 +1,10 @@
-//! `/version`, `/livez`, `/readyz`: about the service itself.
+//! `/version`: what runs here.
 
 use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{error::ApiResult, state::App};
-use crate::domain::problem::{ErrorCode, Problem};
+use super::state::App;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Version {
@@ -20,32 +19,4 @@ pub struct Version {
 pub async fn version(State(app): State<App>) -> Json<Version> {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     Json(Version { name, version, max_upload: app.limits.max_upload.0 })
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Health {
-    status: &'static str,
-}
-
-/// Whether the process answers at all. Restart it if not.
-#[utoipa::path(get, path = "/livez", tag = "service", responses((status = 200, description = "It answers", body = Health)))]
-pub async fn live() -> Json<Health> {
-    Json(Health { status: "ok" })
-}
-
-/// Whether it can take jobs: the database answers and the disk has room. Send no traffic if not.
-#[utoipa::path(
-    get, path = "/readyz", tag = "service",
-    responses((status = 200, description = "It can", body = Health), (status = 503, description = "It cannot", body = Problem))
-)]
-pub async fn ready(State(app): State<App>) -> ApiResult<Json<Health>> {
-    app.store.ping().await.map_err(|error| {
-        tracing::error!(%error, "not ready");
-        Problem::new(ErrorCode::Unavailable, "The database does not answer.").hint("The server's log has the cause.")
-    })?;
-    app.room().map_err(|error| {
-        let problem = error.problem();
-        Problem::new(ErrorCode::Unavailable, problem.detail.clone()).hint("Delete jobs that are no longer needed.")
-    })?;
-    Ok(Json(Health { status: "ok" }))
 }

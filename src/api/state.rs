@@ -2,13 +2,16 @@
 
 use std::{ops::Deref, path::PathBuf, sync::Arc};
 
+use axum::http::HeaderMap;
+use axum_extra::headers::{self, HeaderMapExt};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{ApiError, ApiResult},
     helper::Helper,
-    prometheus::Traffic,
+    traffic::Traffic,
+    upload::{MAX_FRAMING, storage_full},
 };
 use crate::{
     artifacts::Artifacts,
@@ -18,6 +21,7 @@ use crate::{
         job::JobStatus,
         problem::{ErrorCode, Problem},
     },
+    retention::{Collector, Room},
     store::{Job, Store},
 };
 
@@ -28,6 +32,8 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub store: Store,
     pub artifacts: Artifacts,
+    /// Deletes what has expired, and knows what there is room for.
+    pub collector: Collector,
     pub limits: LimitsConfig,
     /// Runs what needs the engine, in a process of its own.
     pub helper: Helper,
@@ -83,6 +89,17 @@ impl App {
         Err(Problem::new(ErrorCode::DiskFull, detail)
             .hint("Delete jobs that are no longer needed, and try again.")
             .into())
+    }
+
+    /// Room for an upload under the bound of the storage; refused at once where the upload says itself that it cannot fit.
+    ///
+    /// # Errors
+    /// `storage_full`; the database fails.
+    pub async fn room_for(&self, headers: &HeaderMap) -> ApiResult<Room> {
+        let room = self.collector.room().await?;
+        let announced = headers.typed_get::<headers::ContentLength>().map_or(0, |length| length.0);
+        room.check(announced.saturating_sub(MAX_FRAMING)).map_err(storage_full)?;
+        Ok(room)
     }
 
     /// Whether one more job may be queued.

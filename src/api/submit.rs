@@ -6,7 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use tracing::Instrument;
+
 use super::{
+    access_log,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
@@ -43,15 +46,17 @@ use crate::{
         (status = 415, description = "No form, or a model in no format that is supported", body = Problem),
         (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
         (status = 429, description = "The queue is full", body = Problem),
-        (status = 507, description = "Too little disk space", body = Problem),
+        (status = 507, description = "Too little disk space, or as much is kept as may be", body = Problem),
     )
 )]
 pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
     let key = admitted(&app, &headers).await?;
-    let draft = Draft::new(&app);
+    let draft = Draft::new(&app).within(app.room_for(&headers).await?);
     let id = match submit(&app, &draft, key, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
+            access_log::made(id);
+            make_room(&app);
             id
         }
         Ok(Submission::Replayed(id)) => {
@@ -100,7 +105,23 @@ async fn submit(
         model_file: upload.model,
         uploads: upload.files,
     };
+    draft.check_room().await?;
     Ok(app.store.submit(&job).await?)
+}
+
+/// The upload fits if older jobs go. Only now, when it is accepted: a refused one must not cost anybody a job.
+/// The client need not wait for it.
+fn make_room(app: &App) {
+    if app.collector.policy().storage.is_none() {
+        return;
+    }
+    let collector = app.collector.clone();
+    let collect = async move {
+        if let Err(error) = collector.collect().await {
+            tracing::error!(%error, "no room could be made for an upload; it is tried again");
+        }
+    };
+    tokio::spawn(collect.in_current_span());
 }
 
 /// The key of a request that shall have effect once.

@@ -26,6 +26,7 @@ use crate::{
         problem::{ErrorCode, Problem},
     },
     formats::sniff,
+    retention::{Full, Room},
     store::IdempotencyKey,
 };
 
@@ -33,7 +34,7 @@ use crate::{
 const MAX_CONFIG: usize = 1 << 20;
 
 /// What the form itself may add to the bytes of its parts.
-const MAX_FRAMING: u64 = 1 << 20;
+pub const MAX_FRAMING: u64 = 1 << 20;
 
 /// Side files of one model.
 const MAX_SIDE_FILES: usize = 256;
@@ -70,11 +71,31 @@ pub struct Draft {
     app: App,
     id: JobId,
     discard: AtomicBool,
+    /// What it takes of the storage that finished jobs and uploads share.
+    room: Option<Room>,
 }
 
 impl Draft {
     pub fn new(app: &App) -> Self {
-        Self { app: app.clone(), id: JobId::new(), discard: AtomicBool::new(true) }
+        Self { app: app.clone(), id: JobId::new(), discard: AtomicBool::new(true), room: None }
+    }
+
+    /// Its bytes count against `room` as they come.
+    pub fn within(mut self, room: Room) -> Self {
+        self.room = Some(room);
+        self
+    }
+
+    fn take(&self, bytes: u64) -> ApiResult<()> {
+        self.room.as_ref().map_or(Ok(()), |room| room.take(bytes).map_err(storage_full))
+    }
+
+    /// Whether it still fits now that it is here: others may have arrived meanwhile.
+    ///
+    /// # Errors
+    /// `storage_full`; the database fails.
+    pub async fn check_room(&self) -> ApiResult<()> {
+        self.app.collector.room().await?.check(0).map_err(storage_full)
     }
 
     pub fn id(&self) -> JobId {
@@ -254,7 +275,7 @@ impl Parts<'_> {
 
     /// The bytes of a part, failing where all parts together become too many.
     fn counted<'f>(&self, field: Field<'f>, part: &str) -> impl Stream<Item = Result<Bytes, ApiError>> + use<'_, 'f> {
-        let most = self.draft.app.limits.max_upload;
+        let (draft, most) = (self.draft, self.draft.app.limits.max_upload);
         let part = part.to_owned();
         field.map(move |chunk| {
             let chunk = chunk?;
@@ -262,9 +283,19 @@ impl Parts<'_> {
             if before + chunk.len() as u64 > most.0 {
                 return Err(too_large(most.to_string(), &part));
             }
+            draft.take(chunk.len() as u64)?;
             Ok(chunk)
         })
     }
+}
+
+pub fn storage_full(full: Full) -> ApiError {
+    let Full { most, room } = full;
+    let detail =
+        format!("The server keeps at most {most} bytes; even without any finished job it has {room} for uploads.");
+    Problem::new(ErrorCode::StorageFull, detail)
+        .hint("Send a smaller upload, or wait until running jobs have finished. The server's operator can raise --max-storage.")
+        .into()
 }
 
 fn too_large(most: String, part: &str) -> ApiError {

@@ -15,6 +15,7 @@ use crate::{
         problem::Problem,
         report::JobResult,
     },
+    retention::Policy,
     store::Job,
 };
 
@@ -38,6 +39,15 @@ pub struct JobView {
     pub started_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+    /// When it is deleted, with all its files; null while it has not finished, and where finished jobs are kept.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// When its uploads are deleted, where that comes before the job; it cannot be retried from then on.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub upload_expires_at: Option<Timestamp>,
+    /// When its uploads were deleted; null while they are there.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub upload_deleted_at: Option<Timestamp>,
     /// Where its latest run ran: `cpu`, `cuda:0`.
     pub device: Option<String>,
     /// What the importer found out; null until then.
@@ -93,9 +103,12 @@ impl Links {
 }
 
 impl JobView {
-    pub fn new(job: Job, queue_position: Option<u64>) -> Self {
+    pub fn new(job: Job, queue_position: Option<u64>, policy: &Policy) -> Self {
         Self {
             links: Links::of(job.id),
+            expires_at: policy.job_expires(&job),
+            upload_expires_at: policy.upload_expires(&job),
+            upload_deleted_at: job.upload_deleted_at,
             id: job.id,
             name: job.name,
             status: job.status,

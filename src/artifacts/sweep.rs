@@ -1,13 +1,47 @@
-//! Cleaning up at start: files that no job owns, and uploads that a crash cut off.
+//! Cleaning up at start: files that no job owns, and what a crash cut off.
 
 use std::{collections::HashSet, fs, io, path::Path};
 
-use super::{ArtifactError, Artifacts};
+use super::{ArtifactError, Artifacts, TRASH};
 use crate::domain::ids::JobId;
 
+/// A file that lies in the storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub key: String,
+    /// The run that made it, as `<task>-<run>`; none for an upload.
+    pub run: Option<String>,
+}
+
 impl Artifacts {
-    /// Deletes the files of jobs that are not `known`, and what was left half-written. Only before anything is uploaded:
-    /// an upload's job is not known until it is complete. Returns how many were deleted.
+    /// All files of all jobs, also those that are still being written.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub async fn found(&self) -> Result<Vec<Found>, ArtifactError> {
+        let root = self.root.clone();
+        Ok(tokio::task::spawn_blocking(move || find(&root)).await.map_err(io::Error::other)??)
+    }
+
+    /// Deletes a file as it was found: storage itself does not know the beginning of one by its name.
+    ///
+    /// # Errors
+    /// It is there and cannot be deleted.
+    pub async fn delete_found(&self, found: &Found) -> Result<(), ArtifactError> {
+        let path = self.root.join(&found.key);
+        match tokio::fs::remove_file(&path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        if let (Some(directory), Some(_)) = (path.parent(), &found.run) {
+            // It stays where it holds anything else.
+            let _ = tokio::fs::remove_dir(directory).await;
+        }
+        Ok(())
+    }
+
+    /// Deletes the files of jobs that are not `known`, uploads that were left half-written, and what was being deleted.
+    /// Only before anything is uploaded: an upload's job is not known until it is complete. Returns how many were deleted.
     ///
     /// # Errors
     /// A file or directory cannot be read or deleted.
@@ -21,6 +55,8 @@ impl Artifacts {
 
 fn sweep_root(root: &Path, known: &HashSet<String>) -> io::Result<usize> {
     let mut swept = 0;
+    // Another process may be emptying it just now.
+    let _ = fs::remove_dir_all(root.join(TRASH));
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -38,17 +74,47 @@ fn sweep_root(root: &Path, known: &HashSet<String>) -> io::Result<usize> {
     Ok(swept)
 }
 
-/// Deletes what storage calls `<file>#<number>`: the beginnings of files. No key of ours has that sign in it.
+/// Deletes what storage calls `<file>#<number>`: the beginnings of uploads. No key of ours has that sign in it.
 fn sweep_staged(directory: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            swept += sweep_staged(&entry.path())?;
-        } else if entry.file_name().to_string_lossy().contains('#') {
+        // What runs write is judged by their rows: a worker of its own may be at it.
+        if entry.file_type()?.is_file() && entry.file_name().to_string_lossy().contains('#') {
             fs::remove_file(entry.path())?;
             swept += 1;
         }
     }
     Ok(swept)
+}
+
+fn find(root: &Path) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for job in fs::read_dir(root)? {
+        let job = job?;
+        let name = job.file_name().to_string_lossy().into_owned();
+        if name.parse::<JobId>().is_err() || !job.file_type()?.is_dir() {
+            continue;
+        }
+        for entry in read_if_there(&job.path())? {
+            let inner = entry.file_name().to_string_lossy().into_owned();
+            if !entry.file_type()?.is_dir() {
+                found.push(Found { key: format!("{name}/{inner}"), run: None });
+                continue;
+            }
+            for file in read_if_there(&entry.path())? {
+                let key = format!("{name}/{inner}/{}", file.file_name().to_string_lossy());
+                found.push(Found { key, run: Some(inner.clone()) });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A worker that deletes its last file in a directory takes the directory along.
+fn read_if_there(directory: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.collect(),
+    }
 }

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::data::Data;
 use crate::{
     api::{self, App, Helper, Parts, Traffic},
-    config::{LimitsConfig, LogConfig, ServerConfig, StorageConfig, WorkerConfig},
+    config::{CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, StorageConfig, WorkerConfig},
     queue::{Queue, QueueConfig},
-    shutdown, telemetry, worker,
+    retention, shutdown, telemetry, worker,
 };
 
 /// Start the HTTP service.
@@ -24,6 +24,10 @@ pub struct Serve {
     server: ServerConfig,
     #[command(flatten)]
     storage: StorageConfig,
+    #[command(flatten)]
+    retention: RetentionConfig,
+    #[command(flatten)]
+    collection: CollectionConfig,
     #[command(flatten)]
     limits: LimitsConfig,
     /// Take jobs, but run none: for a service whose worker is a process of its own (`kegd work`).
@@ -50,9 +54,12 @@ impl Serve {
             .with_context(|| format!("cannot listen on {}; --listen chooses another address", self.server.listen))?;
         let address = listener.local_addr()?;
         let helper = Helper::new(std::env::current_exe()?, &self.limits);
+        let collector = data.collector(&self.retention);
+        let collecting = retention::run(collector.clone(), self.collection.gc_interval.0, stop.clone());
         let app = App::new(Parts {
             store: data.store.clone(),
             artifacts: data.artifacts.clone(),
+            collector,
             limits: self.limits,
             helper,
             scratch,
@@ -76,7 +83,8 @@ impl Serve {
         // For scripts: the only line on standard output. The socket takes connections already.
         writeln!(std::io::stdout(), "kegd listens on http://{address}")?;
         let serving = serve_until(listener, app, stop.clone(), self.server.shutdown_grace);
-        let (served, worked) = tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await });
+        let (served, worked, ()) =
+            tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await }, collecting);
         data.store.close().await;
         served.and(worked)
     }

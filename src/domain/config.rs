@@ -128,6 +128,9 @@ pub struct JobConfig {
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
     pub device: Option<String>,
     pub priority: Option<i32>,
+    /// Whether the uploads (model, side files, `eval`) stay once the job has succeeded. `false` deletes them with its
+    /// success: nobody can download or retry them then. Default `true`.
+    pub keep_upload: Option<bool>,
 }
 
 impl JobConfig {
@@ -206,4 +209,12 @@ pub struct Settings {
     pub seed: u64,
     pub device: String,
     pub priority: i32,
+    /// Whether the uploads stay once the job has succeeded.
+    #[serde(default = "kept")]
+    pub keep_upload: bool,
+}
+
+/// Jobs from before there was a choice kept theirs.
+fn kept() -> bool {
+    true
 }

@@ -45,6 +45,7 @@ impl JobConfig {
             seed: self.seed.unwrap_or(SEED),
             device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
             priority: self.priority.unwrap_or(0),
+            keep_upload: self.keep_upload.unwrap_or(true),
         };
         check(&settings)?;
         Ok(settings)

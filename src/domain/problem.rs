@@ -23,6 +23,8 @@ pub enum ErrorCode {
     RangeNotSatisfiable,
     TooManyRequests,
     DiskFull,
+    /// The service keeps as much as it may.
+    StorageFull,
     NotAcceptable,
     NotReady,
     IdempotencyMismatch,
@@ -63,7 +65,7 @@ impl ErrorCode {
             | NotAClassifier | InvalidWeights | InvalidEval | InvalidCompression => 422,
             TooManyRequests => 429,
             Unavailable => 503,
-            DiskFull => 507,
+            DiskFull | StorageFull => 507,
             WorkerCrashed | OutOfMemory | TrainingDiverged | Internal => 500,
         }
     }
@@ -87,6 +89,7 @@ impl ErrorCode {
             TooLarge => "The upload is too large",
             TooManyRequests => "The queue is full",
             DiskFull => "The server has too little disk space",
+            StorageFull => "The server keeps as much as it may",
             NotAcceptable => "That format is not to be had",
             NotReady => "The job has not come that far",
             IdempotencyMismatch => "The Idempotency-Key was used for another request",
@@ -112,6 +115,9 @@ pub struct Cause {
     pub detail: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub param: Option<String>,
+    /// The operator of the model's node, where that is the cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
 }
 
 /// A planned failure with its cause and its remedy; the body of `application/problem+json`, and a failed job's `error`.

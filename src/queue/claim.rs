@@ -9,7 +9,7 @@ use crate::{
         job::{JobStatus, Progress},
         task::{Fence, TaskKind},
     },
-    store::{Job, NewEvent, Slot, StoreError, TaskRow, Tx},
+    store::{Job, NewEvent, Slot, StoreError, TaskRow, Timing, Tx},
 };
 
 /// The files a run starts from.
@@ -59,6 +59,8 @@ impl Queue {
         let fence = task.fence();
         let job = tx.job(task.job).await?.ok_or(QueueError::LeaseLost)?;
         tx.insert_run(fence, slot).await?;
+        let waited = tx.now - task.queued_at.max(task.run_after);
+        tx.observe(Timing::QueueWait(task.kind), waited).await?;
         // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
         tx.drop_metrics(fence).await?;
         let claim = Claim {
@@ -97,6 +99,8 @@ impl Queue {
         tx.see_worker(worker).await?;
         let expired = tx.expired_tasks().await?;
         for task in &expired {
+            let (job, kind, run) = (task.job, task.kind.name(), task.run);
+            tracing::warn!(%job, task = kind, run, "a run lost its lease");
             let detail = "its lease ran out: the worker is gone, or hangs".to_owned();
             self.settle(&mut tx, task.fence(), Ending::Lost(detail)).await?;
         }

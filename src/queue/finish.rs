@@ -1,5 +1,7 @@
 //! How a run ends, and what that means for its task and its job: one transaction each.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use super::{Claim, Queue, QueueError, plan};
 use crate::{
     clock::millis,
@@ -7,9 +9,10 @@ use crate::{
         job::{JobStatus, Phase, Progress},
         problem::{ErrorCode, Problem},
         report::{Inspection, Report},
+        retention::Reason,
         task::{Fence, TaskKind, TaskStatus},
     },
-    store::{Job, NewEvent, NewTask, RunEnd, StoreError, TaskRow, TaskUpdate, Tx},
+    store::{Job, NewEvent, NewTask, RunEnd, StoreError, TaskRow, TaskUpdate, Timing, Total, Tx},
 };
 
 /// What a successful run found out.
@@ -61,6 +64,7 @@ impl Queue {
         tx.release_task(fence, update).await?;
         let (end, detail) = verdict.run_end();
         tx.end_run(fence, end, detail).await?;
+        tx.add(Total::Runs(task.kind, end), 1).await?;
         let (kind, generator, run) = (task.kind.name(), task.kind.generator(), fence.run);
         let event = NewEvent::RunEnded { task: kind, generator, run, outcome: end.name(), detail };
         tx.append_event(fence.job, &event).await?;
@@ -189,6 +193,10 @@ async fn enqueue(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<(), StoreErro
 
 async fn succeed(tx: &mut Tx, mut job: Job, report: Report) -> Result<(), StoreError> {
     let before = (job.status, job.phase);
+    time_phases(tx, &report.result.seconds).await?;
+    if !job.settings.keep_upload {
+        tx.drop_uploads(&mut job, Reason::KeepUpload).await?;
+    }
     job.result = Some(report.result);
     for warning in report.warnings {
         if !job.warnings.contains(&warning) {
@@ -200,10 +208,23 @@ async fn succeed(tx: &mut Tx, mut job: Job, report: Report) -> Result<(), StoreE
     end(tx, job, before, JobStatus::Succeeded).await
 }
 
+/// How long the phases took, of those that there are: a run may call its figures what it likes.
+async fn time_phases(tx: &mut Tx, seconds: &BTreeMap<String, f64>) -> Result<(), StoreError> {
+    for (name, seconds) in seconds {
+        if let Ok(phase) = name.parse::<Phase>()
+            && let Ok(took) = Duration::try_from_secs_f64(*seconds)
+        {
+            tx.observe(Timing::JobPhase(phase), millis(took)).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn fail(tx: &mut Tx, mut job: Job, problem: Problem) -> Result<(), StoreError> {
     let before = (job.status, job.phase);
     tx.stop_tasks(job.id).await?;
     tx.append_event(job.id, &NewEvent::Failed { error: &problem }).await?;
+    tx.add_refusal(&problem).await?;
     job.error = Some(problem);
     end(tx, job, before, JobStatus::Failed).await
 }
@@ -212,6 +233,7 @@ async fn end(tx: &mut Tx, mut job: Job, before: (JobStatus, Phase), status: JobS
     job.status = status;
     job.phase = Phase::Done;
     job.finished_at = Some(tx.timestamp());
+    tx.count_end(&job).await?;
     tx.put_job_announced(&job, before).await
 }
 

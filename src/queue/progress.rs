@@ -70,7 +70,18 @@ mod tests {
 
     fn task(kind: TaskKind, status: TaskStatus, progress: Option<Progress>) -> TaskRow {
         let (id, job) = (TaskId::new(), JobId::new());
-        TaskRow { id, job, kind, status, run: 1, losses: 0, run_after: 0, cancel_requested: false, progress }
+        TaskRow {
+            id,
+            job,
+            kind,
+            status,
+            run: 1,
+            losses: 0,
+            run_after: 0,
+            queued_at: 0,
+            cancel_requested: false,
+            progress,
+        }
     }
 
     fn at(fraction: f64, eta_seconds: Option<f64>) -> Progress {

@@ -1,5 +1,7 @@
 //! Rows of the kept files. The bytes are the business of `crate::artifacts`.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
@@ -58,6 +60,17 @@ impl Store {
         let sql = "select * from artifacts where job = ? and role = ? order by name";
         let rows = sqlx::query(sql).bind(job.to_string()).bind(role.name()).fetch_all(&self.readers).await?;
         rows.iter().map(ArtifactRow::read).collect()
+    }
+}
+
+impl Store {
+    /// The places of all kept files.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn named_files(&self) -> Result<HashSet<String>, StoreError> {
+        let rows = sqlx::query("select key from artifacts").fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok(row.try_get("key")?)).collect()
     }
 }
 

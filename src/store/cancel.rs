@@ -23,7 +23,7 @@ pub enum Cancel {
 /// What a request to delete did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// Its rows are gone; its files may go now.
+    /// Its rows are gone, and its files are doomed: see [`Store::doomed`].
     Deleted,
     /// It runs, and `force` was not given.
     Running,
@@ -63,7 +63,7 @@ impl Store {
         if job.status == JobStatus::Running && !force {
             return Ok(Deletion::Running);
         }
-        sqlx::query("delete from jobs where id = ?").bind(id.to_string()).execute(&mut *tx.sql).await?;
+        tx.delete_job(id).await?;
         tx.announce(Signal::StopAsked(id));
         tx.announce(Signal::JobChanged(id));
         tx.commit().await?;
@@ -79,6 +79,7 @@ impl Tx {
         job.status = JobStatus::Canceled;
         job.phase = Phase::Done;
         job.finished_at = Some(self.timestamp());
+        self.count_end(&job).await?;
         self.put_job_announced(&job, before).await
     }
 }

@@ -48,6 +48,8 @@ pub struct Job {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// When its uploads went; without them it cannot be retried.
+    pub upload_deleted_at: Option<Timestamp>,
 }
 
 impl Job {
@@ -73,6 +75,7 @@ impl Job {
             created_at: rows::time(row, "created_at")?,
             started_at: rows::optional_time(row, "started_at")?,
             finished_at: rows::optional_time(row, "finished_at")?,
+            upload_deleted_at: rows::optional_time(row, "upload_deleted_at")?,
         })
     }
 
@@ -212,9 +215,10 @@ impl Tx {
     pub(crate) async fn put_job(&mut self, job: &Job) -> Result<(), StoreError> {
         let finished = job.finished_at.map(Timestamp::as_millisecond);
         let started = job.started_at.map(Timestamp::as_millisecond);
+        let upload_deleted = job.upload_deleted_at.map(Timestamp::as_millisecond);
         let sql = "update jobs set status = ?, phase = ?, attempt = ?, settings = ?, model = ?, result = ?, error = ?, \
                    warnings = ?, device = ?, progress = ?, latest_metrics = ?, started_at = ?, finished_at = ?, \
-                   revision = revision + 1 where id = ?";
+                   upload_deleted_at = ?, revision = revision + 1 where id = ?";
         sqlx::query(sql)
             .bind(job.status.name())
             .bind(job.phase.name())
@@ -229,6 +233,7 @@ impl Tx {
             .bind(rows::to_json(&job.latest_metrics, "latest_metrics")?)
             .bind(started)
             .bind(finished)
+            .bind(upload_deleted)
             .bind(job.id.to_string())
             .execute(&mut *self.sql)
             .await?;

@@ -9,14 +9,14 @@ use crate::domain::{
 };
 
 /// What a request to retry did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// It is queued again; the files of the attempt before have no rows any more and may go.
-    Queued {
-        obsolete: Vec<Artifact>,
-    },
+    /// It is queued again; the files of the attempt before are doomed: see [`Store::doomed`].
+    Queued,
     /// It has not finished.
     NotFinished(JobStatus),
+    /// Its uploads are gone: there is nothing to start from.
+    NoUpload,
     NotFound,
 }
 
@@ -31,7 +31,12 @@ impl Store {
         if !job.status.is_final() {
             return Ok(Retry::NotFinished(job.status));
         }
-        let obsolete = tx.made_artifacts(id).await?;
+        if job.upload_deleted_at.is_some() {
+            return Ok(Retry::NoUpload);
+        }
+        for artifact in tx.made_artifacts(id).await? {
+            tx.doom_file(id, &artifact.key).await?;
+        }
         // Runs, metrics, artifacts and samples go with their tasks.
         sqlx::query("delete from tasks where job = ?").bind(id.to_string()).execute(&mut *tx.sql).await?;
         job.status = JobStatus::Queued;
@@ -51,7 +56,7 @@ impl Store {
         let (device, priority, run_after) = (&job.settings.device, job.settings.priority, tx.now);
         tx.insert_task(NewTask { job: id, kind: TaskKind::Inspect, device, priority, run_after }).await?;
         tx.commit().await?;
-        Ok(Retry::Queued { obsolete })
+        Ok(Retry::Queued)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Runs: one row for each attempt at a task, kept for whoever asks what happened.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
@@ -22,6 +24,8 @@ pub enum RunEnd {
 }
 
 impl RunEnd {
+    pub const ALL: [Self; 5] = [Self::Succeeded, Self::Failed, Self::Canceled, Self::Lost, Self::Interrupted];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -99,6 +103,16 @@ impl Tx {
 }
 
 impl Store {
+    /// Runs that hold their task now, as their files' places name them: `<task>-<run>`.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn runs_under_way(&self) -> Result<HashSet<String>, StoreError> {
+        let sql = "select id || '-' || run as run from tasks where status = 'running'";
+        let rows = sqlx::query(sql).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok(row.try_get("run")?)).collect()
+    }
+
     /// Every run of a job, oldest task first.
     ///
     /// # Errors

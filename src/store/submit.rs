@@ -1,6 +1,6 @@
 //! Submitting a job: its row, its files' rows, its first task and its idempotency key, all or nothing.
 
-use super::{IdempotencyKey, NewEvent, NewTask, Store, StoreError, Tx, rows};
+use super::{IdempotencyKey, NewEvent, NewTask, Store, StoreError, Total, Tx, rows};
 use crate::domain::{
     artifact::{Artifact, FileName},
     config::{JobConfig, Settings},
@@ -47,6 +47,8 @@ impl Store {
             return Ok(Submission::Replayed(made));
         }
         tx.insert_job(job).await?;
+        tx.add(Total::JobsSubmitted, 1).await?;
+        tx.add(Total::UploadBytes, job.uploads.iter().map(|upload| upload.bytes).sum()).await?;
         for upload in &job.uploads {
             tx.insert_upload(job.id, upload).await?;
         }

@@ -30,6 +30,8 @@ pub struct TaskRow {
     /// Runs lost in a row, without a checkpoint between them.
     pub losses: u32,
     pub run_after: Millis,
+    /// Since when it has waited, or did before its run.
+    pub queued_at: Millis,
     pub cancel_requested: bool,
     /// What the newest run reported.
     pub progress: Option<Progress>,
@@ -52,6 +54,7 @@ impl TaskRow {
             run: rows::number(row, "run")?,
             losses: rows::number(row, "losses")?,
             run_after: row.try_get("run_after")?,
+            queued_at: row.try_get("queued_at")?,
             // A bare column, compared here: `returning <col> is not null` can answer wrongly on SQLite 3.40.
             cancel_requested: row.try_get::<i64, _>("cancel_requested")? != 0,
             progress: rows::optional_json(row, "progress")?,
@@ -107,8 +110,8 @@ impl Tx {
 
     /// Enqueues a task, unless its job has it already.
     pub(crate) async fn insert_task(&mut self, task: NewTask<'_>) -> Result<(), StoreError> {
-        let sql = "insert into tasks (id, job, kind, generator, status, device, priority, run_after, created_at) \
-                   values (?, ?, ?, ?, 'queued', ?, ?, ?, ?) on conflict do nothing";
+        let sql = "insert into tasks (id, job, kind, generator, status, device, priority, run_after, created_at, \
+                   queued_at) values (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8, ?8) on conflict do nothing";
         sqlx::query(sql)
             .bind(TaskId::new().to_string())
             .bind(task.job.to_string())
@@ -170,13 +173,14 @@ impl Tx {
             TaskUpdate::Queued { run_after, losses } => (TaskStatus::Queued, Some(run_after), Some(losses), None),
         };
         let sql = "update tasks set status = ?, run_after = coalesce(?, run_after), losses = coalesce(?, losses), \
-                   finished_at = ?, lease_until = null, worker = null, slot = null \
+                   finished_at = ?, queued_at = coalesce(?, queued_at), lease_until = null, worker = null, slot = null \
                    where id = ? and run = ? and status = 'running'";
         let released = sqlx::query(sql)
             .bind(status.name())
             .bind(run_after)
             .bind(losses)
             .bind(finished_at)
+            .bind((status == TaskStatus::Queued).then_some(self.now))
             .bind(fence.task.to_string())
             .bind(fence.run)
             .execute(&mut *self.sql)

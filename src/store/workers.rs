@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Store, StoreError, Tx, rows};
-use crate::domain::ids::{JobId, TaskId};
+use crate::{
+    clock::Millis,
+    domain::ids::{JobId, TaskId},
+};
 
 /// What a slot runs right now.
 #[derive(Clone, Debug)]
@@ -29,7 +32,15 @@ pub struct WorkerRow {
     pub running: Vec<Occupied>,
 }
 
+/// How long a worker may be silent: it says that it is there a few times within each lease, which is a minute.
+const SILENCE: Millis = 60_000;
+
 impl WorkerRow {
+    /// Whether it was there a moment before `now`.
+    pub fn is_alive(&self, now: Millis) -> bool {
+        now - self.seen_at.as_millisecond() <= SILENCE
+    }
+
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
         Ok(Self {
             name: row.try_get("name")?,

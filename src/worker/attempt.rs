@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::broadcast, time::Instant};
+use tracing::Instrument;
 
 use super::{
     Shop,
@@ -22,6 +23,7 @@ use crate::{
     },
     protocol::{Event, FileRef, VERSION},
     queue::{Beat, Claim, Ending, Hold, QueueError},
+    retention,
     store::{Signal, StoreError},
 };
 
@@ -33,22 +35,30 @@ const MOST_POINTS: usize = 5_000;
 /// Runs a claimed task to its end, and records the end.
 pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
     let (fence, kind) = (claim.fence(), claim.kind());
-    tracing::info!(job = %fence.job, task = kind.name(), run = fence.run, device = plan.device, "run begins");
-    let directory = match RunDirectory::lay_out(&shop, &plan, &claim).await {
+    // Of the highest level, because a span that the filter leaves out would take its ids along.
+    let span = tracing::error_span!(
+        "run", job = %fence.job, task = kind.name(), generator = kind.generator(), run = fence.run
+    );
+    attempt(&shop, &plan, &claim).instrument(span).await;
+}
+
+async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
+    tracing::info!(device = plan.device, "run begins");
+    let directory = match RunDirectory::lay_out(shop, plan, claim).await {
         Ok(directory) => directory,
-        Err(error) => return finish(&shop, &claim, Ending::Lost(error.to_string())).await,
+        Err(error) => return finish(shop, claim, Ending::Lost(error.to_string())).await,
     };
-    let (end, made) = match Process::start(&shop, &plan, &directory).await {
-        Ok((process, events)) => Attempt::new(&shop, &claim, &directory, process).supervise(events).await,
+    let (end, made) = match Process::start(shop, plan, &directory).await {
+        Ok((process, events)) => Attempt::new(shop, claim, &directory, process).supervise(events).await,
         Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new()),
     };
     if matches!(end, Outcome::Failed(_) | Outcome::Lost(_))
-        && let Err(error) = files::keep_log(&shop, &claim, &directory).await
+        && let Err(error) = files::keep_log(shop, claim, &directory).await
     {
         tracing::warn!(?error, "a log is lost");
     }
-    if let Some(ending) = ending(&shop, &claim, end, &made).await {
-        finish(&shop, &claim, ending).await;
+    if let Some(ending) = ending(shop, claim, end, &made).await {
+        finish(shop, claim, ending).await;
     }
 }
 
@@ -73,23 +83,30 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
 /// Records the end. A database that fails for a moment must not cost a finished run; one that fails for longer than the
 /// lease leaves the run to the reaper.
 async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
-    let fence = claim.fence();
     let give_up = Instant::now() + shop.queue.config().lease;
     loop {
         match shop.queue.finish(claim, ending.clone()).await {
             Ok(settled) => {
-                tracing::info!(job = %fence.job, run = fence.run, ?settled, "run ended");
-                return;
+                tracing::info!(?settled, "run ended");
+                return bury(shop).await;
             }
             Err(QueueError::Store(error)) if Instant::now() < give_up => {
-                tracing::error!(job = %fence.job, %error, "the end of a run cannot be recorded; trying again");
+                tracing::error!(%error, "the end of a run cannot be recorded; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             Err(error) => {
-                tracing::warn!(job = %fence.job, run = fence.run, %error, "the end of a run is not recorded");
+                tracing::warn!(%error, "the end of a run is not recorded");
                 return;
             }
         }
+    }
+}
+
+/// Deletes the files whose rows went with the end of the run: the uploads of a job that keeps none. What fails is logged,
+/// and tried again by the next collection.
+async fn bury(shop: &Shop) {
+    if let Err(error) = retention::bury(shop.queue.store(), &shop.artifacts).await {
+        tracing::error!(%error, "files of deleted rows are still there");
     }
 }
 
@@ -296,7 +313,7 @@ impl<'a> Attempt<'a> {
                 self.end(Cause::Misbehaved(format!("it sent what cannot be kept: {error}"))).await;
             }
             Err(error) => {
-                tracing::error!(job = %self.claim.fence().job, %error, "what a run said cannot be recorded");
+                tracing::error!(%error, "what a run said cannot be recorded");
                 self.hold_back(beat);
             }
         }
@@ -322,7 +339,7 @@ impl<'a> Attempt<'a> {
         if outranked {
             return;
         }
-        tracing::info!(job = %self.claim.fence().job, ?cause, "run is ended");
+        tracing::info!(?cause, "run is ended");
         let ladder = if is_polite(&cause) {
             Ladder::ask(&mut self.process, self.shop.config.grace).await
         } else {

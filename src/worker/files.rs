@@ -103,12 +103,24 @@ pub(super) async fn keep_log(shop: &Shop, claim: &Claim, directory: &RunDirector
     if content.is_empty() {
         return Ok(());
     }
+    tracing::warn!(last_words = last_words(&content), "a run ended badly");
     let (kind, run) = (claim.kind(), claim.fence().run);
     let which = kind.generator().map_or_else(String::new, |generator| format!("-{generator}"));
     let name = format!("log-{}{which}-run{run}.txt", kind.name()).parse().map_err(|error| unkept(&error))?;
     let kept = shop.artifacts.put_for_run(claim.fence(), name, Role::Log, content.into()).await;
     let kept = kept.map_err(|error| unkept(&error))?;
     keep(shop, claim, &kept, None).await.map(drop)
+}
+
+/// The last lines of a log as one line of the service's own: what a child printed must not pass for a line of its own.
+fn last_words(log: &[u8]) -> String {
+    const LINES: usize = 5;
+    const MOST: usize = 200;
+    let text = String::from_utf8_lossy(log);
+    let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
+    lines.reverse();
+    let plain = |line: &str| line.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    lines.into_iter().map(plain).collect::<Vec<_>>().join(" | ")
 }
 
 async fn log_end(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -118,4 +130,17 @@ async fn log_end(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut end = Vec::new();
     log.take(MOST_LOG).read_to_end(&mut end).await?;
     Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn last_words_are_one_plain_line() {
+        assert_eq!(last_words(b"a\nb\n\nc\nd\ne\nf\n"), "b | c | d | e | f");
+        assert_eq!(last_words(b"\x1b[31mred\r\n\xff"), " [31mred | \u{fffd}");
+        assert_eq!(last_words("é".repeat(1000).as_bytes()).chars().count(), 200);
+        assert_eq!(last_words(b"\n \n"), "");
+    }
 }

@@ -65,7 +65,7 @@ export function jobActions({ after, onFailure }) {
     update(next) {
       job = next;
       retry.setAttribute('aria-label', `Run ${job.name} again`);
-      show(retry, job.status === 'failed' || job.status === 'canceled');
+      show(retry, (job.status === 'failed' || job.status === 'canceled') && !job.upload_deleted_at);
       cancel.setAttribute('aria-label', `Cancel ${job.name}`);
       remove.setAttribute('aria-label', `Delete ${job.name}`);
       show(cancel, !isFinal(job));

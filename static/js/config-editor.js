@@ -74,6 +74,19 @@ function presetField(onInput) {
   return { element, fill };
 }
 
+/** Whether the uploads stay; the member is only written where it differs from the default. */
+function keepField(onInput) {
+  const box = h('input', {
+    type: 'checkbox', id: 'config-keep_upload', 'aria-describedby': 'config-keep_upload-hint',
+    onchange: () => onInput(['keep_upload'], box.checked ? undefined : false),
+  });
+  const element = h('div', { class: 'field' },
+    h('span', { class: 'choice' }, box, h('label', { for: box.id }, 'Keep the uploads after success')),
+    h('p', { class: 'hint', id: 'config-keep_upload-hint' }, 'Without them the job cannot be run again'));
+  const fill = (config) => { box.checked = config.keep_upload !== false; };
+  return { element, fill };
+}
+
 /** The JSON itself, for everything that has no field. */
 function jsonField(onConfig) {
   const message = h('p', { class: 'field-error', role: 'alert', hidden: true });
@@ -114,12 +127,13 @@ export function configEditor(onChange) {
   const set = (path, value) => change(withMember(config, path, value));
   const preset = presetField(set);
   const fields = FIELDS.map((field) => textField(field, set));
+  const keep = keepField(set);
   const json = jsonField(change);
-  const parts = [preset, ...fields, json];
+  const parts = [preset, ...fields, keep, json];
   parts.forEach((part) => part.fill(config));
   return {
     element: h('div', { class: 'config' },
-      preset.element, h('div', { class: 'fields' }, fields.map((field) => field.element)), json.element),
+      preset.element, h('div', { class: 'fields' }, fields.map((field) => field.element)), keep.element, json.element),
     get: () => config,
     set: change,
     isValid: json.isValid,

@@ -29,6 +29,8 @@ function facts(job) {
     `preset ${job.config?.preset ?? 'fast'}`,
     job.device,
     `sent ${format.age(job.created_at)}`,
+    job.upload_deleted_at && 'uploads deleted',
+    job.expires_at && `goes ${format.dateTime(job.expires_at)}`,
   ].filter(Boolean).join(' · ');
 }
 

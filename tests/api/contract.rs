@@ -129,3 +129,19 @@ async fn a_request_keeps_the_id_it_came_with() {
     assert_eq!(answer.problem(404), "not_found");
     assert_eq!(answer.json()["request_id"], "abc-1");
 }
+
+#[tokio::test]
+async fn an_id_that_does_not_belong_into_a_log_is_replaced() {
+    let service = Service::new().await;
+    let long = "x".repeat(65);
+    for bad in ["", "a b", "a\"}", "é", "a;b", "<script>", long.as_str()] {
+        let answer = service.get_with("/nowhere", &[("x-request-id", bad)]).await;
+        assert_eq!(answer.problem(404), "not_found");
+        let id = answer.header("x-request-id");
+        assert!(id != bad && id.parse::<uuid::Uuid>().is_ok(), "{bad:?} became {id:?}");
+    }
+    let twice = service.get_with("/livez", &[("x-request-id", "a"), ("x-request-id", "b")]).await;
+    assert!(twice.header("x-request-id").parse::<uuid::Uuid>().is_ok());
+    let good = service.get_with("/livez", &[("x-request-id", "Trace_1.2-3")]).await;
+    assert_eq!(good.header("x-request-id"), "Trace_1.2-3");
+}

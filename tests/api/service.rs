@@ -16,6 +16,7 @@ use kegd::{
         presets::TeacherKind,
     },
     queue::{Claim, Ending, Product, QueueConfig},
+    retention::Policy,
 };
 use serde_json::{Value, json};
 use std::{
@@ -86,7 +87,11 @@ impl Service {
     }
 
     pub async fn with(limits: LimitsConfig) -> Self {
-        Self::open(limits, |_| env!("CARGO_BIN_EXE_kegd").into()).await
+        Self::open(limits, Policy::default(), |_| env!("CARGO_BIN_EXE_kegd").into()).await
+    }
+
+    pub async fn with_policy(policy: Policy) -> Self {
+        Self::open(limits(), policy, |_| env!("CARGO_BIN_EXE_kegd").into()).await
     }
 
     /// With a script in place of the binary that answers what needs the engine.
@@ -97,17 +102,18 @@ impl Service {
             std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
             program
         };
-        Self::open(limits(), write).await
+        Self::open(limits(), Policy::default(), write).await
     }
 
-    async fn open(limits: LimitsConfig, program: impl FnOnce(&Path) -> PathBuf) -> Self {
+    async fn open(limits: LimitsConfig, policy: Policy, program: impl FnOnce(&Path) -> PathBuf) -> Self {
         let house = House::with(Clock::System, QueueConfig::default()).await;
         let scratch = house.directory.path().join("scratch");
         std::fs::create_dir(&scratch).unwrap();
         let helper = Helper::new(program(house.directory.path()), &limits);
         let (store, artifacts, stop) = (house.store.clone(), house.artifacts.clone(), CancellationToken::new());
         let traffic = Traffic::default();
-        let app = App::new(Parts { store, artifacts, limits, helper, scratch, traffic, stop: stop.clone() });
+        let collector = house.collector(policy);
+        let app = App::new(Parts { store, artifacts, collector, limits, helper, scratch, traffic, stop: stop.clone() });
         Self { router: api::router(app), house, stop }
     }
 
@@ -159,6 +165,10 @@ impl Service {
         fn walk(directory: &std::path::Path, names: &mut Vec<String>) {
             for entry in std::fs::read_dir(directory).unwrap() {
                 let entry = entry.unwrap();
+                // Where things are while they are deleted; empty otherwise.
+                if entry.file_name() == ".trash" && std::fs::read_dir(entry.path()).unwrap().next().is_none() {
+                    continue;
+                }
                 names.push(entry.path().display().to_string());
                 if entry.file_type().unwrap().is_dir() {
                     walk(&entry.path(), names);

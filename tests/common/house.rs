@@ -11,6 +11,7 @@ use kegd::{
         presets::TeacherKind,
     },
     queue::{Claim, Queue, QueueConfig},
+    retention::{Collector, Policy},
     store::{IdempotencyKey, Job, NewJob, Slot, Store, StoreError, Submission},
     worker::{WorkerConfig, WorkerError},
 };
@@ -80,6 +81,11 @@ impl House {
     pub async fn upload(&self, job: JobId, file: &str, role: Role) -> Artifact {
         let stream = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(MODEL))]);
         self.artifacts.put(job, name(file), role, stream).await.unwrap()
+    }
+
+    pub fn collector(&self, policy: Policy) -> Collector {
+        let temporary = ["runs", "scratch"].map(|name| self.directory.path().join(name)).to_vec();
+        Collector::new(self.store.clone(), self.artifacts.clone(), policy, temporary)
     }
 
     pub async fn job(&self, id: JobId) -> Job {

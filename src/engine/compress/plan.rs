@@ -155,7 +155,11 @@ fn by_name(graph: &Graph, layers: &[Layer], choices: &BTreeMap<String, LayerChoi
 }
 
 fn cause(name: &str, detail: String) -> Cause {
-    Cause { detail: format!("`{name}`: {detail}"), param: Some(format!("config.compression.layers.{name}")) }
+    Cause {
+        detail: format!("`{name}`: {detail}"),
+        param: Some(format!("config.compression.layers.{name}")),
+        operator: None,
+    }
 }
 
 fn refuse(layers: &[Layer], causes: Vec<Cause>) -> Problem {

@@ -137,7 +137,8 @@ fn unsupported(causes: Vec<(String, Cause)>) -> Problem {
 
 fn cause(node: &NodeProto, reason: &str) -> (String, Cause) {
     let detail = format!("{}: {reason}.", describe(node));
-    (node.op_type().to_owned(), Cause { detail, param: Some(node.name().to_owned()) })
+    let operator = Some(node.op_type().to_owned());
+    (node.op_type().to_owned(), Cause { detail, param: Some(node.name().to_owned()), operator })
 }
 
 /// Operators that have no rule at all, before any work is done.
