@@ -1,7 +1,7 @@
 # `make demo` shows what kegd does, `make test` checks it. Both fetch what they need on the first run.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test browser serve clean
+.PHONY: help setup build demo test audit browser serve clean
 
 PYTHON ?= python3
 
@@ -34,6 +34,12 @@ test: setup browser ## formatting, lints, and every test, the page in a real bro
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	OMP_NUM_THREADS=1 cargo test --locked --all-targets
+
+audit: ## what dependencies bring with them: cargo-deny, and the advisories if they can be fetched
+	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is not there: cargo install --locked cargo-deny'; exit 1; }
+	cargo deny --locked --offline check bans licenses sources
+	@cargo deny --locked fetch || { echo 'The advisory database cannot be reached: advisories were NOT checked.'; exit 1; }
+	cargo deny --locked check advisories
 
 browser:
 	@scripts/browser.sh

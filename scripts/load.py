@@ -47,7 +47,6 @@ class Server:
     def __init__(self, program, data):
         command = [program, "serve", "--no-worker", "--listen", "127.0.0.1:0", "--data-dir", str(data)]
         limits = ["--max-queue", "100000", "--max-upload", "2GiB", "--log", "error"]
-        # What a later version limits for each client is not what is measured here: all clients share one address.
         self.process = subprocess.Popen(command + limits, stdout=subprocess.PIPE, text=True)
         self.port = int(re.search(r"http://[^:]+:(\d+)", self.process.stdout.readline()).group(1))
         self.proc = Path(f"/proc/{self.process.pid}")

@@ -7,6 +7,7 @@ mod distill;
 mod gc;
 mod health;
 mod inspect;
+mod keys;
 mod pipeline;
 mod quiet_threads;
 mod serve;
@@ -38,6 +39,7 @@ enum Command {
     Health(health::Health),
     Gc(gc::Gc),
     Backup(backup::Backup),
+    Keys(keys::Keys),
     #[command(hide = true)]
     RunTask(child::RunTask),
     #[command(hide = true)]
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Health(command) => command.run(),
         Command::Gc(command) => command.run(),
         Command::Backup(command) => command.run(),
+        Command::Keys(command) => command.run(),
         Command::RunTask(command) => command.run(),
         Command::RunQuery(command) => command.run(),
         Command::ProbeDevices => {

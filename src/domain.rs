@@ -1,7 +1,9 @@
 //! The words of the house as types: no I/O, and no import of ours outside this module.
 
+pub mod access;
 pub mod artifact;
 pub mod config;
+pub mod cost;
 pub mod ids;
 pub mod job;
 pub mod latent;

@@ -15,6 +15,7 @@ mod latency;
 pub mod latent;
 mod losses;
 mod npz;
+mod npz_headers;
 pub mod observer;
 mod pool;
 mod procedural;

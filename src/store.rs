@@ -14,6 +14,7 @@ mod events;
 mod expiry;
 mod idempotency;
 mod jobs;
+mod keys;
 mod metrics;
 mod queue_facts;
 mod retry;
@@ -24,6 +25,7 @@ mod signals;
 mod submit;
 mod tasks;
 mod totals;
+mod usage;
 mod waiting;
 mod workers;
 
@@ -45,6 +47,7 @@ pub use self::{
     expiry::FinishedJob,
     idempotency::{IdempotencyKey, KEY_LIFETIME},
     jobs::{Job, JobPage, JobQuery, Order},
+    keys::{KeyRow, KeyState, NewKey},
     metrics::{MetricQuery, Pages, Points, Series, SeriesKey},
     queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
@@ -54,6 +57,7 @@ pub use self::{
     submit::{NewJob, Submission},
     tasks::{NewTask, Slot, TaskRow, TaskUpdate},
     totals::{Total, Totals},
+    usage::Usage,
     waiting::Seen,
     workers::{Occupied, WorkerRow},
 };

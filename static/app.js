@@ -1,10 +1,12 @@
-// The page's frame: which view the address asks for, and what the server's devices are.
+// The page's frame: which view the address asks for, who is signed in, and what the server's devices are.
 
 import { getJson } from './js/api.js';
 import { h, setText } from './js/dom.js';
 import { jobList } from './js/job-list.js';
 import { jobPage } from './js/job-page.js';
 import { newJob } from './js/new-job.js';
+import { reportPage } from './js/report-page.js';
+import { sessionControls } from './js/session.js';
 
 const main = document.getElementById('main');
 let view = null;
@@ -38,8 +40,9 @@ function unknown() {
 function viewFor(hash) {
   const path = hash.replace(/^#/, '') || '/';
   if (path === '/') return home();
-  const job = path.match(/^\/jobs\/([0-9a-f-]+)$/i);
-  return job ? jobPage(job[1]) : unknown();
+  const job = path.match(/^\/jobs\/([0-9a-f-]+)(\/report)?$/i);
+  if (!job) return unknown();
+  return job[2] ? reportPage(job[1]) : jobPage(job[1]);
 }
 
 function route() {
@@ -54,8 +57,14 @@ function route() {
   }
 }
 
-async function showDevices() {
+async function showHeader() {
   const place = document.getElementById('devices');
+  const session = sessionControls();
+  document.querySelector('.top').append(session.element);
+  const usage = await getJson('usage').catch((error) => (error.problem?.status === 401 ? null : undefined));
+  if (usage !== undefined) session.update(usage);
+  // The others may not see them.
+  if (!usage || (usage.key && usage.key.scope !== 'admin')) return;
   try {
     const { data = [] } = await getJson('workers');
     const slots = data.flatMap((worker) => worker.slots ?? []);
@@ -72,4 +81,4 @@ document.querySelector('[data-skip]').addEventListener('click', (event) => {
 });
 window.addEventListener('hashchange', route);
 route();
-showDevices();
+showHeader();

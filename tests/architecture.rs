@@ -64,11 +64,12 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that only some parts may see.
-const ONLY_IN: [(&str, &[&str]); 5] = [
+const ONLY_IN: [(&str, &[&str]); 6] = [
     ("tch", &["engine", "nets"]),
     ("sqlx", &["store"]),
     ("object_store", &["artifacts"]),
     ("axum", &["api", "cli"]),
+    ("hyper", &["api"]),
     ("prost", &["formats"]),
 ];
 

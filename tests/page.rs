@@ -16,8 +16,8 @@ use nix::{
 };
 use serde_json::{Value, json};
 use thirtyfour::{
-    By, CapabilitiesHelper as _, ChromiumLikeCapabilities as _, DesiredCapabilities, RequestData, SessionId, WebDriver,
-    common::command::FormatRequestData,
+    By, CapabilitiesHelper as _, ChromiumLikeCapabilities as _, DesiredCapabilities, Key, RequestData, SessionId,
+    WebDriver, common::command::FormatRequestData,
 };
 
 /// Longest wait for a condition. Generous: the machine may be busy with other tests.
@@ -68,13 +68,29 @@ fn announced(stdout: ChildStdout, find: impl Fn(&str) -> Option<String>) -> Resu
 /// `kegd serve` on a free port with a data folder of its own.
 struct Server {
     url: String,
+    /// The key that it asks for, where it asks for one.
+    key: Option<String>,
     _process: Process,
     _data: tempfile::TempDir,
 }
 
 impl Server {
     fn start() -> Result<Self> {
+        Self::start_on(tempfile::tempdir()?, None)
+    }
+
+    /// With a key that may submit jobs.
+    fn start_with_key() -> Result<Self> {
         let data = tempfile::tempdir()?;
+        let made = Command::new(env!("CARGO_BIN_EXE_kegd"))
+            .args(["keys", "create", "--name", "page test", "--scope", "submit", "--data-dir"])
+            .arg(data.path())
+            .output()?;
+        ensure!(made.status.success(), "{made:?}");
+        Self::start_on(data, Some(String::from_utf8(made.stdout)?.trim().to_owned()))
+    }
+
+    fn start_on(data: tempfile::TempDir, key: Option<String>) -> Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kegd"))
             .arg("serve")
             .env("KEGD_LISTEN", "127.0.0.1:0")
@@ -89,7 +105,7 @@ impl Server {
             let start = line.find("http://")?;
             Some(line[start..].split_whitespace().next()?.trim_end_matches('/').to_owned())
         })?;
-        Ok(Self { url, _process: process, _data: data })
+        Ok(Self { url, key, _process: process, _data: data })
     }
 }
 
@@ -144,6 +160,19 @@ impl FormatRequestData for ReadConsole {
     fn format_request(&self, session: &SessionId) -> RequestData {
         RequestData::new(reqwest::Method::POST, format!("/session/{session}/se/log"))
             .add_body(json!({"type": "browser"}))
+    }
+}
+
+/// Has downloads saved to a folder: also a command of chromedriver's own.
+#[derive(Debug)]
+struct SaveDownloads<'a>(&'a Path);
+
+impl FormatRequestData for SaveDownloads<'_> {
+    fn format_request(&self, session: &SessionId) -> RequestData {
+        RequestData::new(reqwest::Method::POST, format!("/session/{session}/goog/cdp/execute")).add_body(json!({
+            "cmd": "Browser.setDownloadBehavior",
+            "params": {"behavior": "allow", "downloadPath": self.0},
+        }))
     }
 }
 
@@ -232,7 +261,10 @@ impl Page<'_> {
 
 /// Runs a test on a fresh server and a fresh browser, and closes both, however the test ends.
 async fn in_browser(test: impl AsyncFnOnce(&Page<'_>) -> Result<()>) -> Result<()> {
-    let server = Server::start()?;
+    in_browser_on(Server::start()?, test).await
+}
+
+async fn in_browser_on(server: Server, test: impl AsyncFnOnce(&Page<'_>) -> Result<()>) -> Result<()> {
     let browser = Browser::start().await?;
     let page = Page { driver: &browser.driver, server: &server };
     let outcome = AssertUnwindSafe(test(&page)).catch_unwind().await;
@@ -267,6 +299,7 @@ async fn a_model_becomes_a_student_before_ones_eyes() -> Result<()> {
         check_downloads(page).await?;
         page.expect_fits().await?;
         page.expect_no_complaints().await?;
+        check_pages_without_script(page).await?;
         delete_from_list(page).await
     })
     .await
@@ -317,6 +350,19 @@ async fn check_downloads(page: &Page<'_>) -> Result<()> {
         let answer = reqwest::get(&link).await?.error_for_status()?;
         assert!(!answer.bytes().await?.is_empty(), "{link}");
     }
+    Ok(())
+}
+
+/// The reference and the server's own report page: under the same content security policy.
+async fn check_pages_without_script(page: &Page<'_>) -> Result<()> {
+    let job = page.value("location.hash.slice('#/'.length)").await?.as_str().unwrap_or_default().to_owned();
+    page.open("docs").await?;
+    page.until("document.querySelectorAll('#operations section').length > 20").await?;
+    page.open(&format!("{job}/report")).await?;
+    assert!(page.text("body").await?.contains("agreement with the teacher"));
+    page.expect_no_complaints().await?;
+    page.open(&format!("#/{job}")).await?;
+    page.text(".downloads").await?;
     Ok(())
 }
 
@@ -373,4 +419,76 @@ async fn a_job_that_is_not_there_is_said_so() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_sent_along_and_forgotten() -> Result<()> {
+    in_browser_on(Server::start_with_key()?, async |page| {
+        let key = page.server.key.as_deref().context("the server has a key")?;
+        page.open("").await?;
+        let wrong = format!("{}{}", &key[..key.len() - 4], "0000");
+        give_key(page, &wrong).await?;
+        page.until("document.querySelector('.sign-in')?.innerText.includes('not known here')").await?;
+        give_key(page, key).await?;
+        page.until("document.querySelector('.empty')?.innerText.includes('No jobs yet')").await?;
+        page.until("document.querySelector('.session')?.innerText.includes('page test (submit)')").await?;
+        let kept = page.value("[sessionStorage.length, localStorage.length, document.cookie]").await?;
+        assert_eq!(kept, json!([1, 0, ""]), "in this tab alone");
+        // The refusals that made the page ask.
+        let refusals = page.console().await?;
+        assert!(refusals.iter().all(|line| line.contains("401")), "{refusals:#?}");
+
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("config.json");
+        std::fs::write(&config, SMALL_JOB)?;
+        page.choose("model", &demo("lenet5-mnist.onnx")).await?;
+        page.choose("config", &config).await?;
+        page.until("document.querySelectorAll('.plan tbody tr').length").await?;
+        page.click(".new-form button[type=submit]").await?;
+        watch_it_run(page).await?;
+        let stream = "performance.getEntriesByType('resource').find((entry) => entry.name.endsWith('/events'))";
+        page.until(&format!("{stream}?.responseStatus === 200")).await?;
+        check_pictures(page).await?;
+        download_with_key(page, folder.path(), key).await?;
+
+        page.click(".downloads a[href$=report]").await?;
+        assert!(page.text(".report").await?.contains("agreement with the teacher"));
+        page.driver.refresh().await?;
+        page.text(".report table").await?;
+        page.expect_no_complaints().await?;
+
+        page.click(".session button:not([hidden])").await?;
+        page.text(".sign-in").await?;
+        assert_eq!(page.value("sessionStorage.length").await?, json!(0));
+        assert_eq!(page.value("document.querySelector('.report').innerText").await?, json!(""));
+        page.click(".sign-in button[value=no]").await?;
+        assert!(page.text(".problem").await?.contains("A valid API key is needed"));
+        page.click(".session button:not([hidden])").await?;
+        page.text(".sign-in").await?;
+        Ok(())
+    })
+    .await
+}
+
+async fn give_key(page: &Page<'_>, key: &str) -> Result<()> {
+    page.text(".sign-in").await?;
+    page.driver.find(By::Id("api-key")).await?.send_keys(key + Key::Enter).await?;
+    Ok(())
+}
+
+/// The student comes to the disk as the server has it.
+async fn download_with_key(page: &Page<'_>, folder: &Path, key: &str) -> Result<()> {
+    page.driver.cmd(SaveDownloads(folder)).await?;
+    page.click(".downloads a.primary").await?;
+    let link = page.value("document.querySelector('.downloads a.primary').href").await?;
+    let link = link.as_str().context("a link")?;
+    assert_eq!(reqwest::get(link).await?.status(), 401, "the link alone opens nothing");
+    let expected = reqwest::Client::new().get(link).bearer_auth(key).send().await?.error_for_status()?.bytes().await?;
+    let file = folder.join("lenet5-mnist-student.onnx");
+    let deadline = Instant::now() + PATIENCE;
+    while std::fs::read(&file).ok().as_deref() != Some(&*expected) {
+        ensure!(Instant::now() < deadline, "{} was not downloaded", file.display());
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
 }

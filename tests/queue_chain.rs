@@ -241,3 +241,18 @@ async fn every_visible_change_has_a_revision_and_an_event() {
     assert_eq!(after[0].id, events[2].id);
     assert_eq!(after[0].data, json!({"status": "running", "phase": "importing"}));
 }
+
+#[tokio::test]
+async fn a_configuration_that_is_too_much_for_the_model_ends_the_job_after_its_inspection() {
+    let house = House::standing().await;
+    let id = house.submit(json!({"distillation": {"batch_size": 4096}})).await;
+    let claim = house.claim().await.unwrap();
+    let mut inspection = facts::inspection(TeacherKind::PlainImage);
+    inspection.model.input.shape = vec![None, Some(3), Some(512), Some(512)];
+    house.queue.finish(&claim, Ending::Succeeded(Product::Inspected(Box::new(inspection)))).await.unwrap();
+    let job = house.job(id).await;
+    let error = job.error.expect("it failed");
+    assert_eq!((job.status, error.code), (JobStatus::Failed, ErrorCode::InvalidConfig));
+    assert_eq!(error.param.as_deref(), Some("config.distillation.batch_size"));
+    assert!(house.claim().await.is_none(), "nothing of it runs");
+}

@@ -123,10 +123,10 @@ async fn a_key_stands_for_its_job_for_a_day() {
     let Submission::Created(first) = house.submit_with_key("key", "body").await.unwrap() else { panic!("it is new") };
     house.clock.advance(KEY_LIFETIME - Duration::from_secs(1));
     assert_eq!(house.submit_with_key("key", "body").await.unwrap(), Submission::Replayed(first));
-    assert!(house.store.knows_key("key").await.unwrap());
+    assert!(house.store.knows_key(None, "key").await.unwrap());
     assert_eq!(house.store.forget_keys().await.unwrap(), 0);
     house.clock.advance(Duration::from_secs(1));
-    assert!(!house.store.knows_key("key").await.unwrap());
+    assert!(!house.store.knows_key(None, "key").await.unwrap());
     let Submission::Created(second) = house.submit_with_key("key", "another body").await.unwrap() else {
         panic!("the key was free again")
     };

@@ -40,7 +40,7 @@ fn span(request: &Request) -> Span {
         request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
     // Without the query: it is the client's, and may be a secret.
     let path = request.uri().path();
-    let span = tracing::error_span!("request", request_id, method = %request.method(), path, job = Empty);
+    let span = tracing::error_span!("request", request_id, method = %request.method(), path, job = Empty, key = Empty);
     let job = path.strip_prefix("/jobs/").and_then(|rest| rest.split('/').next());
     if let Some(job) = job.and_then(|job| job.parse::<JobId>().ok()) {
         span.record("job", tracing::field::display(job));

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{download::Download, error::ApiResult, extract::Path, files, state::App};
+use super::{caller::Caller, download::Download, error::ApiResult, extract::Path, files, state::App};
 use crate::domain::{
     artifact::{FileName, Role},
     ids::JobId,
@@ -62,6 +62,7 @@ pub async fn list(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<Js
         (status = 200, description = "The file", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 206, description = "The bytes of Range", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 304, description = "You have it already"),
+        (status = 403, description = "An upload of another key", body = Problem),
         (status = 404, description = "No such job or file", body = Problem),
         (status = 412, description = "If-Match names another file", body = Problem),
         (status = 416, description = "The range lies outside the file", body = Problem),
@@ -69,16 +70,18 @@ pub async fn list(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<Js
 )]
 pub async fn get(
     State(app): State<App>,
+    caller: Caller,
     Path((id, name)): Path<(JobId, String)>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    app.job(id).await?;
+    let job = app.job(id).await?;
     let missing = || {
         Problem::new(ErrorCode::NotFound, format!("Job {id} has no file `{}`.", name.escape_debug()))
             .hint(format!("GET /jobs/{id}/artifacts lists its files."))
     };
     let file_name: FileName = name.parse().map_err(|_| missing())?;
     let row = app.store.artifact(id, &file_name).await?.ok_or_else(missing)?;
+    caller.may_fetch(&job, row.artifact.role)?;
     let download = Download {
         name: name.clone(),
         media_type: "application/octet-stream",

@@ -1,7 +1,7 @@
 //! Errors in one place: whatever goes wrong becomes a [`Problem`], and every problem becomes
 //! `application/problem+json` (RFC 9457) with the id of its request.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, error::Error, sync::Arc};
 
 use axum::{
     Json,
@@ -11,11 +11,14 @@ use axum::{
         multipart::{MultipartError, MultipartRejection},
         rejection::{BytesRejection, PathRejection, QueryRejection},
     },
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tower_http::request_id::RequestId;
+use tower_http::{request_id::RequestId, timeout::TimeoutError};
 
 use crate::{
     artifacts::ArtifactError,
@@ -152,10 +155,38 @@ impl From<MultipartRejection> for ApiError {
 
 impl From<MultipartError> for ApiError {
     fn from(error: MultipartError) -> Self {
+        if let Some(refused) = cause::<Refused>(&error) {
+            return refused.0.clone();
+        }
+        if cause::<TimeoutError>(&error).is_some() {
+            return Problem::new(
+                ErrorCode::Timeout,
+                "Nothing more of the upload arrived for too long; nothing was kept.",
+            )
+            .hint("Send it again. The operator can raise --idle-timeout.")
+            .into();
+        }
         Problem::new(ErrorCode::InvalidRequest, format!("The upload cannot be read: {}", error.body_text()))
             .hint("The upload may have been cut off; send it again.")
             .into()
     }
+}
+
+/// A problem on its way through layers that know no problems.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.problem().detail)]
+pub struct Refused(pub ApiError);
+
+/// The first cause of that type in a chain of causes.
+fn cause<E: Error + 'static>(error: &dyn Error) -> Option<&E> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 impl IntoResponse for ApiError {
@@ -182,10 +213,14 @@ pub async fn render(request: Request, next: Next) -> Response {
     }
     let mut problem = problem.map_or_else(|| unexplained(response.status()), Arc::unwrap_or_clone);
     problem.request_id = id;
+    let retry_after = problem.retry_after;
     let (mut parts, _) = response.into_parts();
     let body = Json(problem).into_response().into_body();
     parts.headers.remove(axum::http::header::CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if let Some(seconds) = retry_after {
+        parts.headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     Response::from_parts(parts, body)
 }
 

@@ -14,6 +14,7 @@ use axum::{
 use futures::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -112,6 +113,7 @@ pub struct EventList {
         (status = 400, description = "A parameter is wrong", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 406, description = "Accept allows neither JSON nor an event stream", body = Problem),
+        (status = 503, description = "Stream: too many clients wait", body = Problem),
     )
 )]
 pub async fn get(
@@ -130,8 +132,9 @@ pub async fn get(
         // An EventSource reconnects for ever, unless it is told with 204 that there will be nothing more.
         return Ok((StatusCode::NO_CONTENT, [(VARY, "accept")]).into_response());
     }
+    let place = app.gates.wait()?;
     let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
-    let stream = Sse::new(follow(app, job, after)).keep_alive(keep_alive);
+    let stream = Sse::new(follow(app, job, after, place)).keep_alive(keep_alive);
     Ok(([(VARY, "accept"), (UNBUFFERED, "no")], stream).into_response())
 }
 
@@ -148,8 +151,15 @@ async fn page(app: &App, job: JobId, after: u64, limit: u32) -> ApiResult<EventL
 }
 
 /// A job's events from `after` on, until it is finished or deleted.
-fn follow(app: App, job: Job, after: u64) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+fn follow(
+    app: App,
+    job: Job,
+    after: u64,
+    place: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     async_stream::stream! {
+        // Held for as long as the stream is open.
+        let _place = place;
         // Sent at once: the client knows that the stream stands, also where nothing happens for long.
         yield Ok(sse::Event::default().comment("events").retry(RETRY));
         let mut sent = Sent { event: after, progress: None, metrics: BTreeMap::new() };

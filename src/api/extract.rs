@@ -1,12 +1,22 @@
 //! Extractors whose rejections are problems.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use axum::{
-    extract::{FromRequest, FromRequestParts, Request},
+    body::Body,
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        multipart::{Field, MultipartError},
+    },
     http::header::CONTENT_TYPE,
 };
 use bytes::Bytes;
+use futures::TryStreamExt;
 
-use super::error::ApiError;
+use super::error::{ApiError, Refused};
 use crate::domain::problem::{ErrorCode, Problem};
 
 /// `?a=b` as a struct.
@@ -30,8 +40,39 @@ impl<S: Send + Sync> FromRequest<S> for SmallBody {
     }
 }
 
+/// Most bytes of a form that belong to no part: its boundaries and headers, and what is read ahead. They are held in memory,
+/// and a header ends only where the client ends it.
+const MAX_UNDELIVERED: u64 = 8 << 20;
+
 /// The parts of an upload.
-pub struct Multipart(pub axum::extract::Multipart);
+pub struct Multipart {
+    form: axum::extract::Multipart,
+    delivered: Delivered,
+}
+
+/// How much of a form's parts has been handed on.
+#[derive(Clone, Debug, Default)]
+pub struct Delivered(Arc<AtomicU64>);
+
+impl Delivered {
+    pub fn count(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Multipart {
+    /// The next part. Whoever reads it counts its bytes in [`Multipart::delivered`].
+    ///
+    /// # Errors
+    /// The form cannot be read.
+    pub async fn next_field(&mut self) -> Result<Option<Field<'_>>, MultipartError> {
+        self.form.next_field().await
+    }
+
+    pub fn delivered(&self) -> Delivered {
+        self.delivered.clone()
+    }
+}
 
 // Not derived: the derive wants a type with a parameter.
 impl<S: Send + Sync> FromRequest<S> for Multipart {
@@ -43,8 +84,21 @@ impl<S: Send + Sync> FromRequest<S> for Multipart {
         if !media_type.eq_ignore_ascii_case("multipart/form-data") {
             return Err(no_form(media_type).into());
         }
-        Ok(Self(axum::extract::Multipart::from_request(request, state).await?))
+        let delivered = Delivered::default();
+        let request = request.map(|body| watched(body, delivered.clone()));
+        Ok(Self { form: axum::extract::Multipart::from_request(request, state).await?, delivered })
     }
+}
+
+/// A form's body, which fails where too much of it belongs to no part.
+fn watched(body: Body, delivered: Delivered) -> Body {
+    let mut received = 0;
+    let chunks = body.into_data_stream().map_err(axum::BoxError::from).and_then(move |chunk| {
+        received += chunk.len() as u64;
+        let undelivered = received - delivered.0.load(Ordering::Relaxed).min(received);
+        futures::future::ready(if undelivered > MAX_UNDELIVERED { Err(shapeless().into()) } else { Ok(chunk) })
+    });
+    Body::from_stream(chunks)
 }
 
 fn no_form(media_type: &str) -> Problem {
@@ -53,4 +107,9 @@ fn no_form(media_type: &str) -> Problem {
     Problem::new(ErrorCode::UnsupportedMediaType, format!("The body is {sent}, not multipart/form-data."))
         .param("Content-Type")
         .hint("Send a form with a part `model`: curl -F model=@model.onnx …/jobs")
+}
+
+fn shapeless() -> Refused {
+    let detail = format!("The form has more than {MAX_UNDELIVERED} bytes between its parts or in their headers.");
+    Refused(Problem::new(ErrorCode::TooLarge, detail).hint("Send each file as the body of a part of its own.").into())
 }

@@ -6,9 +6,10 @@ use super::{
     error::{ApiError, ApiResult},
     extract::Multipart,
     state::App,
-    upload::{Draft, Upload, UploadForm, check_announced},
+    upload::{Draft, Upload, UploadForm, announced},
 };
 use crate::domain::{
+    cost::Extent,
     ids::TaskId,
     presets::TeacherKind,
     problem::Problem,
@@ -33,14 +34,10 @@ use crate::domain::{
         (status = 507, description = "Too little disk space", body = Problem),
     )
 )]
-pub async fn inspect(
-    State(app): State<App>,
-    headers: HeaderMap,
-    Multipart(mut form): Multipart,
-) -> ApiResult<Json<Inspection>> {
-    check_announced(&app, &headers)?;
-    app.room()?;
-    let draft = Draft::new(&app);
+pub async fn inspect(State(app): State<App>, headers: HeaderMap, mut form: Multipart) -> ApiResult<Json<Inspection>> {
+    // Kept once, and laid out once more for the process that reads it.
+    let announced = announced(&app, &headers)?.saturating_mul(2);
+    let draft = Draft::new(&app, announced)?;
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
     if let Err(refusal) = &answer
@@ -51,7 +48,7 @@ pub async fn inspect(
     answer.map(Json)
 }
 
-async fn answer(app: &App, draft: &Draft, form: &mut axum::extract::Multipart) -> ApiResult<Inspection> {
+async fn answer(app: &App, draft: &Draft, form: &mut Multipart) -> ApiResult<Inspection> {
     let upload = Upload::receive(draft, form).await?;
     let directory = app.scratch()?;
     for file in &upload.files {
@@ -74,5 +71,8 @@ async fn answer(app: &App, draft: &Draft, form: &mut axum::extract::Multipart) -
     };
     let path = app.helper.ask(&EngineQuery::Inspect(Box::new(spec)), &directory).await?;
     let json = tokio::fs::read(path).await?;
-    serde_json::from_slice(&json).map_err(ApiError::internal)
+    let inspection: Inspection = serde_json::from_slice(&json).map_err(ApiError::internal)?;
+    // What a job would be refused for once its model is known.
+    Extent::of(&inspection.model).check(&upload.settings(inspection.kind)?)?;
+    Ok(inspection)
 }

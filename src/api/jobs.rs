@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    caller::Caller,
     error::ApiResult,
     etag::is_known,
     extract::{Path, Query, SmallBody},
@@ -154,6 +155,7 @@ impl WaitQuery {
         (status = 304, description = "Unchanged since the state of If-None-Match"),
         (status = 400, description = "`wait` is no number of seconds", body = Problem),
         (status = 404, description = "No such job", body = Problem),
+        (status = 503, description = "Too many clients wait", body = Problem),
     )
 )]
 pub async fn get(
@@ -169,6 +171,7 @@ pub async fn get(
         && !news
         && !job.status.is_final()
     {
+        let _place = app.gates.wait()?;
         let change = app.store.wait_for_change(id, job.revision, patience);
         // Deleted while we waited, or about to end: the same answer as if it were asked for now.
         job = match app.stop.run_until_cancelled(change).await.transpose()?.flatten() {
@@ -190,11 +193,13 @@ pub async fn get(
     responses(
         (status = 200, description = "It is canceled", body = JobView),
         (status = 202, description = "Its runs were told to stop", body = JobView),
+        (status = 403, description = "Another key's job", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It has finished", body = Problem),
     )
 )]
-pub async fn cancel(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<Response> {
+pub async fn cancel(State(app): State<App>, caller: Caller, Path(id): Path<JobId>) -> ApiResult<Response> {
+    app.job_to_change(id, &caller).await?;
     let status = match app.store.cancel(id).await? {
         Cancel::Canceled | Cancel::AlreadyCanceled => StatusCode::OK,
         Cancel::Asked => StatusCode::ACCEPTED,
@@ -249,14 +254,20 @@ impl RetryRequest {
     responses(
         (status = 202, description = "It is queued again", body = JobView),
         (status = 400, description = "The body cannot be read", body = Problem),
+        (status = 403, description = "Another key's job", body = Problem),
         (status = 413, description = "The body is too large to be one", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It has not finished, has no checkpoint, or its uploads were deleted", body = Problem),
-        (status = 429, description = "The queue is full", body = Problem),
+        (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
     )
 )]
-pub async fn retry(State(app): State<App>, Path(id): Path<JobId>, SmallBody(body): SmallBody) -> ApiResult<Response> {
-    app.job(id).await?;
+pub async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<JobId>,
+    SmallBody(body): SmallBody,
+) -> ApiResult<Response> {
+    app.job_to_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
     if from == RetryFrom::Checkpoint {
         return Err(Problem::new(ErrorCode::Conflict, "The job has no checkpoint to go on from.")
@@ -302,15 +313,18 @@ pub struct DeleteQuery {
     delete, path = "/jobs/{id}", tag = "jobs", params(("id" = String, Path, format = Uuid), DeleteQuery),
     responses(
         (status = 204, description = "It is gone"),
+        (status = 403, description = "Another key's job", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It runs, and `force` was not given", body = Problem),
     )
 )]
 pub async fn delete(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<JobId>,
     Query(query): Query<DeleteQuery>,
 ) -> ApiResult<StatusCode> {
+    app.job_to_change(id, &caller).await?;
     match app.store.delete(id, query.force).await? {
         Deletion::Deleted => {
             bury(&app).await;

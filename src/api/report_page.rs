@@ -58,8 +58,8 @@ pub fn render(job: &Job, report: &Report) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{name}: report</title>\
-         <link rel=\"stylesheet\" href=\"/docs.css\"><h1>{name}</h1>\
-         <p><a href=\"/jobs/{id}/student\">Student</a> · <a href=\"/jobs/{id}/samples.png\">Samples</a> · \
+         <link rel=\"icon\" href=\"/icon.svg\"><link rel=\"stylesheet\" href=\"/docs.css\"><h1>{name}</h1>\
+         <p class=\"links\"><a href=\"/jobs/{id}/student\">Student</a> · <a href=\"/jobs/{id}/samples.png\">Samples</a> · \
          <a href=\"/#/jobs/{id}\">Job</a></p>\
          <h2>Result</h2>{sizes}<h2>Quality</h2>{quality}<h2>Layers</h2>{layers}<h2>Time</h2><ul>{seconds}</ul>{notes}{warnings}</html>",
         id = job.id,

@@ -19,9 +19,9 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    access_log, artifacts, assets, drain, error, events, formats, inspect, jobs, metrics, openapi, operations,
-    prometheus, readiness, report, request_id, samples, security, semantics, service, state::App, student, submit,
-    traffic, workers,
+    access_log, artifacts, assets, caller, drain, error, events, formats, gates, inspect, jobs, metrics, openapi,
+    operations, prometheus, readiness, report, request_id, samples, security, semantics, service, state::App, student,
+    submit, traffic, usage, workers,
 };
 
 /// The whole service.
@@ -49,6 +49,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(samples::latent)) //                   /jobs/{id}/samples/latent.png
         .routes(routes!(formats::list)) //                     /formats
         .routes(routes!(workers::list)) //                     /workers
+        .routes(routes!(usage::get)) //                        /usage
         .routes(routes!(service::version)) //                  /version
         .routes(routes!(readiness::live)) //                   /livez
         .routes(routes!(readiness::ready)) //                  /readyz
@@ -61,7 +62,7 @@ pub fn router(app: App) -> Router {
         .route("/docs", get(assets::file))
         .fallback(assets::file)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(Extension(Arc::new(document)))
+        .layer(Extension(Arc::new(openapi::with_refusals(document))))
         .layer(
             // Outermost first: a request gets its id before anything else can go wrong.
             ServiceBuilder::new()
@@ -75,7 +76,9 @@ pub fn router(app: App) -> Router {
                 .layer(from_fn(error::render))
                 .layer(CatchPanicLayer::custom(error::panicked))
                 .layer(from_fn_with_state(app.clone(), traffic::measure))
-                .layer(from_fn(drain::drain)),
+                .layer(from_fn(drain::drain))
+                .layer(from_fn_with_state(app.clone(), gates::bound))
+                .layer(from_fn_with_state(app.clone(), caller::control)),
         )
         .with_state(app)
 }

@@ -1,6 +1,6 @@
 //! What every handler can reach.
 
-use std::{ops::Deref, path::PathBuf, sync::Arc};
+use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::http::HeaderMap;
 use axum_extra::headers::{self, HeaderMapExt};
@@ -8,8 +8,12 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    error::{ApiError, ApiResult},
+    caller::Caller,
+    disk::Disk,
+    error::ApiResult,
+    gates::Gates,
     helper::Helper,
+    hosts::Hosts,
     traffic::Traffic,
     upload::{MAX_FRAMING, storage_full},
 };
@@ -25,6 +29,9 @@ use crate::{
     store::{Job, Store},
 };
 
+/// When a full queue may have moved.
+const QUEUE_MOVES: Duration = Duration::from_secs(30);
+
 /// The service's parts. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
@@ -39,6 +46,12 @@ pub struct Parts {
     pub helper: Helper,
     /// For files that live as long as a request: on the disk of the data, since `/tmp` may be memory.
     pub scratch: PathBuf,
+    /// The same disk, and who writes to it.
+    pub disk: Disk,
+    /// The names we go by.
+    pub hosts: Hosts,
+    /// How much may happen at once.
+    pub gates: Gates,
     pub traffic: Traffic,
     /// The service is about to end: whoever waits for something answers now.
     pub stop: CancellationToken,
@@ -59,6 +72,27 @@ impl App {
         })
     }
 
+    /// The job, if the caller may cancel, retry or delete it.
+    ///
+    /// # Errors
+    /// `not_found`, `forbidden`, and whatever the database fails with.
+    pub async fn job_to_change(&self, id: JobId, caller: &Caller) -> ApiResult<Job> {
+        let job = self.job(id).await?;
+        caller.may_change(&job)?;
+        Ok(job)
+    }
+
+    /// Whether one more job, with files of `bytes`, fits into the caller's quota. Asked before an upload is read; what
+    /// counts is the same question when the job is submitted.
+    ///
+    /// # Errors
+    /// `too_many_requests` where not.
+    pub async fn quota(&self, caller: &Caller, bytes: u64) -> ApiResult<()> {
+        let Caller::Key(key) = caller else { return Ok(()) };
+        let usage = self.store.usage(Some(&key.id)).await?;
+        Ok(usage.admits(&key.quota, bytes, self.store.clock().now())?)
+    }
+
     /// A directory that goes when it is dropped.
     ///
     /// # Errors
@@ -72,8 +106,7 @@ impl App {
     /// # Errors
     /// The file system does not tell.
     pub fn free_disk(&self) -> ApiResult<u64> {
-        let disk = nix::sys::statvfs::statvfs(&self.scratch).map_err(ApiError::internal)?;
-        Ok(disk.blocks_available() as u64 * disk.fragment_size() as u64)
+        self.disk.free()
     }
 
     /// Whether the disk has room for an upload.
@@ -81,14 +114,7 @@ impl App {
     /// # Errors
     /// `disk_full` where it has not.
     pub fn room(&self) -> ApiResult<()> {
-        let (free, least) = (self.free_disk()?, self.limits.min_free_disk);
-        if free >= least.0 {
-            return Ok(());
-        }
-        let detail = format!("The server's disk has {free} bytes free; uploads must leave {least}.");
-        Err(Problem::new(ErrorCode::DiskFull, detail)
-            .hint("Delete jobs that are no longer needed, and try again.")
-            .into())
+        self.disk.check()
     }
 
     /// Room for an upload under the bound of the storage; refused at once where the upload says itself that it cannot fit.
@@ -115,6 +141,7 @@ impl App {
         }
         Err(Problem::new(ErrorCode::TooManyRequests, format!("{waiting} jobs wait or run; the server takes {most}."))
             .hint("Try again when a job has finished: GET /jobs?status=queued,running")
+            .retry_after(QUEUE_MOVES)
             .into())
     }
 }

@@ -10,11 +10,12 @@ use tracing::Instrument;
 
 use super::{
     access_log,
+    caller::Caller,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
     state::App,
-    upload::{Draft, Upload, UploadForm, check_announced},
+    upload::{Draft, Upload, UploadForm, announced},
     view::JobView,
 };
 use crate::{
@@ -45,14 +46,19 @@ use crate::{
         (status = 413, description = "Larger than the server allows", body = Problem),
         (status = 415, description = "No form, or a model in no format that is supported", body = Problem),
         (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
-        (status = 429, description = "The queue is full", body = Problem),
+        (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
         (status = 507, description = "Too little disk space, or as much is kept as may be", body = Problem),
     )
 )]
-pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut form): Multipart) -> ApiResult<Response> {
-    let key = admitted(&app, &headers).await?;
-    let draft = Draft::new(&app).within(app.room_for(&headers).await?);
-    let id = match submit(&app, &draft, key, &mut form).await {
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    mut form: Multipart,
+) -> ApiResult<Response> {
+    let (key, announced) = admitted(&app, &caller, &headers).await?;
+    let draft = Draft::new(&app, announced)?.within(app.room_for(&headers).await?);
+    let id = match submit(&app, &draft, &caller, key, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
             access_log::made(id);
@@ -73,31 +79,33 @@ pub async fn create(State(app): State<App>, headers: HeaderMap, Multipart(mut fo
     Ok((StatusCode::ACCEPTED, location, shown(&app, job).await?).into_response())
 }
 
-/// Whether an upload is worth receiving, and its key.
-async fn admitted(app: &App, headers: &HeaderMap) -> ApiResult<Option<String>> {
-    check_announced(app, headers)?;
+/// Whether an upload is worth receiving: its key, and the bytes that it announces.
+async fn admitted(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<(Option<String>, u64)> {
+    let announced = announced(app, headers)?;
     let key = idempotency_key(headers)?;
-    app.room()?;
     // A job that is there already needs no place: its client must hear of it also when it was the last one that had room.
     let known = match &key {
-        Some(key) => app.store.knows_key(key).await?,
+        Some(key) => app.store.knows_key(caller.owner(), key).await?,
         None => false,
     };
     if !known {
         app.place().await?;
+        app.quota(caller, announced).await?;
     }
-    Ok(key)
+    Ok((key, announced))
 }
 
 async fn submit(
     app: &App,
     draft: &Draft,
+    caller: &Caller,
     key: Option<String>,
-    form: &mut axum::extract::Multipart,
+    form: &mut Multipart,
 ) -> ApiResult<Submission> {
     let upload = Upload::receive(draft, form).await?;
     let job = NewJob {
         id: draft.id(),
+        owner: caller.owner().cloned(),
         // What depends on the model is resolved again once it has been inspected.
         settings: upload.settings(TeacherKind::PlainImage)?,
         idempotency: key.map(|key| upload.idempotency(key)),

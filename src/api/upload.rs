@@ -2,10 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use axum::{
-    extract::multipart::{Field, Multipart},
-    http::HeaderMap,
-};
+use axum::{extract::multipart::Field, http::HeaderMap};
 use axum_extra::headers::{self, HeaderMapExt};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -13,7 +10,9 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::{
+    disk::Reserved,
     error::{ApiError, ApiResult},
+    extract::{Delivered, Multipart},
     state::App,
 };
 use crate::{
@@ -30,8 +29,9 @@ use crate::{
     store::IdempotencyKey,
 };
 
-/// Largest `config`: it is read into memory.
-const MAX_CONFIG: usize = 1 << 20;
+/// Largest `config`: it is read into memory, and goes with the job into every list. The names of a thousand classes take a
+/// tenth of it.
+const MAX_CONFIG: usize = 256 << 10;
 
 /// What the form itself may add to the bytes of its parts.
 pub const MAX_FRAMING: u64 = 1 << 20;
@@ -56,28 +56,35 @@ pub struct UploadForm {
     external_data: Option<Vec<Vec<u8>>>,
 }
 
-/// Refuses an upload that says itself that it is too large, before any of it is read.
+/// How long an upload says that it is, 0 where it does not say; one that is too large is refused before any of it is read.
 ///
 /// # Errors
 /// `too_large`.
-pub fn check_announced(app: &App, headers: &HeaderMap) -> ApiResult<()> {
+pub fn announced(app: &App, headers: &HeaderMap) -> ApiResult<u64> {
     let announced = headers.typed_get::<headers::ContentLength>().map_or(0, |length| length.0);
     let most = app.limits.max_upload;
-    if announced > most.0.saturating_add(MAX_FRAMING) { Err(too_large(most.to_string(), "model")) } else { Ok(()) }
+    if announced > most.0.saturating_add(MAX_FRAMING) {
+        return Err(too_large(most.to_string(), "model"));
+    }
+    Ok(announced)
 }
 
 /// Files that are kept under the id of a job which may never be: gone again unless [`Draft::keep`] is called.
 pub struct Draft {
     app: App,
     id: JobId,
+    reserved: Reserved,
     discard: AtomicBool,
     /// What it takes of the storage that finished jobs and uploads share.
     room: Option<Room>,
 }
 
 impl Draft {
-    pub fn new(app: &App) -> Self {
-        Self { app: app.clone(), id: JobId::new(), discard: AtomicBool::new(true), room: None }
+    /// # Errors
+    /// `disk_full` where the disk has no room for `announced` bytes.
+    pub fn new(app: &App, announced: u64) -> ApiResult<Self> {
+        let reserved = app.disk.reserve(announced)?;
+        Ok(Self { app: app.clone(), id: JobId::new(), reserved, discard: AtomicBool::new(true), room: None })
     }
 
     /// Its bytes count against `room` as they come.
@@ -142,7 +149,8 @@ impl Upload {
     /// A part is unknown, empty, missing or sent twice; the upload is too large; the model is in no known format; the
     /// configuration cannot be read; storage fails.
     pub async fn receive(draft: &Draft, form: &mut Multipart) -> ApiResult<Self> {
-        let mut parts = Parts { draft, received: AtomicU64::new(0), config: None, files: Vec::new() };
+        let delivered = form.delivered();
+        let mut parts = Parts { draft, delivered, received: AtomicU64::new(0), config: None, files: Vec::new() };
         while let Some(field) = form.next_field().await? {
             parts.take(field).await?;
         }
@@ -196,6 +204,8 @@ async fn check_model(draft: &Draft, model: &Artifact) -> ApiResult<()> {
 /// What has been received so far.
 struct Parts<'a> {
     draft: &'a Draft,
+    /// Tells the form what has been taken from it.
+    delivered: Delivered,
     /// Bytes of all parts.
     received: AtomicU64,
     config: Option<JobConfig>,
@@ -210,10 +220,14 @@ impl Parts<'_> {
             "eval" => self.file(field, Role::Evaluation, "eval").await,
             "external_data" => self.file(field, Role::ExternalData, "external_data").await,
             "config" => self.config(field).await,
-            _ => Err(Problem::new(ErrorCode::InvalidRequest, format!("There is no part `{}`.", part.escape_debug()))
-                .param(part.escape_debug().to_string())
-                .hint("The parts are model, config, eval and external_data.")
-                .into()),
+            _ => {
+                // As long as the client likes, which an answer must not be.
+                let part: String = part.escape_debug().take(100).collect();
+                Err(Problem::new(ErrorCode::InvalidRequest, format!("There is no part `{part}`."))
+                    .param(part)
+                    .hint("The parts are model, config, eval and external_data.")
+                    .into())
+            }
         }
     }
 
@@ -279,6 +293,8 @@ impl Parts<'_> {
         let part = part.to_owned();
         field.map(move |chunk| {
             let chunk = chunk?;
+            self.delivered.count(chunk.len());
+            draft.reserved.arrived(chunk.len() as u64)?;
             let before = self.received.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             if before + chunk.len() as u64 > most.0 {
                 return Err(too_large(most.to_string(), &part));

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
+        access::KeyId,
         config::Settings,
         ids::JobId,
         job::{JobStatus, Phase, Progress},
@@ -26,6 +27,8 @@ pub struct JobView {
     #[schema(value_type = String, format = Uuid)]
     pub id: JobId,
     pub name: String,
+    /// The public part of the key it was submitted with; null where nobody was asked for one.
+    pub owner: Option<KeyId>,
     pub status: JobStatus,
     pub phase: Phase,
     /// 1, and one more for each retry.
@@ -111,6 +114,7 @@ impl JobView {
             upload_deleted_at: job.upload_deleted_at,
             id: job.id,
             name: job.name,
+            owner: job.owner,
             status: job.status,
             phase: job.phase,
             attempt: job.attempt,

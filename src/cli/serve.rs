@@ -1,6 +1,6 @@
 //! `kegd serve`: the HTTP service and, unless told otherwise, one worker.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -8,8 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::Data;
 use crate::{
-    api::{self, App, Helper, Parts, Traffic},
-    config::{CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, StorageConfig, WorkerConfig},
+    api::{self, App, Disk, Gates, Helper, Hosts, Parts, Traffic},
+    config::{
+        AccessConfig, CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, StorageConfig,
+        TrafficConfig, WorkerConfig,
+    },
     queue::{Queue, QueueConfig},
     retention, shutdown, telemetry, worker,
 };
@@ -22,6 +25,10 @@ use crate::{
 pub struct Serve {
     #[command(flatten)]
     server: ServerConfig,
+    #[command(flatten)]
+    access: AccessConfig,
+    #[command(flatten)]
+    traffic: TrafficConfig,
     #[command(flatten)]
     storage: StorageConfig,
     #[command(flatten)]
@@ -46,8 +53,10 @@ impl Serve {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
+        raise_file_limit();
         let stop = shutdown::on_signal()?;
         let data = Data::open(&self.storage).await?;
+        admit(self.server.listen, &self.access, data.store.has_keys().await?)?;
         let scratch = data.clean().await?;
         let listener = TcpListener::bind(self.server.listen)
             .await
@@ -60,6 +69,9 @@ impl Serve {
             store: data.store.clone(),
             artifacts: data.artifacts.clone(),
             collector,
+            disk: Disk::new(scratch.clone(), self.limits.min_free_disk),
+            hosts: Hosts::new(&self.access),
+            gates: Gates::new(&self.traffic),
             limits: self.limits,
             helper,
             scratch,
@@ -82,7 +94,8 @@ impl Serve {
         tracing::info!(%address, "listening");
         // For scripts: the only line on standard output. The socket takes connections already.
         writeln!(std::io::stdout(), "kegd listens on http://{address}")?;
-        let serving = serve_until(listener, app, stop.clone(), self.server.shutdown_grace);
+        let serving = api::serve(listener, api::router(app), &self.traffic, stop.clone());
+        let serving = until_grace(serving, &stop, self.server.shutdown_grace);
         let (served, worked, ()) =
             tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await }, collecting);
         data.store.close().await;
@@ -99,14 +112,67 @@ pub async fn work_until(config: &WorkerConfig, data: &Data, stop: CancellationTo
 }
 
 /// Serves until `stop`, and then lets requests under way finish for as long as `grace`.
-async fn serve_until(listener: TcpListener, app: App, stop: CancellationToken, grace: Duration) -> anyhow::Result<()> {
-    let stopped = stop.clone();
-    let server = axum::serve(listener, api::router(app)).with_graceful_shutdown(stop.cancelled_owned());
+async fn until_grace(
+    serving: impl Future<Output = std::io::Result<()>>,
+    stop: &CancellationToken,
+    grace: Duration,
+) -> anyhow::Result<()> {
     tokio::select! {
-        served = server => Ok(served?),
-        () = async { stopped.cancelled().await; tokio::time::sleep(grace).await } => {
+        served = serving => Ok(served?),
+        () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => {
             tracing::warn!("requests still under way are cut off");
             Ok(())
         }
+    }
+}
+
+/// Refuses to open the service to everybody unless that was asked for.
+fn admit(listen: SocketAddr, access: &AccessConfig, has_keys: bool) -> anyhow::Result<()> {
+    if has_keys || access.allow_anonymous || listen.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "--listen {listen} can be reached from other machines, and there is no API key: whoever reaches it could read and \
+         delete everybody's jobs.\n\
+         Either make a key first: kegd keys create --name NAME --scope admin, with the same --data-dir.\n\
+         Or allow that, in a network that you trust: --allow-anonymous (KEGD_ALLOW_ANONYMOUS=true)."
+    )
+}
+
+/// As many open files as the system allows us: each connection takes one, and downloads and children take more.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("127.0.0.1:8080", false, false, true)]
+    #[case("127.9.9.9:1", false, false, true)]
+    #[case("[::1]:8080", false, false, true)]
+    #[case("[::ffff:127.0.0.1]:8080", false, false, true)]
+    #[case("0.0.0.0:8080", false, false, false)]
+    #[case("[::]:8080", false, false, false)]
+    #[case("192.168.1.5:8080", false, false, false)]
+    #[case("0.0.0.0:8080", true, false, true)]
+    #[case("0.0.0.0:8080", false, true, true)]
+    fn who_may_be_served(
+        #[case] listen: SocketAddr,
+        #[case] allow_anonymous: bool,
+        #[case] has_keys: bool,
+        #[case] starts: bool,
+    ) {
+        let access = AccessConfig { allow_anonymous, ..AccessConfig::default() };
+        assert_eq!(admit(listen, &access, has_keys).is_ok(), starts);
     }
 }

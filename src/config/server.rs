@@ -8,8 +8,9 @@ use clap::Args;
 pub struct ServerConfig {
     /// Address and port to listen on; port 0 picks a free one, which is printed once the service is ready.
     ///
-    /// The service has no accounts: whoever reaches this address can submit jobs, and read and delete everybody's. Listen
-    /// beyond this machine (0.0.0.0) only inside a network that you trust, or behind a proxy that asks who is there.
+    /// On an address of this machine alone (127.0.0.1, the default) no key is asked for until one exists. Beyond it
+    /// (0.0.0.0) the service starts only where a key exists (`kegd keys create`), or with --allow-anonymous. It speaks
+    /// plain HTTP: keys and models can be read on their way unless a proxy with TLS stands in front.
     #[arg(long, env = "KEGD_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 

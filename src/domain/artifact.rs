@@ -79,8 +79,12 @@ pub struct InvalidFileName(String);
 
 impl FileName {
     /// Names that a run gives to its own files, in its directory: an upload of that name would be overwritten.
-    const RESERVED: [&'static str; 8] = [
+    const RESERVED: [&'static str; 12] = [
         "task.json",
+        "query.json",
+        "problem.json",
+        "latent.npz",
+        "bank.npz",
         "run.log",
         "inspection.json",
         "report.json",
@@ -94,9 +98,15 @@ impl FileName {
         &self.0
     }
 
+    /// Beginnings and ends of such names that have a number between them.
+    const NUMBERED: [(&'static str, &'static str); 3] =
+        [("generator-", ".safetensors"), ("samples-g", ".npz"), ("checkpoint", "")];
+
     /// Whether a run writes a file of that name itself.
     pub fn is_reserved(&self) -> bool {
-        Self::RESERVED.contains(&self.0.as_str())
+        let name = self.0.as_str();
+        Self::RESERVED.contains(&name)
+            || Self::NUMBERED.iter().any(|(start, end)| name.starts_with(start) && name.ends_with(end))
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
         Compression, CompressionConfig, Distillation, DistillationConfig, Extraction, ExtractionConfig, JobConfig,
         Method, Preset, Sampler, Settings,
     },
+    cost::Extent,
     problem::{ErrorCode, Problem},
 };
 
@@ -24,6 +25,9 @@ pub enum TeacherKind {
 
 /// Seed of a job that names none.
 const SEED: u64 = 2019;
+
+/// More classes than any classifier names.
+const MAX_CLASSES: usize = 100_000;
 
 /// Ratio of a job that says nothing about compression.
 const RATIO: f64 = 4.0;
@@ -180,7 +184,8 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     }
     check_compression(&settings.compression)?;
     check_input(settings)?;
-    check_names(settings)
+    check_names(settings)?;
+    Extent::configured(settings).check(settings)
 }
 
 fn check_compression(compression: &Compression) -> Result<(), Problem> {
@@ -227,6 +232,16 @@ fn check_names(settings: &Settings) -> Result<(), Problem> {
     if settings.name.is_empty() || settings.name.len() > 200 || settings.name.chars().any(char::is_control) {
         return Err(invalid("name", "a name has 1 to 200 bytes and no control characters", "Choose another name."));
     }
+    let classes = settings.classes.iter().flatten();
+    if settings.classes.as_ref().is_some_and(|names| names.len() > MAX_CLASSES)
+        || classes.into_iter().any(|name| name.len() > 200 || name.chars().any(char::is_control))
+    {
+        return Err(invalid(
+            "classes",
+            &format!("there are at most {MAX_CLASSES} names, of at most 200 bytes and without control characters"),
+            "Shorten the names, or leave them out.",
+        ));
+    }
     let device = settings.device.as_str();
     let known = matches!(device, "auto" | "cpu" | "cuda")
         || device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u8>().is_ok());
@@ -247,7 +262,7 @@ fn bounded(member: &str, value: f64, low: f64, high: f64) -> Result<(), Problem>
     ))
 }
 
-fn invalid(member: &str, detail: &str, hint: &str) -> Problem {
+pub(super) fn invalid(member: &str, detail: &str, hint: &str) -> Problem {
     let param = format!("config.{member}");
     Problem::new(ErrorCode::InvalidConfig, format!("{param}: {detail}")).param(param).hint(hint)
 }

@@ -1,5 +1,7 @@
 //! Planned failures: stable codes, and the one shape every error has for a client (RFC 9457).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Stable, machine-readable cause of a failure.
@@ -15,6 +17,10 @@ pub enum ErrorCode {
     Conflict,
     MethodNotAllowed,
     Unauthorized,
+    /// Who asks is known, and may not.
+    Forbidden,
+    /// The request did not arrive in time.
+    Timeout,
     TooLarge,
     /// The request's body is of another type than the path takes.
     UnsupportedMediaType,
@@ -53,9 +59,11 @@ impl ErrorCode {
         match self {
             InvalidRequest | MissingModel | EmptyFile => 400,
             Unauthorized => 401,
+            Forbidden => 403,
             NotFound => 404,
             MethodNotAllowed => 405,
             NotAcceptable => 406,
+            Timeout => 408,
             Conflict | NotReady => 409,
             PreconditionFailed => 412,
             TooLarge => 413,
@@ -86,8 +94,10 @@ impl ErrorCode {
             Unavailable => "The service cannot answer now",
             Conflict => "The job is not in a state for that",
             Unauthorized => "A valid API key is needed",
+            Forbidden => "This is not allowed",
+            Timeout => "The request did not arrive in time",
             TooLarge => "The upload is too large",
-            TooManyRequests => "The queue is full",
+            TooManyRequests => "There is no room for more just now",
             DiskFull => "The server has too little disk space",
             StorageFull => "The server keeps as much as it may",
             NotAcceptable => "That format is not to be had",
@@ -137,6 +147,9 @@ pub struct Problem {
     pub errors: Vec<Cause>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// When it is worth asking again, in seconds; also the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
     #[serde(default)]
     pub request_id: Option<String>,
 }
@@ -152,6 +165,7 @@ impl Problem {
             param: None,
             errors: Vec::new(),
             hint: None,
+            retry_after: None,
             request_id: None,
         }
     }
@@ -163,6 +177,12 @@ impl Problem {
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Rounded up, and never at once.
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait.as_millis().div_ceil(1000).max(1) as u64);
         self
     }
 

@@ -1,12 +1,12 @@
 //! The evaluation set that a user may send: for the report alone, never read before training ends.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fs::File, path::Path};
 
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::NpzReader;
 use tch::{Device, Kind, Tensor};
 
-use super::observer::Stop;
+use super::{npz_headers, observer::Stop};
 use crate::domain::{
     config::InputConfig,
     problem::{ErrorCode, Problem},
@@ -38,8 +38,11 @@ fn open(path: &Path) -> Result<Reader, Stop> {
 /// # Errors
 /// `invalid_eval`, naming what does not fit.
 pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
-    let x = header(path, "x")?;
-    let y = header(path, "y")?;
+    let headers = npz_headers::read(path, &["x", "y"]).map_err(|error| match error {
+        npz_headers::Error::Io(error) => Stop::from(error),
+        npz_headers::Error::Invalid(detail) => invalid(format!("the evaluation set cannot be read: {detail}")).into(),
+    })?;
+    let [x, y] = &headers[..] else { return Err(invalid("the evaluation set has not two arrays").into()) };
     if y.len() != 1 || x.first() != y.first() {
         return Err(invalid(format!("`x` is {x:?} and `y` {y:?}: they must have the same number of rows")).into());
     }
@@ -48,34 +51,24 @@ pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
         3 => x.len() == 4 && x[1] == shape[0],
         _ => x[1..] == *shape,
     };
-    if fits || grey_image {
+    if !fits && !grey_image {
+        return Err(invalid(format!("`x` is {x:?}, but one input of the model is {shape:?}")).into());
+    }
+    check_size(x, shape)
+}
+
+/// Most values of a set, as sent or as resized to the model's input: 4 GiB of float32.
+const MAX_VALUES: usize = 1 << 30;
+
+fn check_size(x: &[usize], shape: &[usize]) -> Result<(), Stop> {
+    let product = |extents: &[usize]| extents.iter().fold(1usize, |product, &extent| product.saturating_mul(extent));
+    let row = product(&x[1..]).max(product(shape)).max(1);
+    let most = MAX_VALUES / row;
+    if x[0] <= most {
         return Ok(());
     }
-    Err(invalid(format!("`x` is {x:?}, but one input of the model is {shape:?}")).into())
+    Err(invalid(format!("`x` has {} rows of {row} values; the most are {most} rows of that size", x[0])).into())
 }
-
-/// The shape of one array of an `.npz`, from its header
-/// (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>).
-fn header(path: &Path, name: &str) -> Result<Vec<usize>, Stop> {
-    let unreadable = |error: &dyn std::fmt::Display| invalid(format!("the evaluation set is no .npz file: {error}"));
-    let file = std::io::BufReader::new(File::open(path)?);
-    let mut archive = zip::ZipArchive::new(file).map_err(|error| unreadable(&error))?;
-    let names = archive.file_names().collect::<Vec<_>>().join(", ");
-    let mut entry = archive
-        .by_name(&format!("{name}.npy"))
-        .map_err(|_| invalid(format!("the evaluation set has no array `{name}`; it has: {names}")))?;
-    let mut head = Vec::new();
-    entry.by_ref().take(HEADER).read_to_end(&mut head)?;
-    let text = String::from_utf8_lossy(&head);
-    let shape = text.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).map(|(shape, _)| shape);
-    let extents = shape.and_then(|shape| {
-        shape.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
-    });
-    Ok(extents.ok_or_else(|| invalid(format!("`{name}` is no array with a shape")))?)
-}
-
-/// Bytes in which the header of an array with few axes ends.
-const HEADER: u64 = 4096;
 
 fn names(reader: &mut Reader) -> Result<(String, String), Problem> {
     let names = reader.names().map_err(|error| invalid(format!("the evaluation set cannot be listed: {error}")))?;
@@ -101,6 +94,8 @@ impl EvalSet {
         input: &InputConfig,
         device: Device,
     ) -> Result<Self, Stop> {
+        // Reading allocates what the headers claim.
+        check_headers(path, shape)?;
         let mut reader = open(path)?;
         let (x_name, y_name) = names(&mut reader)?;
         let y = read_labels(&mut reader, &y_name)?;

@@ -11,6 +11,14 @@ use super::ImagingError;
 /// Longest header that is read; NumPy's own are 128 bytes for the arrays we write.
 const MAX_HEADER: usize = 64 << 10;
 
+/// Largest row and largest array: several times what a run writes. The files come from processes that have read a stranger's
+/// model, so a header is a claim, and what it claims must not be allocated, nor unpacked for hours.
+const MAX_ROW: usize = 256 << 20;
+const MAX_ARRAY: usize = 4 << 30;
+
+/// Most arrays of an archive.
+const MAX_ARRAYS: usize = 64;
+
 /// Element types that we write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Element {
@@ -68,7 +76,7 @@ impl Header {
         let mut text = vec![0; length];
         reader.read_exact(&mut text)?;
         Self::parse(&String::from_utf8_lossy(&text))
-            .ok_or_else(|| ImagingError::array(array, "is not a row-major array of float32 or int64"))
+            .ok_or_else(|| ImagingError::array(array, "is not a row-major array of float32 or int64, or is too large"))
     }
 
     /// `{'descr': '<f4', 'fortran_order': False, 'shape': (10, 1, 28, 28), }`
@@ -87,8 +95,10 @@ impl Header {
             .filter(|extent| !extent.is_empty())
             .map(|extent| extent.parse().ok())
             .collect::<Option<_>>()?;
-        shape.iter().try_fold(element.bytes(), |bytes, &extent| bytes.checked_mul(extent))?;
-        Some(Self { element, shape })
+        let bytes =
+            |shape: &[usize]| shape.iter().try_fold(element.bytes(), |bytes, &extent| bytes.checked_mul(extent));
+        let row = bytes(shape.get(1..).unwrap_or_default())?;
+        (row <= MAX_ROW && bytes(&shape)? <= MAX_ARRAY).then_some(Self { element, shape })
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -119,7 +129,11 @@ impl<R: Read + Seek> Npz<R> {
     /// # Errors
     /// Where `reader` holds no zip archive.
     pub fn open(reader: R) -> Result<Self, ImagingError> {
-        Ok(Self { archive: ZipArchive::new(reader)? })
+        let archive = ZipArchive::new(reader)?;
+        if archive.len() > MAX_ARRAYS {
+            return Err(ImagingError::array("*", format!("is one of {}, which are too many", archive.len())));
+        }
+        Ok(Self { archive })
     }
 
     fn entry(&mut self, array: &str) -> Result<(Header, ZipFile<'_, R>), ImagingError> {
@@ -280,6 +294,9 @@ mod tests {
             "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }",
             "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }",
             "{'descr': '<f4', 'fortran_order': False, 'shape': (18446744073709551615, 9), }",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 1099511627776), }",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 4294967296), }",
+            "{'descr': '<i8', 'fortran_order': False, 'shape': (1099511627776,), }",
             "{'descr': '<f4'",
         ] {
             assert_eq!(Header::parse(text), None, "{text}");

@@ -6,6 +6,7 @@ use super::{Claim, Queue, QueueError, plan};
 use crate::{
     clock::millis,
     domain::{
+        cost::Extent,
         job::{JobStatus, Phase, Progress},
         problem::{ErrorCode, Problem},
         report::{Inspection, Report},
@@ -141,7 +142,9 @@ impl Verdict {
 
 /// The settings once more, now that the teacher is known: its kind decides the preset's hyper-parameters.
 fn resolve(job: &Job, inspection: Box<Inspection>) -> Verdict {
-    match job.config.resolve(inspection.kind, &job.settings.name) {
+    let extent = Extent::of(&inspection.model);
+    let settings = job.config.resolve(inspection.kind, &job.settings.name);
+    match settings.and_then(|settings| extent.check(&settings).map(|()| settings)) {
         Ok(settings) => Verdict::Inspected { inspection, settings: Box::new(settings) },
         Err(problem) => Verdict::Failed(problem),
     }

@@ -8,6 +8,7 @@ use super::{Store, StoreError, Tx, rows};
 use crate::{
     clock::{Millis, millis},
     domain::{
+        access::KeyId,
         ids::JobId,
         problem::{ErrorCode, Problem},
     },
@@ -26,13 +27,18 @@ pub struct IdempotencyKey {
 }
 
 impl Store {
-    /// Whether `key` stands for a job now: a request that carries it makes no new one.
+    /// Whether `key` stands for a job of the owner's now: a request that carries it makes no new one.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn knows_key(&self, key: &str) -> Result<bool, StoreError> {
-        let sql = "select job from idempotency_keys where key = ? and created_at > ?";
-        let row = sqlx::query(sql).bind(key).bind(oldest(self.clock.now())).fetch_optional(&self.readers).await?;
+    pub async fn knows_key(&self, owner: Option<&KeyId>, key: &str) -> Result<bool, StoreError> {
+        let sql = "select job from idempotency_keys where owner = ? and key = ? and created_at > ?";
+        let row = sqlx::query(sql)
+            .bind(owner.map_or("", KeyId::as_str))
+            .bind(key)
+            .bind(oldest(self.clock.now()))
+            .fetch_optional(&self.readers)
+            .await?;
         Ok(row.is_some())
     }
 
@@ -59,16 +65,22 @@ fn oldest(now: Millis) -> Millis {
 }
 
 impl Tx {
-    /// The job that the key made before, if any.
+    /// The job that the key made before for the same owner, if any.
     ///
     /// # Errors
     /// `idempotency_mismatch` where the key was used with another body.
-    pub(super) async fn replayed(&mut self, idempotency: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
-        let row = sqlx::query("select body_sha256, job from idempotency_keys where key = ? and created_at > ?")
-            .bind(&idempotency.key)
-            .bind(oldest(self.now))
-            .fetch_optional(&mut *self.sql)
-            .await?;
+    pub(super) async fn replayed(
+        &mut self,
+        owner: Option<&KeyId>,
+        idempotency: &IdempotencyKey,
+    ) -> Result<Option<JobId>, StoreError> {
+        let row =
+            sqlx::query("select body_sha256, job from idempotency_keys where owner = ? and key = ? and created_at > ?")
+                .bind(owner.map_or("", KeyId::as_str))
+                .bind(&idempotency.key)
+                .bind(oldest(self.now))
+                .fetch_optional(&mut *self.sql)
+                .await?;
         let Some(row) = row else { return Ok(None) };
         let job: JobId = rows::parsed(&row, "job")?;
         if row.try_get::<&str, _>("body_sha256")? != idempotency.body_sha256 {
@@ -82,11 +94,17 @@ impl Tx {
     }
 
     /// Keeps a key that [`Tx::replayed`] did not find; one that has outlived its time is taken over.
-    pub(super) async fn keep_key(&mut self, idempotency: &IdempotencyKey, job: JobId) -> Result<(), StoreError> {
-        let sql = "insert into idempotency_keys (key, body_sha256, job, created_at) values (?, ?, ?, ?) \
-                   on conflict (key) do update set body_sha256 = excluded.body_sha256, job = excluded.job, \
+    pub(super) async fn keep_key(
+        &mut self,
+        owner: Option<&KeyId>,
+        idempotency: &IdempotencyKey,
+        job: JobId,
+    ) -> Result<(), StoreError> {
+        let sql = "insert into idempotency_keys (owner, key, body_sha256, job, created_at) values (?, ?, ?, ?, ?) \
+                   on conflict (owner, key) do update set body_sha256 = excluded.body_sha256, job = excluded.job, \
                    created_at = excluded.created_at";
         sqlx::query(sql)
+            .bind(owner.map_or("", KeyId::as_str))
             .bind(&idempotency.key)
             .bind(&idempotency.body_sha256)
             .bind(job.to_string())

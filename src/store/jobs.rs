@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 
@@ -9,6 +10,7 @@ use super::{NewEvent, Signal, Store, StoreError, Tx, rows};
 use crate::{
     clock::Millis,
     domain::{
+        access::KeyId,
         artifact::FileName,
         config::{JobConfig, Settings},
         ids::JobId,
@@ -24,6 +26,8 @@ use crate::{
 pub struct Job {
     pub id: JobId,
     pub name: String,
+    /// The key it was sent with; none where nobody was asked for one.
+    pub owner: Option<KeyId>,
     pub status: JobStatus,
     pub phase: Phase,
     /// 1, and one more for each retry that a client asked for.
@@ -57,6 +61,7 @@ impl Job {
         Ok(Self {
             id: rows::parsed(row, "id")?,
             name: row.try_get("name")?,
+            owner: rows::optional_parsed(row, "owner")?,
             status: rows::parsed(row, "status")?,
             phase: rows::parsed(row, "phase")?,
             attempt: rows::number(row, "attempt")?,
@@ -118,6 +123,9 @@ pub struct JobPage {
     pub next: Option<JobId>,
 }
 
+/// Configurations on one page: a page is held in memory. A usual job has two thousand bytes.
+const PAGE_BYTES: usize = 4 << 20;
+
 impl Store {
     /// # Errors
     /// The database fails.
@@ -127,7 +135,8 @@ impl Store {
         row.as_ref().map(Job::read).transpose()
     }
 
-    /// A page of jobs. Ids sort by age, so the last id of a page is the cursor, and new jobs shift nothing.
+    /// A page of jobs. Ids sort by age, so the last id of a page is the cursor, and new jobs shift nothing. A page of jobs
+    /// with long configurations is shorter than asked for.
     ///
     /// # Errors
     /// The database fails.
@@ -153,11 +162,17 @@ impl Store {
         }
         // One more than asked for tells whether there is a next page.
         sql.push(order).push(" limit ").push_bind(i64::from(query.limit) + 1).push(")").push(order);
-        let rows = sql.build().fetch_all(&self.readers).await?;
-        let mut jobs = rows.iter().map(Job::read).collect::<Result<Vec<_>, _>>()?;
-        let more = jobs.len() > query.limit as usize;
-        jobs.truncate(query.limit as usize);
-        let next = if more { jobs.last().map(|job| job.id) } else { None };
+        let mut rows = sql.build().fetch(&self.readers);
+        let (mut jobs, mut bytes, mut more) = (Vec::new(), 0, false);
+        while let Some(row) = rows.try_next().await? {
+            bytes += row.try_get::<&str, _>("config")?.len() + row.try_get::<&str, _>("settings")?.len();
+            more = jobs.len() >= query.limit as usize || (bytes > PAGE_BYTES && !jobs.is_empty());
+            if more {
+                break;
+            }
+            jobs.push(Job::read(&row)?);
+        }
+        let next = if more { jobs.last().map(|job: &Job| job.id) } else { None };
         Ok(JobPage { jobs, next })
     }
 

@@ -24,7 +24,7 @@ impl Store {
     /// Starts a finished job from its upload again. What the attempt before made and measured is forgotten.
     ///
     /// # Errors
-    /// The database fails.
+    /// `too_many_requests` where the owner's quota is used up; the database fails.
     pub async fn retry_from_start(&self, id: JobId) -> Result<Retry, StoreError> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
@@ -34,6 +34,7 @@ impl Store {
         if job.upload_deleted_at.is_some() {
             return Ok(Retry::NoUpload);
         }
+        tx.take_place(job.owner.as_ref(), 0).await?;
         for artifact in tx.made_artifacts(id).await? {
             tx.doom_file(id, &artifact.key).await?;
         }

@@ -17,6 +17,14 @@ pub(super) fn parsed<T: FromStr<Err: Display>>(row: &SqliteRow, column: &'static
     row.try_get::<&str, _>(column)?.parse().map_err(|cause| corrupt(column, cause))
 }
 
+pub(super) fn optional_parsed<T: FromStr<Err: Display>>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let text = row.try_get::<Option<&str>, _>(column)?;
+    text.map(|text| text.parse().map_err(|cause| corrupt(column, cause))).transpose()
+}
+
 pub(super) fn number<T: TryFrom<i64, Error: Display>>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
     row.try_get::<i64, _>(column)?.try_into().map_err(|cause| corrupt(column, cause))
 }

@@ -2,6 +2,7 @@
 
 use super::{IdempotencyKey, NewEvent, NewTask, Store, StoreError, Total, Tx, rows};
 use crate::domain::{
+    access::KeyId,
     artifact::{Artifact, FileName},
     config::{JobConfig, Settings},
     ids::JobId,
@@ -14,6 +15,8 @@ use crate::domain::{
 #[derive(Clone, Debug)]
 pub struct NewJob {
     pub id: JobId,
+    /// The key it was sent with, whose quota it counts against.
+    pub owner: Option<KeyId>,
     /// As the client sent it.
     pub config: JobConfig,
     /// As resolved without knowing the teacher; resolved again after inspection.
@@ -36,16 +39,18 @@ impl Store {
     /// Accepts a job: it is queued, and a waiting slot wakes up.
     ///
     /// # Errors
-    /// `idempotency_mismatch`; `invalid_request` where two uploads have one name, or one has a name that runs use; the
+    /// `idempotency_mismatch`; `too_many_requests` where the owner's quota is used up; `invalid_request` where two uploads have one name, or one has a name that runs use; the
     /// database fails. Nothing is kept then, and the uploaded files are the caller's to delete.
     pub async fn submit(&self, job: &NewJob) -> Result<Submission, StoreError> {
         check_names(job)?;
         let mut tx = self.begin().await?;
         if let Some(idempotency) = &job.idempotency
-            && let Some(made) = tx.replayed(idempotency).await?
+            && let Some(made) = tx.replayed(job.owner.as_ref(), idempotency).await?
         {
             return Ok(Submission::Replayed(made));
         }
+        let bytes = job.uploads.iter().map(|upload| upload.bytes).sum();
+        tx.take_place(job.owner.as_ref(), bytes).await?;
         tx.insert_job(job).await?;
         tx.add(Total::JobsSubmitted, 1).await?;
         tx.add(Total::UploadBytes, job.uploads.iter().map(|upload| upload.bytes).sum()).await?;
@@ -53,7 +58,7 @@ impl Store {
             tx.insert_upload(job.id, upload).await?;
         }
         if let Some(idempotency) = &job.idempotency {
-            tx.keep_key(idempotency, job.id).await?;
+            tx.keep_key(job.owner.as_ref(), idempotency, job.id).await?;
         }
         tx.append_event(job.id, &NewEvent::Status { status: JobStatus::Queued, phase: Phase::Queued }).await?;
         let (device, priority, run_after) = (&job.settings.device, job.settings.priority, tx.now);
@@ -81,8 +86,8 @@ fn check_names(job: &NewJob) -> Result<(), Problem> {
 
 impl Tx {
     async fn insert_job(&mut self, job: &NewJob) -> Result<(), StoreError> {
-        let sql = "insert into jobs (id, name, status, phase, priority, config, settings, model_file, created_at) \
-                   values (?, ?, 'queued', 'queued', ?, ?, ?, ?, ?)";
+        let sql = "insert into jobs (id, name, status, phase, priority, config, settings, model_file, owner, created_at) \
+                   values (?, ?, 'queued', 'queued', ?, ?, ?, ?, ?, ?)";
         sqlx::query(sql)
             .bind(job.id.to_string())
             .bind(&job.settings.name)
@@ -90,6 +95,7 @@ impl Tx {
             .bind(rows::to_json(&job.config, "config")?)
             .bind(rows::to_json(&job.settings, "settings")?)
             .bind(job.model_file.as_str())
+            .bind(job.owner.as_ref().map(KeyId::as_str))
             .bind(self.now)
             .execute(&mut *self.sql)
             .await?;

@@ -1,8 +1,10 @@
 // What can be taken home: the student in every format there is, its samples, its report.
 
-import { getJson } from './api.js';
+import { getJson, save } from './api.js';
 import { h, show } from './dom.js';
 import * as format from './format.js';
+import { showFailure } from './problem.js';
+import { currentKey } from './session.js';
 
 /** File suffix of a student → the `format` to ask for, and its name. */
 const FORMATS = {
@@ -14,28 +16,35 @@ const FORMATS = {
 
 const suffix = (name) => name.slice(name.lastIndexOf('.') + 1);
 
-function link(href, label, size, kind = '') {
-  return h('a', { class: `button ${kind}`, href, download: true }, label,
+/** A link to a file. With a key it is fetched by the page; without one the browser's own download can be paused and resumed. */
+function link(href, label, size, onFailure, kind = '') {
+  const onclick = (event) => {
+    if (currentKey() === null) return;
+    event.preventDefault();
+    save(href).then(() => onFailure(null), onFailure);
+  };
+  return h('a', { class: `button ${kind}`, href, download: true, onclick }, label,
     size !== undefined && h('span', { class: 'size' }, format.bytes(size)));
 }
 
-function links(path, artifacts, uploaded) {
+function links(path, artifacts, uploaded, onFailure) {
   const students = artifacts
     .filter((artifact) => artifact.role === 'student' && FORMATS[suffix(artifact.name)])
     .map((artifact) => [...FORMATS[suffix(artifact.name)], artifact.bytes])
     .sort(([a], [b]) => (b === uploaded) - (a === uploaded));
   return [
     ...students.map(([name, label, size], index) =>
-      link(`${path}/student?format=${name}`, `Student, ${label}`, size, index === 0 ? 'primary' : '')),
-    link(`${path}/samples.npz`, 'Samples, .npz', artifacts.find(({ role }) => role === 'bank')?.bytes),
-    ...artifacts.filter(({ role }) => role === 'report').map(({ href, bytes }) => link(href, 'Report, JSON', bytes)),
-    h('a', { class: 'button', href: `${path}/report` }, 'Read the report'),
+      link(`${path}/student?format=${name}`, `Student, ${label}`, size, onFailure, index === 0 ? 'primary' : '')),
+    link(`${path}/samples.npz`, 'Samples, .npz', artifacts.find(({ role }) => role === 'bank')?.bytes, onFailure),
+    ...artifacts.filter(({ role }) => role === 'report').map(({ href, bytes }) => link(href, 'Report, JSON', bytes, onFailure)),
+    h('a', { class: 'button', href: `#/${path}/report` }, 'Read the report'),
   ];
 }
 
 export function downloads(path) {
   const list = h('div', { class: 'buttons' });
-  const element = h('section', { class: 'downloads', 'aria-label': 'Downloads', hidden: true }, list);
+  const failure = h('div', {});
+  const element = h('section', { class: 'downloads', 'aria-label': 'Downloads', hidden: true }, list, failure);
   let done = false;
   return {
     element,
@@ -43,7 +52,7 @@ export function downloads(path) {
       if (done || job.status !== 'succeeded') return;
       done = true;
       const { data } = await getJson(`${path}/artifacts`).catch(() => ({ data: [] }));
-      list.replaceChildren(...links(path, data, job.model?.format));
+      list.replaceChildren(...links(path, data, job.model?.format, (error) => showFailure(failure, error)));
       show(element, true);
     },
   };

@@ -1,7 +1,9 @@
 // Staying up to date: the server's event stream says that something changed, and asking says what. Where there is no
 // stream (a proxy that buffers, a restart), asking now and then does the same.
 
+import { getEvents } from './api.js';
 import { throttle } from './dom.js';
+import { eventsOf } from './event-stream.js';
 
 /**
  * Calls `refresh` again and again: it answers in how many ms it wants to be called next. Rests while nobody looks at the
@@ -38,22 +40,49 @@ export function repeat(refresh) {
   };
 }
 
+/** Between the end of a stream and the next attempt. */
+const RECONNECT_MS = 3000;
+
 /**
- * Listens to a job's events. `listeners` maps an event's name to what to do then, at most once a `pace` ms each;
- * `onStream` hears whether the stream stands.
+ * Listens to a job's events until there will be no more. `listeners` maps an event's name to what to do then, at most once
+ * a `pace` ms each; `onStream` hears whether the stream stands.
  */
 export function follow(path, listeners, { pace, onStream }) {
-  const source = new EventSource(path);
-  const throttled = Object.entries(listeners).map(([name, work]) => {
-    const listener = throttle(work, pace);
-    source.addEventListener(name, listener);
-    return listener;
-  });
-  source.addEventListener('open', () => onStream(true));
-  source.addEventListener('error', () => onStream(false));
+  const throttled = new Map(Object.entries(listeners).map(([name, work]) => [name, throttle(work, pace)]));
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let last = null;
+
+  async function listen() {
+    const stream = await getEvents(path, { last, signal });
+    if (stream === null) return false;
+    onStream(true);
+    for await (const event of eventsOf(stream)) {
+      last = event.id ?? last;
+      throttled.get(event.name)?.();
+    }
+    return true;
+  }
+
+  async function keepListening() {
+    while (!signal.aborted) {
+      try {
+        if (!await listen()) break;
+      } catch (error) {
+        // Gone, or not ours to see: asking again would not help. All else may pass, and meanwhile the page asks by itself.
+        if ([401, 403, 404].includes(error.problem?.status)) break;
+      }
+      if (signal.aborted) return;
+      onStream(false);
+      await new Promise((resolve) => { setTimeout(resolve, RECONNECT_MS); });
+    }
+    if (!signal.aborted) onStream(false);
+  }
+
+  keepListening();
   return {
     stop() {
-      source.close();
+      stopping.abort();
       throttled.forEach((listener) => listener.cancel());
     },
   };

@@ -29,6 +29,11 @@ fn model() -> Part<'static> {
 #[case::pickle(b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00}\x94.", 415, "unsupported_format")]
 #[case::image(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", 415, "unsupported_format")]
 #[case::text(b"hello, this is a letter", 415, "unsupported_format")]
+#[case::form_in_a_form(
+    b"--inner\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nx\r\n--inner--\r\n",
+    415,
+    "unsupported_format"
+)]
 #[tokio::test]
 async fn what_is_no_model(#[case] bytes: &[u8], #[case] status: u16, #[case] code: &str) {
     refused(&[Part::file("model", "m.onnx", bytes)], status, code, "model").await;

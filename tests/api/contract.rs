@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::service::Service;
 
 /// Every path and method that clients may rely on.
-const CONTRACT: [(&str, &[&str]); 23] = [
+pub const CONTRACT: [(&str, &[&str]); 24] = [
     ("/jobs", &["get", "post"]),
     ("/inspect", &["post"]),
     ("/jobs/{id}", &["delete", "get"]),
@@ -25,6 +25,7 @@ const CONTRACT: [(&str, &[&str]); 23] = [
     ("/jobs/{id}/samples.npz", &["get"]),
     ("/formats", &["get"]),
     ("/workers", &["get"]),
+    ("/usage", &["get"]),
     ("/version", &["get"]),
     ("/livez", &["get"]),
     ("/readyz", &["get"]),
@@ -42,6 +43,8 @@ async fn openapi_lists_every_path() {
         found.sort();
         assert_eq!(found, methods, "{path}");
     }
+    assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+    assert_eq!(document["security"], serde_json::json!([{}, {"key": []}]));
     assert_eq!(paths.len(), CONTRACT.len(), "{:?}", paths.keys());
 }
 

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod bad_input;
 mod conformity;
 mod contract;
@@ -10,6 +11,7 @@ mod events;
 mod idempotency;
 mod inspect;
 mod jobs;
+mod limits;
 mod negotiation;
 mod paging;
 mod prometheus;

@@ -7,9 +7,9 @@ use axum::{
 };
 use bytes::Bytes;
 use kegd::{
-    api::{self, App, Helper, Parts, Traffic},
+    api::{self, App, Disk, Gates, Helper, Hosts, Parts, Traffic},
     clock::Clock,
-    config::{ByteSize, LimitsConfig},
+    config::{AccessConfig, ByteSize, LimitsConfig, TrafficConfig},
     domain::{
         artifact::{Artifact, Role},
         ids::JobId,
@@ -105,15 +105,40 @@ impl Service {
         Self::open(limits(), Policy::default(), write).await
     }
 
+    /// With other bounds on traffic.
+    pub async fn with_traffic(traffic: TrafficConfig) -> Self {
+        Self::build(limits(), traffic, Policy::default(), |_| env!("CARGO_BIN_EXE_kegd").into()).await
+    }
+
     async fn open(limits: LimitsConfig, policy: Policy, program: impl FnOnce(&Path) -> PathBuf) -> Self {
+        Self::build(limits, TrafficConfig::default(), policy, program).await
+    }
+
+    async fn build(
+        limits: LimitsConfig,
+        traffic: TrafficConfig,
+        policy: Policy,
+        program: impl FnOnce(&Path) -> PathBuf,
+    ) -> Self {
         let house = House::with(Clock::System, QueueConfig::default()).await;
         let scratch = house.directory.path().join("scratch");
         std::fs::create_dir(&scratch).unwrap();
         let helper = Helper::new(program(house.directory.path()), &limits);
         let (store, artifacts, stop) = (house.store.clone(), house.artifacts.clone(), CancellationToken::new());
-        let traffic = Traffic::default();
         let collector = house.collector(policy);
-        let app = App::new(Parts { store, artifacts, collector, limits, helper, scratch, traffic, stop: stop.clone() });
+        let app = App::new(Parts {
+            store,
+            artifacts,
+            collector,
+            disk: Disk::new(scratch.clone(), limits.min_free_disk),
+            hosts: Hosts::new(&AccessConfig::default()),
+            gates: Gates::new(&traffic),
+            limits,
+            helper,
+            scratch,
+            traffic: Traffic::default(),
+            stop: stop.clone(),
+        });
         Self { router: api::router(app), house, stop }
     }
 

@@ -15,7 +15,7 @@ use crate::{
 
 async fn follow(server: &Listening, path: &str, more: &str) -> Wire {
     let mut wire = server.connect().await;
-    wire.send(format!("GET {path} HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n{more}\r\n")).await;
+    wire.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{more}\r\n")).await;
     let (status, head) = wire.head().await;
     assert_eq!(status, 200, "{head}");
     assert!(head.contains("\r\ncontent-type: text/event-stream\r\n"), "{head}");

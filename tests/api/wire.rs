@@ -98,7 +98,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 fn upload_head(length: usize, more: &str) -> String {
     format!(
-        "POST /jobs HTTP/1.1\r\nHost: here\r\nContent-Type: multipart/form-data; boundary=edge\r\n\
+        "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=edge\r\n\
          Content-Length: {length}\r\n{more}\r\n"
     )
 }
@@ -127,9 +127,9 @@ async fn head_tells_what_get_does_and_sends_nothing() {
     let mut wire = server.connect().await;
     for path in ["", "/student", "/report", "/layers", "/artifacts", "/artifacts/report.json", "/samples", "/events"] {
         let path = format!("/jobs/{id}{path}");
-        wire.send(format!("HEAD {path} HTTP/1.1\r\nHost: here\r\nRange: bytes=0-2\r\n\r\n")).await;
+        wire.send(format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-2\r\n\r\n")).await;
         let (status, head) = wire.head().await;
-        wire.send(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n")).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         let (got, of_get) = wire.head().await;
         assert_eq!((status, got), (200, 200), "{path}: a range means nothing for HEAD");
         for name in ["content-type", "content-length", "etag", "cache-control", "vary", "content-disposition"] {
