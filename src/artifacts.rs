@@ -6,6 +6,7 @@
 mod adopt;
 mod error;
 mod sweep;
+mod tidy;
 mod upload;
 
 use std::{ops::Range, path::PathBuf, sync::Arc};

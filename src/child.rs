@@ -60,6 +60,7 @@ fn run(
     reporter.flush();
     match ended.unwrap_or_else(|panic| Err(Stop::Failed(failure::of_panic(panic.as_ref())))) {
         Err(Stop::Canceled) => exit::STOPPED,
+        Err(Stop::Interrupted) => exit::INTERRUPTED,
         Err(Stop::Failed(problem)) => fail(&wire, problem),
         // A file that could not be announced is missing from what is said to be done.
         Ok(()) => match reporter.into_trouble() {

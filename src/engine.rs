@@ -2,6 +2,7 @@
 
 mod adam;
 mod audit;
+mod checkpoint;
 pub mod compress;
 mod cuda;
 mod distill;

@@ -10,7 +10,7 @@ pub use crate::domain::{artifact::Role, metric::MetricPoint};
 use crate::domain::{job::Progress, problem::Problem};
 
 /// Bumped when a message changes its meaning; a child of another version is not used.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The environment variable that names the child's descriptor for events.
 pub const EVENTS_VARIABLE: &str = "KEGD_EVENTS_FD";
@@ -25,9 +25,9 @@ pub const LOG_FILE: &str = "run.log";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Command {
-    /// Stop; what was made so far is worth nothing.
+    /// Stop at the next step.
     Cancel,
-    /// Write a checkpoint at the next epoch boundary and exit.
+    /// Write a checkpoint at the next boundary of the training and exit; where no boundary lies ahead, exit at the next step.
     CheckpointAndExit,
 }
 
@@ -63,9 +63,11 @@ pub enum Event {
         epoch: u32,
         count: u64,
     },
+    /// A complete state to go on from, `step` steps into the task. Everything that was measured and made before comes before
+    /// it.
     Checkpoint {
         file: FileRef,
-        epoch: u32,
+        step: u64,
     },
     Artifact {
         file: FileRef,

@@ -7,6 +7,7 @@
 mod artifacts;
 mod backup;
 mod cancel;
+mod checkpoints;
 mod doomed;
 mod durations;
 mod error;
@@ -40,6 +41,7 @@ use self::signals::Signals;
 pub use self::{
     artifacts::ArtifactRow,
     cancel::{Cancel, Deletion},
+    checkpoints::Checkpoint,
     doomed::Doomed,
     durations::{Durations, Histogram, Timing},
     error::StoreError,

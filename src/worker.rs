@@ -4,6 +4,7 @@
 
 mod attempt;
 mod channel;
+mod checkpoints;
 mod devices;
 mod directory;
 mod files;
@@ -46,9 +47,16 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// How often what a child said is written down, and the longest that a phase of its waits to be seen.
     pub write_every: Duration,
-    /// How long each way to end a child is given before the next one.
+    /// How long each way to end a child is given before the next one, where its work is no longer wanted.
     pub grace: Grace,
+    /// The same at a shutdown, where a child is to write a checkpoint first.
+    pub drain: Grace,
+    /// Least time between two checkpoints of a run; zero: one at every boundary of the training.
+    pub checkpoint_every: Duration,
 }
+
+/// What is lost at most when a machine fails, as long as an epoch is shorter.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 impl WorkerConfig {
     /// A worker of the current executable with one CPU slot, under `data_dir`.
@@ -64,6 +72,8 @@ impl WorkerConfig {
             poll: Duration::from_secs(1),
             write_every: Duration::from_secs(1),
             grace: Grace::default(),
+            drain: Grace::default(),
+            checkpoint_every: CHECKPOINT_EVERY,
         })
     }
 }
@@ -90,7 +100,7 @@ struct Shop {
     shutdown: CancellationToken,
 }
 
-/// Works until `shutdown`: then running children are stopped, and their tasks given back as queued.
+/// Works until `shutdown`: then running children write a checkpoint and exit, and their tasks are given back as queued.
 ///
 /// # Errors
 /// The worker cannot begin: another one works in the same directory, or the directory or the database cannot be used.

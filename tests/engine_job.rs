@@ -84,6 +84,8 @@ fn spec(kind: TaskKind, settings: Settings) -> TaskSpec {
         generators: Vec::new(),
         eval: None,
         extracting_seconds: 1.5,
+        resume: None,
+        checkpoint_seconds: None,
     }
 }
 
@@ -163,7 +165,10 @@ fn a_job_leaves_a_student_that_is_as_small_as_asked_and_a_report_that_says_so() 
 
 #[test]
 fn the_seed_alone_decides_the_student() {
-    let bytes = |seed| std::fs::read(job(seed, false).0.path().join("student.onnx")).unwrap();
+    let bytes = |seed| {
+        let (made, _) = job(seed, false);
+        ["student.onnx", "student.safetensors"].map(|name| std::fs::read(made.path().join(name)).unwrap())
+    };
     let first = bytes(1);
     assert!(first == bytes(1), "the same seed gave another student");
     assert!(first != bytes(2), "another seed gave the same student");

@@ -99,8 +99,9 @@ pub struct EventList {
 /// What happened to a job.
 ///
 /// With `Accept: text/event-stream`, a stream that goes on until the job is finished and resumes after `Last-Event-ID`.
-/// It also sends `progress` and `metrics` (the newest values) as they change, and `shutdown` when the service ends; these
-/// are not kept and carry no id. No event is called `error`, since that is what an EventSource calls a lost connection.
+/// It also sends `progress` and `metrics` (the newest values) as they change, and `shutdown` as its last word when the service
+/// stops: connect again. These are not kept and carry no id. No event is called `error`, since that is what an EventSource
+/// calls a lost connection.
 #[utoipa::path(
     get, path = "/jobs/{id}/events", tag = "progress",
     params(

@@ -68,6 +68,8 @@ async fn answer(app: &App, draft: &Draft, form: &mut Multipart) -> ApiResult<Ins
         generators: Vec::new(),
         eval: upload.eval.as_ref().map(ToString::to_string),
         extracting_seconds: 0.0,
+        resume: None,
+        checkpoint_seconds: None,
     };
     let path = app.helper.ask(&EngineQuery::Inspect(Box::new(spec)), &directory).await?;
     let json = tokio::fs::read(path).await?;

@@ -93,7 +93,7 @@ pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Api
     let mut data = Vec::with_capacity(page.jobs.len());
     for job in page.jobs {
         let position = positions.get(&job.id).copied();
-        data.push(JobView::new(job, position, app.collector.policy()));
+        data.push(placed(&app, job, position).await?);
     }
     Ok(axum::Json(JobList { data, next: page.next }))
 }
@@ -220,7 +220,7 @@ enum RetryFrom {
     /// The upload, with everything made since then forgotten.
     #[default]
     Start,
-    /// Where the last run left off.
+    /// Where the runs of a failed or canceled job stopped: what is done stays, and the rest goes on from its checkpoints.
     Checkpoint,
 }
 
@@ -240,12 +240,16 @@ impl RetryRequest {
         // `null` asks for the default too: it is what a client without a wish may write.
         serde_json::from_slice::<Option<Self>>(body).map(Option::unwrap_or_default).map_err(|error| {
             Problem::new(ErrorCode::InvalidRequest, format!("The body cannot be read: {error}."))
-                .hint(r#"Send {"from":"start"}, or nothing."#)
+                .hint(r#"Send {"from":"start"} or {"from":"checkpoint"}; nothing means the start."#)
         })
     }
 }
 
 /// Runs a finished job again, under the same id.
+///
+/// From the start (the default), everything that it made is forgotten. From its checkpoint, a failed or canceled job goes on:
+/// tasks that succeeded keep their results, and the others start where their runs last wrote a checkpoint, or anew where
+/// they wrote none. `can_resume` of the job says whether there is anything to go on from.
 ///
 /// The body is JSON, whatever its `Content-Type`; none at all asks for the default.
 #[utoipa::path(
@@ -257,7 +261,7 @@ impl RetryRequest {
         (status = 403, description = "Another key's job", body = Problem),
         (status = 413, description = "The body is too large to be one", body = Problem),
         (status = 404, description = "No such job", body = Problem),
-        (status = 409, description = "It has not finished, has no checkpoint, or its uploads were deleted", body = Problem),
+        (status = 409, description = "It has not finished, there is nothing to go on from, or its uploads were deleted", body = Problem),
         (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
     )
 )]
@@ -269,35 +273,37 @@ pub async fn retry(
 ) -> ApiResult<Response> {
     app.job_to_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
-    if from == RetryFrom::Checkpoint {
-        return Err(Problem::new(ErrorCode::Conflict, "The job has no checkpoint to go on from.")
-            .param("from")
-            .hint(r#"Send {"from":"start"}."#)
-            .into());
-    }
     app.place().await?;
-    match app.store.retry_from_start(id).await? {
+    let retry = match from {
+        RetryFrom::Start => app.store.retry_from_start(id).await?,
+        RetryFrom::Checkpoint => app.store.retry_from_checkpoint(id).await?,
+    };
+    match retry {
         Retry::Queued => bury(&app).await,
-        Retry::NoUpload => {
-            return Err(Problem::new(
-                ErrorCode::Conflict,
-                "The job's uploads were deleted; there is nothing to start from.",
-            )
-            .hint("Submit the model again: POST /jobs.")
-            .into());
-        }
-        Retry::NotFinished(status) => {
-            return Err(Problem::new(
-                ErrorCode::Conflict,
-                format!("The job is {status}; only a finished one can be retried."),
-            )
-            .hint("Cancel it first.")
-            .into());
-        }
-        Retry::NotFound => return Err(gone(id).into()),
+        refused => return Err(not_retried(id, refused).into()),
     }
     let job = app.job(id).await?;
     Ok((StatusCode::ACCEPTED, shown(&app, job).await?).into_response())
+}
+
+fn not_retried(id: JobId, retry: Retry) -> Problem {
+    let conflict = |detail: String| Problem::new(ErrorCode::Conflict, detail);
+    let from_start = r#"Send {"from":"start"} to run it again from its upload."#;
+    match retry {
+        Retry::NotFinished(status) => {
+            conflict(format!("The job is {status}; only a finished one can be retried.")).hint("Cancel it first.")
+        }
+        Retry::Succeeded => {
+            conflict("The job has succeeded: nothing of it is left to do.".to_owned()).param("from").hint(from_start)
+        }
+        Retry::NothingLeft => {
+            let detail = "None of the job's tasks has succeeded or left a checkpoint: there is nothing to go on from.";
+            conflict(detail.to_owned()).param("from").hint(from_start)
+        }
+        Retry::NoUpload => conflict("The job's uploads were deleted; there is nothing to start from.".to_owned())
+            .hint("Submit the model again: POST /jobs."),
+        Retry::NotFound | Retry::Queued => gone(id),
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -351,7 +357,14 @@ fn gone(id: JobId) -> Problem {
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    Ok(JobView::new(job, position, app.collector.policy()))
+    placed(app, job, position).await
+}
+
+/// A job whose place in the queue is known.
+async fn placed(app: &App, job: Job, position: Option<u64>) -> ApiResult<JobView> {
+    let stopped_short = matches!(job.status, JobStatus::Failed | JobStatus::Canceled);
+    let can_resume = stopped_short && job.upload_deleted_at.is_none() && app.store.has_leftovers(job.id).await?;
+    Ok(JobView { can_resume, ..JobView::new(job, position, app.collector.policy()) })
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {

@@ -62,6 +62,8 @@ pub struct JobView {
     /// Only when failed.
     pub error: Option<Problem>,
     pub warnings: Vec<String>,
+    /// Whether it has stopped short, and can go on from where it did: `POST /jobs/{id}/retry` with `{"from":"checkpoint"}`.
+    pub can_resume: bool,
     /// The newest value of every series of `GET /jobs/{id}/metrics`.
     pub latest_metrics: BTreeMap<String, f64>,
     /// Rises with every change; it is the entity tag.
@@ -106,6 +108,7 @@ impl Links {
 }
 
 impl JobView {
+    /// Without `can_resume`, which the job's row does not tell.
     pub fn new(job: Job, queue_position: Option<u64>, policy: &Policy) -> Self {
         Self {
             links: Links::of(job.id),
@@ -129,6 +132,7 @@ impl JobView {
             result: job.result,
             error: job.error,
             warnings: job.warnings,
+            can_resume: false,
             latest_metrics: job.latest_metrics,
             revision: job.revision,
         }

@@ -142,6 +142,21 @@ impl Observer for Reporter {
     fn artifact(&mut self, file: &Path, role: Role) {
         self.announce(file, |file| Event::Artifact { file, role });
     }
+
+    fn checkpoint(&mut self, file: &Path, step: u64) {
+        // What it holds was measured before it.
+        self.flush();
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        match refer(&self.directory, file) {
+            Ok(file) => self.wire.send(&Event::Checkpoint { file, step }),
+            // The run does not need it.
+            Err(error) => eprintln!("{} cannot be announced: {error}", file.display()),
+        }
+    }
+
+    fn leave_asked(&self) -> bool {
+        self.commands.leave_asked()
+    }
 }
 
 /// Says `alive` from a thread, as long as the engine moves: a process that merely exists would keep its lease for ever.

@@ -46,7 +46,7 @@ impl RunQuery {
         let problem = match answered {
             Ok(()) => return Ok(()),
             Err(Stop::Failed(problem)) => problem,
-            Err(Stop::Canceled) => Problem::new(ErrorCode::Internal, "The question was withdrawn."),
+            Err(Stop::Canceled | Stop::Interrupted) => Problem::new(ErrorCode::Internal, "The question was withdrawn."),
         };
         fs::write(self.dir.join(EngineQuery::PROBLEM), serde_json::to_vec(&problem)?)?;
         Err(problem.into())

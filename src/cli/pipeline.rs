@@ -83,6 +83,8 @@ impl Pipeline {
             generators: Vec::new(),
             eval: eval.map(lay_out).transpose()?,
             extracting_seconds: 0.0,
+            resume: None,
+            checkpoint_seconds: None,
             settings,
         };
         Ok(Self { directory, config, stem, spec })
@@ -138,7 +140,7 @@ impl Pipeline {
         terminal.end();
         match ended {
             Ok(()) => Ok(()),
-            Err(Stop::Canceled) => anyhow::bail!("stopped"),
+            Err(Stop::Canceled | Stop::Interrupted) => anyhow::bail!("stopped"),
             Err(Stop::Failed(problem)) => Err(problem.into()),
         }
     }

@@ -10,8 +10,8 @@ use super::data::Data;
 use crate::{
     api::{self, App, Disk, Gates, Helper, Hosts, Parts, Traffic},
     config::{
-        AccessConfig, CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, StorageConfig,
-        TrafficConfig, WorkerConfig,
+        AccessConfig, CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, ShutdownConfig,
+        StorageConfig, TrafficConfig, WorkerConfig,
     },
     queue::{Queue, QueueConfig},
     retention, shutdown, telemetry, worker,
@@ -19,12 +19,14 @@ use crate::{
 
 /// Start the HTTP service.
 ///
-/// It prints its address once it is ready. SIGTERM or Ctrl-C stops it: requests under way are finished, and what runs is
-/// taken up again by the next start.
+/// It prints its address once it is ready. SIGTERM or Ctrl-C stops it: requests under way are finished, and what runs writes a
+/// checkpoint, from which the next start goes on.
 #[derive(clap::Args, Debug)]
 pub struct Serve {
     #[command(flatten)]
     server: ServerConfig,
+    #[command(flatten)]
+    shutdown: ShutdownConfig,
     #[command(flatten)]
     access: AccessConfig,
     #[command(flatten)]
@@ -81,7 +83,7 @@ impl Serve {
         let working = async {
             match self.no_worker {
                 true => Ok(()),
-                false => work_until(&self.worker, &data, stop.clone()).await,
+                false => work_until(&self.worker, &self.shutdown, &data, stop.clone()).await,
             }
         };
         // Either of them failing ends the other.
@@ -95,7 +97,7 @@ impl Serve {
         // For scripts: the only line on standard output. The socket takes connections already.
         writeln!(std::io::stdout(), "kegd listens on http://{address}")?;
         let serving = api::serve(listener, api::router(app), &self.traffic, stop.clone());
-        let serving = until_grace(serving, &stop, self.server.shutdown_grace);
+        let serving = until_grace(serving, &stop, self.shutdown.shutdown_grace);
         let (served, worked, ()) =
             tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await }, collecting);
         data.store.close().await;
@@ -103,12 +105,27 @@ impl Serve {
     }
 }
 
-/// Works until `stop`.
-pub async fn work_until(config: &WorkerConfig, data: &Data, stop: CancellationToken) -> anyhow::Result<()> {
+/// Works until `stop`, and then until what runs has left.
+pub async fn work_until(
+    config: &WorkerConfig,
+    ShutdownConfig { shutdown_grace }: &ShutdownConfig,
+    data: &Data,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut own = worker::WorkerConfig::new(&data.directory)?;
     own.slots = worker::slots(&own.program, &config.devices, config.slots).await?;
+    own.checkpoint_every = config.checkpoint_every;
+    own.drain = worker::Grace::within(*shutdown_grace);
     let queue = Queue::new(data.store.clone(), QueueConfig::default());
-    Ok(worker::run(own, queue, data.artifacts.clone(), stop).await?)
+    let stopped = stop.clone();
+    tokio::select! {
+        worked = worker::run(own, queue, data.artifacts.clone(), stop) => Ok(worked?),
+        () = async { stopped.cancelled().await; tokio::time::sleep(*shutdown_grace).await } => {
+            // Children end with us, and the worker's next life takes their tasks back.
+            tracing::warn!("runs still under way are cut off");
+            Ok(())
+        }
+    }
 }
 
 /// Serves until `stop`, and then lets requests under way finish for as long as `grace`.

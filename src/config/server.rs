@@ -13,12 +13,6 @@ pub struct ServerConfig {
     /// plain HTTP: keys and models can be read on their way unless a proxy with TLS stands in front.
     #[arg(long, env = "KEGD_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-
-    /// How long requests and downloads under way may still take after SIGTERM or Ctrl-C, in seconds.
-    ///
-    /// Runs that are cut off are taken up again by the next start; a download that is cut off must be resumed by its client.
-    #[arg(long, env = "KEGD_SHUTDOWN_GRACE", value_name = "SECONDS", default_value = "20", value_parser = seconds)]
-    pub shutdown_grace: Duration,
 }
 
 #[derive(Args, Clone, Debug)]

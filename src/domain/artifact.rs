@@ -94,13 +94,16 @@ impl FileName {
         "student.pt2",
     ];
 
+    /// How the names of checkpoints end: they are numbered, so no list can hold them all.
+    pub const CHECKPOINT_SUFFIX: &str = ".checkpoint";
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Beginnings and ends of such names that have a number between them.
     const NUMBERED: [(&'static str, &'static str); 3] =
-        [("generator-", ".safetensors"), ("samples-g", ".npz"), ("checkpoint", "")];
+        [("generator-", ".safetensors"), ("samples-g", ".npz"), ("", Self::CHECKPOINT_SUFFIX)];
 
     /// Whether a run writes a file of that name itself.
     pub fn is_reserved(&self) -> bool {

@@ -124,4 +124,10 @@ pub struct TaskSpec {
     /// Seconds that training the generators took, summed over them; for the report of `distill`.
     #[serde(default)]
     pub extracting_seconds: f64,
+    /// File name of the checkpoint to go on from, if there is one.
+    #[serde(default)]
+    pub resume: Option<String>,
+    /// Least seconds between two checkpoints; 0 writes one at every boundary of the training, and none writes none.
+    #[serde(default)]
+    pub checkpoint_seconds: Option<f64>,
 }

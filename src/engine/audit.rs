@@ -46,7 +46,7 @@ pub fn agreement(
     let total = u64::from(settings.extraction.epochs) * u64::from(steps);
     let mut silent = Silent(observer);
     let mut ticker = Ticker::new(&mut silent, Phase::Evaluating, share, total);
-    training.run(settings.extraction.epochs, &mut ticker, |_, _, _| Ok(()))?;
+    training.run(1..=settings.extraction.epochs, &mut ticker, |_, _, _| Ok(()))?;
 
     let shape = shape(&teacher.graph, &settings);
     let elements = shape.output.iter().product::<i64>().max(1);
@@ -82,4 +82,8 @@ impl Observer for Silent<'_> {
     fn sample(&mut self, _file: &std::path::Path, _generator: u32, _epoch: u32, _count: u64) {}
 
     fn artifact(&mut self, _file: &std::path::Path, _role: crate::protocol::Role) {}
+
+    fn leave_asked(&self) -> bool {
+        self.0.leave_asked()
+    }
 }

@@ -5,6 +5,7 @@ use tch::{TchError, Tensor, no_grad};
 
 use super::{
     adam::Adam,
+    checkpoint::{Keeper, Stage, State, trainable, under, variables},
     losses,
     observer::{Observer, Stop},
     pool::Pool,
@@ -47,22 +48,80 @@ pub struct Course<'a> {
     pub settings: &'a Settings,
 }
 
+/// The game's generator, which looks for inputs on which student and teacher differ.
+struct Rival {
+    generator: Trained,
+    adam: Adam,
+}
+
+impl Rival {
+    fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
+        seed(settings.seed, Stream::Game { round: 0 });
+        let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
+        let adam = Adam::new(trainable(&generator.store))?;
+        Ok(Self { generator, adam })
+    }
+
+    fn state(&self) -> State {
+        let mut state = under("game.generator", variables(&self.generator.store));
+        state.extend(under("game.adam", self.adam.state()));
+        state
+    }
+}
+
+/// What training changes.
+struct Class<'a> {
+    student: &'a mut Student,
+    rival: Rival,
+}
+
+impl Class<'_> {
+    fn state(&self) -> State {
+        let mut state = self.student.state();
+        state.extend(self.rival.state());
+        state
+    }
+}
+
+/// How much of the course is done: epochs of the pool, then rounds of the game.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    epochs: u32,
+    rounds: u32,
+}
+
 impl Course<'_> {
-    /// Trains `student` as `settings.distillation` says; `share` of the run's progress is this.
+    /// Trains `student` as `settings.distillation` says, from the checkpoint that `keeper` has, if it has one; `share` of
+    /// the run's progress is this.
     ///
     /// # Errors
     /// `training_diverged`, [`Stop::Canceled`], and what libtorch reports.
-    pub fn teach(&self, student: &mut Student, observer: &mut dyn Observer, share: (f64, f64)) -> Result<(), Stop> {
+    pub fn teach(
+        &self,
+        student: &mut Student,
+        keeper: &mut Keeper<'_>,
+        observer: &mut dyn Observer,
+        share: (f64, f64),
+    ) -> Result<(), Stop> {
         let distillation = &self.settings.distillation;
-        let batch = i64::from(distillation.batch_size);
-        let pool_steps = u64::from(distillation.epochs) * self.pool.batches(batch)?.len() as u64;
-        let game_steps = u64::from(distillation.adversarial_steps) * (1 + u64::from(distillation.student_steps));
-        let mut ticker = Ticker::new(observer, Phase::Distilling, share, pool_steps + game_steps);
-        self.on_pool(student, &mut ticker)?;
-        if distillation.adversarial_steps > 0 {
-            self.game(student, &mut ticker)?;
-        }
+        let batches = self.pool.batches(i64::from(distillation.batch_size))?.len() as u64;
+        let steps = |done: Done| {
+            let game = u64::from(done.rounds) * (1 + u64::from(distillation.student_steps));
+            u64::from(done.epochs) * batches + game
+        };
+        let all = Done { epochs: distillation.epochs, rounds: distillation.adversarial_steps };
+        let mut class = Class { student: &mut *student, rival: Rival::new(self.teacher, self.settings)? };
+        let done = match keeper.take_up(&class.state())? {
+            Some(Stage::Pool { epoch }) => Done { epochs: epoch, rounds: 0 },
+            Some(Stage::Game { round }) => Done { rounds: round, ..all },
+            _ => Done { epochs: 0, rounds: 0 },
+        };
+        let mut ticker = Ticker::new(observer, Phase::Distilling, share, steps(all)).with_checkpoints(steps(done));
+        self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
+        self.game(&mut class, done.rounds, keeper, &mut ticker)?;
         if student.finish()? {
+            // What follows looks at the student, and changes nothing: it can be repeated alone.
+            keeper.write((Stage::Taught, steps(all)), &student.network(), ticker.observer());
             return Ok(());
         }
         Err(Problem::new(ErrorCode::TrainingDiverged, "the student's weights are no longer finite after distillation")
@@ -70,51 +129,62 @@ impl Course<'_> {
             .into())
     }
 
-    fn on_pool(&self, student: &mut Student, ticker: &mut Ticker<'_>) -> Result<(), Stop> {
+    fn on_pool(
+        &self,
+        class: &mut Class<'_>,
+        first: u32,
+        keeper: &mut Keeper<'_>,
+        ticker: &mut Ticker<'_>,
+    ) -> Result<(), Stop> {
         let distillation = &self.settings.distillation;
-        for epoch in 0..distillation.epochs {
+        for epoch in first..distillation.epochs {
             seed(self.settings.seed, Stream::Distill { epoch });
             for indices in self.pool.batches(i64::from(distillation.batch_size))? {
                 let (x, logits) = self.pool.pick(&indices)?;
                 let soft = logits.f_softmax(-1, tch::Kind::Float)?;
-                let loss = losses::cross_entropy(&student.executor.forward(&x)?, &soft)?;
-                student.minimise(&loss, distillation.learning_rate)?;
+                let loss = losses::cross_entropy(&class.student.executor.forward(&x)?, &soft)?;
+                class.student.minimise(&loss, distillation.learning_rate)?;
                 ticker.tick()?;
                 if ticker.step().is_multiple_of(REPORT_EVERY) {
                     ticker.metrics(&[("distillation_loss", loss.f_double_value(&[])?)]);
                 }
             }
+            keeper.boundary(ticker, Stage::Pool { epoch: epoch + 1 }, || class.state())?;
         }
         Ok(())
     }
 
-    fn game(&self, student: &mut Student, ticker: &mut Ticker<'_>) -> Result<(), Stop> {
-        let Self { teacher, settings, .. } = self;
-        let distillation = &settings.distillation;
-        seed(settings.seed, Stream::Game { round: 0 });
-        let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
-        let mut adam = Adam::new(generator.store.trainable_variables())?;
-        for round in 0..distillation.adversarial_steps {
-            seed(settings.seed, Stream::Game { round: round + 1 });
+    fn game(
+        &self,
+        class: &mut Class<'_>,
+        first: u32,
+        keeper: &mut Keeper<'_>,
+        ticker: &mut Ticker<'_>,
+    ) -> Result<(), Stop> {
+        let distillation = &self.settings.distillation;
+        for round in first..distillation.adversarial_steps {
+            seed(self.settings.seed, Stream::Game { round: round + 1 });
             let pace = cosine(round, distillation.adversarial_steps);
-            let found = self.challenge(student, &generator, &mut adam, GAME_RATE * pace)?;
+            let found = self.challenge(class.student, &mut class.rival, GAME_RATE * pace)?;
             ticker.tick()?;
             let mut learned = 0.0;
             for _ in 0..distillation.student_steps {
-                let loss = self.lesson(student, &generator)?;
-                student.minimise(&loss, distillation.learning_rate * pace)?;
+                let loss = self.lesson(class.student, &class.rival.generator)?;
+                class.student.minimise(&loss, distillation.learning_rate * pace)?;
                 learned = loss.f_double_value(&[])?;
                 ticker.tick()?;
             }
             ticker.metrics(&[("adversarial_distance", found), ("student_distance", learned)]);
+            keeper.boundary(ticker, Stage::Game { round: round + 1 }, || class.state())?;
         }
         Ok(())
     }
 
     /// The generator's move: inputs on which teacher and student differ, yet that the teacher puts into the class asked
     /// for.
-    fn challenge(&self, student: &Student, generator: &Trained, adam: &mut Adam, rate: f64) -> Result<f64, TchError> {
+    fn challenge(&self, student: &Student, rival: &mut Rival, rate: f64) -> Result<f64, TchError> {
         let batch = i64::from(self.settings.distillation.batch_size);
+        let Rival { generator, adam } = rival;
         let draw = Draw::random(&generator.shape, batch, self.teacher.device())?;
         let x = generator.net.forward(&draw.labels, &draw.z, true)?;
         let logits = self.teacher.logits(&x)?;

@@ -169,6 +169,11 @@ impl Executor {
         learned.into_iter().collect()
     }
 
+    /// All weights and constants by name, in order; they share storage with those that run.
+    pub fn weights(&self) -> Vec<(String, Tensor)> {
+        self.weights.iter().map(|(name, weight)| (name.clone(), weight.shallow_clone())).collect()
+    }
+
     /// A copy of `graph` that carries the weights as they are now.
     ///
     /// # Errors

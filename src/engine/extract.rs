@@ -1,13 +1,14 @@
 //! Trains one generator against the frozen teacher (KegNet, section 4): classifier, decoder and diversity loss.
 
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 use tch::{TchError, Tensor, nn};
 
 use super::{
     adam::Adam,
+    checkpoint::{Keeper, Stage, State, trainable, under, variables},
     losses,
-    observer::Stop,
+    observer::{Observer, Stop},
     sampler::{Draw, Trained},
     samples,
     seed::{Stream, seed},
@@ -17,9 +18,12 @@ use super::{
 use crate::{
     domain::{
         config::{Extraction, Settings},
+        job::Phase,
         problem::{ErrorCode, Problem},
+        task::TaskSpec,
     },
     nets::{decoder::Decoder, generator::Form},
+    protocol::Role,
 };
 
 /// One generator's training: what is trained, and how.
@@ -31,6 +35,7 @@ pub struct Training<'a> {
     index: u32,
     pub generator: Trained,
     decoder: Decoder,
+    decoder_store: nn::VarStore,
     adam: Adam,
 }
 
@@ -53,29 +58,38 @@ impl<'a> Training<'a> {
         let shape = super::sampler::shape(&teacher.graph, settings);
         let features: i64 = shape.output.iter().product();
         let generator = Trained::fresh(shape.clone(), Form::Reference, teacher.device());
-        let store = nn::VarStore::new(teacher.device());
-        let decoder = Decoder::new(&store.root(), features, shape.latent, settings.extraction.decoder_layers);
-        let mut weights = generator.store.trainable_variables();
-        weights.extend(store.trainable_variables());
+        let decoder_store = nn::VarStore::new(teacher.device());
+        let decoder = Decoder::new(&decoder_store.root(), features, shape.latent, settings.extraction.decoder_layers);
+        let mut weights = under("generator", trainable(&generator.store));
+        weights.extend(under("decoder", trainable(&decoder_store)));
         let adam = Adam::new(weights)?;
-        Ok(Self { teacher, extraction: &settings.extraction, job_seed: settings.seed, index, generator, decoder, adam })
+        let (extraction, job_seed) = (&settings.extraction, settings.seed);
+        Ok(Self { teacher, extraction, job_seed, index, generator, decoder, decoder_store, adam })
     }
 
-    /// Trains for `epochs`, calling `after` with the number of each finished epoch (from 1).
+    /// Everything that the next epoch depends on, but for its random stream.
+    fn state(&self) -> State {
+        let mut state = under("generator", variables(&self.generator.store));
+        state.extend(under("decoder", variables(&self.decoder_store)));
+        state.extend(under("adam", self.adam.state()));
+        state
+    }
+
+    /// Trains the epochs `epochs`, the first of which is 1, and calls `after` with the number of each as it is finished.
     ///
     /// # Errors
     /// `training_diverged` where a loss is not finite, [`Stop::Canceled`], and what libtorch reports.
     pub fn run(
         &mut self,
-        epochs: u32,
+        epochs: RangeInclusive<u32>,
         ticker: &mut Ticker<'_>,
-        mut after: impl FnMut(u32, &Trained, &mut Ticker<'_>) -> Result<(), Stop>,
+        mut after: impl FnMut(u32, &Self, &mut Ticker<'_>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        for epoch in 1..=epochs {
+        for epoch in epochs {
             seed(self.job_seed, Stream::Extract { index: self.index, epoch });
             let losses = self.epoch(ticker)?;
             self.report(&losses, epoch, ticker)?;
-            after(epoch, &self.generator, ticker)?;
+            after(epoch, self, ticker)?;
         }
         Ok(())
     }
@@ -147,25 +161,35 @@ fn keeps_samples(epoch: u32, last: u32) -> bool {
 /// As [`Training::run`], and what the file system reports.
 pub fn extract(
     teacher: &Teacher,
-    settings: &Settings,
+    spec: &TaskSpec,
     index: u32,
     dir: &Path,
-    observer: &mut dyn super::observer::Observer,
+    observer: &mut dyn Observer,
 ) -> Result<(), Stop> {
-    let epochs = settings.extraction.epochs;
-    let steps = u64::from(epochs) * u64::from(settings.extraction.steps_per_epoch);
+    let settings = &spec.settings;
+    let (epochs, steps_per_epoch) = (settings.extraction.epochs, u64::from(settings.extraction.steps_per_epoch));
     let mut training = Training::new(teacher, settings, index)?;
+    let mut keeper = Keeper::new(spec, dir);
+    let done = match keeper.take_up(&training.state())? {
+        Some(Stage::Extract { epoch }) => epoch,
+        _ => 0,
+    };
     let shown = samples::Shown::new(teacher, settings, index)?;
-    let mut ticker = Ticker::new(observer, crate::domain::job::Phase::Extracting, (0.0, 1.0), steps);
-    training.run(epochs, &mut ticker, |epoch, generator, ticker| {
-        if !keeps_samples(epoch, epochs) {
+    let mut ticker = Ticker::new(observer, Phase::Extracting, (0.0, 1.0), u64::from(epochs) * steps_per_epoch)
+        .with_checkpoints(u64::from(done) * steps_per_epoch);
+    training.run(done + 1..=epochs, &mut ticker, |epoch, training, ticker| {
+        if keeps_samples(epoch, epochs) {
+            shown.write(&training.generator, epoch, dir, ticker.observer())?;
+        }
+        // The last epoch's result follows at once.
+        if epoch == epochs {
             return Ok(());
         }
-        shown.write(generator, epoch, dir, ticker.observer())
+        keeper.boundary(ticker, Stage::Extract { epoch }, || training.state())
     })?;
     let path = dir.join(format!("generator-{index}.safetensors"));
     training.generator.save(&path)?;
-    observer.artifact(&path, crate::protocol::Role::Generator);
+    observer.artifact(&path, Role::Generator);
     Ok(())
 }
 

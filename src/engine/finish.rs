@@ -3,19 +3,19 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use tch::Device;
 
 use super::{
     audit,
+    checkpoint::{Keeper, Stage},
     compress::{self, plan::Plan},
     distill::Course,
     evalset::EvalSet,
     executor::Executor,
     files, latency,
-    observer::{Observer, Stop},
+    observer::{Observer, Stop, leave_if_asked},
     pool::Pool,
     student::Student,
     teacher::{Teacher, accuracy, answer},
@@ -57,32 +57,38 @@ const EVALUATED: f64 = 0.98;
 pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
     let settings = &spec.settings;
     let teacher = &inputs.teacher;
-    let mut clock = Clock::new(spec.extracting_seconds);
+    let mut keeper = Keeper::new(spec, dir);
 
-    reached(observer, Phase::Compressing, 0.0)?;
+    keeper.watch.begin("compressing");
+    begin(observer, Phase::Compressing, 0.0)?;
     let plan = compress::plan(&teacher.graph, &settings.compression)?;
     let compressed = compress::apply(&teacher.graph, &plan)?;
-    clock.lap("compressing");
 
-    reached(observer, Phase::Distilling, COMPRESSED)?;
-    let pool = Pool::draw(teacher, settings, &inputs.generators)?;
-    pool.write_bank(dir, observer)?;
+    keeper.watch.begin("distilling");
+    begin(observer, Phase::Distilling, COMPRESSED)?;
     let mut student = Student::new(compressed.clone(), teacher.device(), settings.distillation.average_decay)?;
-    Course { teacher, pool: &pool, settings }.teach(&mut student, observer, (COMPRESSED, DISTILLED))?;
-    drop(pool);
-    clock.lap("distilling");
+    if !taught_before(&mut student, &mut keeper)? {
+        let pool = Pool::draw(teacher, settings, &inputs.generators)?;
+        pool.write_bank(dir, observer)?;
+        Course { teacher, pool: &pool, settings }.teach(
+            &mut student,
+            &mut keeper,
+            observer,
+            (COMPRESSED, DISTILLED),
+        )?;
+    }
 
+    keeper.watch.begin("evaluating");
     let agreement = audit::agreement(teacher, &student.executor, settings, observer, (DISTILLED, EVALUATED))?;
     let networks = Networks { teacher: &teacher.graph, compressed: &compressed, student: &student.graph()? };
     let (latency_ms, layers) = measure(&networks, &plan, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
     let accuracy =
         inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device())).transpose()?;
-    clock.lap("evaluating");
 
-    reached(observer, Phase::Exporting, EVALUATED)?;
+    keeper.watch.begin("exporting");
+    begin(observer, Phase::Exporting, EVALUATED)?;
     let student_size = export(networks.student, dir, observer)?;
-    clock.lap("exporting");
 
     let teacher_size = NetworkSize {
         parameters: inputs.model.parameters,
@@ -98,7 +104,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
         latency_ms,
         agreement,
         accuracy,
-        seconds: clock.finish(),
+        seconds: seconds(spec, &mut keeper),
     };
     let notes = notes(&result);
     let report =
@@ -112,27 +118,28 @@ fn reached(observer: &mut dyn Observer, phase: Phase, fraction: f64) -> Result<(
     observer.progress(Progress { fraction, phase, step: 0, steps: 1, eta_seconds: None })
 }
 
-/// Wall seconds by phase.
-struct Clock {
-    seconds: BTreeMap<String, f64>,
-    last: Instant,
+fn begin(observer: &mut dyn Observer, phase: Phase, fraction: f64) -> Result<(), Stop> {
+    reached(observer, phase, fraction)?;
+    leave_if_asked(observer)
 }
 
-impl Clock {
-    fn new(extracting: f64) -> Self {
-        Self { seconds: BTreeMap::from([("extracting".to_owned(), extracting)]), last: Instant::now() }
+/// Takes up the checkpoint of a student whose training is over, where that is what `keeper` has.
+fn taught_before(student: &mut Student, keeper: &mut Keeper<'_>) -> Result<bool, Stop> {
+    if keeper.stage() != Some(Stage::Taught) || keeper.take_up(&student.network())?.is_none() {
+        return Ok(false);
     }
+    student.leave_as_it_is();
+    // Only weights that are finite were written.
+    Ok(student.finish()?)
+}
 
-    fn lap(&mut self, phase: &str) {
-        self.seconds.insert(phase.to_owned(), self.last.elapsed().as_secs_f64());
-        self.last = Instant::now();
-    }
-
-    fn finish(mut self) -> BTreeMap<String, f64> {
-        let total = self.seconds.values().sum();
-        self.seconds.insert("total".to_owned(), total);
-        self.seconds
-    }
+/// Wall seconds by phase, over all tasks of the job and all runs that this one goes on from.
+fn seconds(spec: &TaskSpec, keeper: &mut Keeper<'_>) -> BTreeMap<String, f64> {
+    let mut seconds = keeper.watch.read();
+    seconds.insert("extracting".to_owned(), spec.extracting_seconds);
+    let total = seconds.values().sum();
+    seconds.insert("total".to_owned(), total);
+    seconds
 }
 
 /// The three networks that a report compares.

@@ -47,7 +47,7 @@ pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(
         TaskKind::Inspect => inspect(&model, spec, dir, observer),
         TaskKind::Extract { generator } => {
             let teacher = Teacher::new(model.imported.graph, device)?;
-            extract::extract(&teacher, &spec.settings, generator, dir, observer)
+            extract::extract(&teacher, spec, generator, dir, observer)
         }
         TaskKind::Distill => {
             let Model { imported, facts } = model;

@@ -2,7 +2,11 @@
 
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
-use super::{adam::Adam, executor::Executor};
+use super::{
+    adam::Adam,
+    checkpoint::{State, under},
+    executor::Executor,
+};
 use crate::{domain::problem::Problem, formats::graph::Graph};
 
 pub struct Student {
@@ -27,7 +31,7 @@ impl Student {
     pub fn new(graph: Graph, device: Device, average_decay: f64) -> Result<Self, Problem> {
         let executor = Executor::new(&graph.logits().unwrap_or_else(|| graph.clone()), device)?;
         let weights = executor.train();
-        let adam = Adam::new(weights.iter().map(|(_, weight)| weight.shallow_clone()))?;
+        let adam = Adam::new(weights.iter().map(|(name, weight)| (name.clone(), weight.shallow_clone())))?;
         let average = if average_decay > 0.0 {
             let copies = weights.iter().map(|(_, weight)| weight.f_detach_copy()).collect::<Result<_, TchError>>()?;
             Some(Average { decay: average_decay, weights: copies })
@@ -52,6 +56,28 @@ impl Student {
             })?;
         }
         Ok(())
+    }
+
+    /// Everything that the next step depends on.
+    pub fn state(&self) -> State {
+        let mut state = self.network();
+        state.extend(under("adam", self.adam.state()));
+        if let Some(average) = &self.average {
+            let means = self.weights.iter().zip(&average.weights);
+            let means = means.map(|((name, _), mean)| (name.clone(), mean.shallow_clone()));
+            state.extend(under("average", means.collect()));
+        }
+        state
+    }
+
+    /// The network alone: all that is left of the state once training is over.
+    pub fn network(&self) -> State {
+        under("student", self.executor.weights())
+    }
+
+    /// Training is over, and the weights stay as they are.
+    pub fn leave_as_it_is(&mut self) {
+        self.average = None;
     }
 
     /// Ends training: the averaged weights, where there is an average, become the student's. False if any is not finite.

@@ -1,8 +1,8 @@
 //! A graph's weights as safetensors: <https://huggingface.co/docs/safetensors>.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use safetensors::{Dtype, serialize, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 
 use super::{
     graph::{Data, Graph, Tensor},
@@ -22,10 +22,27 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
         view.map(|view| (name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(internal)?;
-    serialize(views, Some(metadata(graph))).map_err(internal)
+    in_order(&serialize(views, Some(metadata(graph))).map_err(internal)?)
 }
 
-fn internal(error: safetensors::SafeTensorError) -> Problem {
+/// Bytes of the number in front, the header's length.
+const LENGTH: usize = 8;
+
+/// The same file with its header in the order of its names. A map of metadata comes out in another order every time, and the
+/// same network must be the same bytes: whoever compares hashes relies on it.
+fn in_order(file: &[u8]) -> Result<Vec<u8>, Problem> {
+    let (length, _) = SafeTensors::read_metadata(file).map_err(internal)?;
+    let (header, data) = file[LENGTH..].split_at(length);
+    let header: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
+        serde_json::from_slice(header).map_err(internal)?;
+    let mut header = serde_json::to_vec(&header).map_err(internal)?;
+    // The data begins at a multiple of its alignment.
+    header.resize(header.len().next_multiple_of(LENGTH), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    Ok([&length, header.as_slice(), data].concat())
+}
+
+fn internal(error: impl std::fmt::Display) -> Problem {
     Problem::new(ErrorCode::Internal, format!("The weights cannot be written as safetensors: {error}."))
 }
 

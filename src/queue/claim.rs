@@ -9,7 +9,7 @@ use crate::{
         job::{JobStatus, Progress},
         task::{Fence, TaskKind},
     },
-    store::{Job, NewEvent, Slot, StoreError, TaskRow, Timing, Tx},
+    store::{Checkpoint, Job, NewEvent, Slot, StoreError, TaskRow, Timing, Tx},
 };
 
 /// The files a run starts from.
@@ -26,6 +26,8 @@ pub struct Inputs {
     pub files: Vec<Artifact>,
     /// How long training the generators took, summed over them.
     pub extracting_seconds: f64,
+    /// Where an earlier run of the task got to. It is not among `files`: a run can do without it.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// The right to run a task. It exists only while the task is held: ending the run takes it away.
@@ -58,18 +60,16 @@ impl Queue {
         let Some(task) = tx.claim_task(slot, until).await? else { return Ok(None) };
         let fence = task.fence();
         let job = tx.job(task.job).await?.ok_or(QueueError::LeaseLost)?;
-        tx.insert_run(fence, slot).await?;
+        let checkpoint = tx.checkpoint(fence.task).await?;
+        let resumed_step = checkpoint.as_ref().map(|checkpoint| checkpoint.step);
+        tx.insert_run(fence, slot, checkpoint.as_ref()).await?;
         let waited = tx.now - task.queued_at.max(task.run_after);
         tx.observe(Timing::QueueWait(task.kind), waited).await?;
-        // Runs start from nothing, so what an earlier one measured is void; a resumed run will keep what lies before it.
-        tx.drop_metrics(fence).await?;
-        let claim = Claim {
-            fence,
-            kind: task.kind,
-            settings: job.settings.clone(),
-            inputs: inputs(&mut tx, &job, task.kind).await?,
-        };
-        tx.append_event(fence.job, &run_started(&task, slot)).await?;
+        // What an earlier run measured beyond the checkpoint, this one measures again.
+        tx.drop_metrics(fence, resumed_step).await?;
+        let inputs = Inputs { checkpoint, ..inputs(&mut tx, &job, task.kind).await? };
+        let claim = Claim { fence, kind: task.kind, settings: job.settings.clone(), inputs };
+        tx.append_event(fence.job, &run_started(&task, slot, resumed_step)).await?;
         start_job(&mut tx, job, task.kind, slot).await?;
         tx.commit().await?;
         Ok(Some(claim))
@@ -109,9 +109,9 @@ impl Queue {
     }
 }
 
-fn run_started<'a>(task: &TaskRow, slot: &'a Slot) -> NewEvent<'a> {
+fn run_started<'a>(task: &TaskRow, slot: &'a Slot, resumed_step: Option<u64>) -> NewEvent<'a> {
     let (task, generator, run) = (task.kind.name(), task.kind.generator(), task.run);
-    NewEvent::RunStarted { task, generator, run, device: &slot.device }
+    NewEvent::RunStarted { task, generator, run, device: &slot.device, resumed_step }
 }
 
 async fn start_job(tx: &mut Tx, mut job: Job, kind: TaskKind, slot: &Slot) -> Result<(), StoreError> {
@@ -143,6 +143,7 @@ async fn inputs(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<Inputs, StoreE
         generators: names(Role::Generator).collect(),
         external_data: names(Role::ExternalData).collect(),
         extracting_seconds: tx.extracting_seconds(job.id).await?,
+        checkpoint: None,
         files,
     })
 }

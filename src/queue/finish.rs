@@ -63,6 +63,9 @@ impl Queue {
         let verdict = self.verdict(&task, &job, ending, tx.now);
         let update = verdict.update(&task);
         tx.release_task(fence, update).await?;
+        if matches!(update, TaskUpdate::Ended(TaskStatus::Succeeded)) {
+            tx.drop_checkpoint(fence.task).await?;
+        }
         let (end, detail) = verdict.run_end();
         tx.end_run(fence, end, detail).await?;
         tx.add(Total::Runs(task.kind, end), 1).await?;

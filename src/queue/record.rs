@@ -55,21 +55,51 @@ impl Queue {
         let (fence, Artifact { name, role, bytes, sha256, .. }) = (claim.fence, artifact);
         let mut tx = self.store.begin().await?;
         let hold = self.renew(&mut tx, fence, None).await?;
+        let known = tx.has_artifact(fence, artifact).await?;
         if !tx.put_artifact(fence, artifact).await? {
             return Err(QueueError::NameTaken(name.clone()));
         }
-        let event = NewEvent::Artifact { name: name.as_str(), role: *role, bytes: *bytes, sha256 };
-        tx.append_event(fence.job, &event).await?;
         if let Some(sample) = sample {
             tx.put_sample(fence, sample).await?;
-            let SampleRow { generator, epoch, count, .. } = *sample;
-            tx.append_event(fence.job, &NewEvent::Sample { artifact: name.as_str(), generator, epoch, count }).await?;
+        }
+        // A run that goes on from a checkpoint makes again what lay beyond it; whoever follows along has seen that.
+        if !known {
+            let event = NewEvent::Artifact { name: name.as_str(), role: *role, bytes: *bytes, sha256 };
+            tx.append_event(fence.job, &event).await?;
+            if let Some(&SampleRow { generator, epoch, count, .. }) = sample {
+                let event = NewEvent::Sample { artifact: name.as_str(), generator, epoch, count };
+                tx.append_event(fence.job, &event).await?;
+            }
         }
         if let Some(job) = tx.job(fence.job).await? {
             tx.put_job(&job).await?;
         }
         tx.commit().await?;
         Ok(hold)
+    }
+
+    /// Makes a file the checkpoint of the run's task. Returns the file whose place it takes, which may go now.
+    ///
+    /// # Errors
+    /// The lease is lost, the name is taken, or the database fails: the file is not kept, and the caller's to delete.
+    pub async fn keep_checkpoint(
+        &self,
+        claim: &Claim,
+        artifact: &Artifact,
+        step: u64,
+    ) -> Result<(Hold, Option<Artifact>), QueueError> {
+        let fence = claim.fence;
+        let mut tx = self.store.begin().await?;
+        let hold = self.renew(&mut tx, fence, None).await?;
+        let before = tx.checkpoint(fence.task).await?.map(|checkpoint| checkpoint.artifact);
+        tx.drop_checkpoint(fence.task).await?;
+        if !tx.put_artifact(fence, artifact).await? {
+            return Err(QueueError::NameTaken(artifact.name.clone()));
+        }
+        tx.put_checkpoint(fence, artifact, step).await?;
+        tx.forget_losses(fence).await?;
+        tx.commit().await?;
+        Ok((hold, before.filter(|before| before.key != artifact.key)))
     }
 
     async fn renew(&self, tx: &mut Tx, fence: Fence, progress: Option<&Progress>) -> Result<Hold, QueueError> {

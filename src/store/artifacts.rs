@@ -96,6 +96,19 @@ impl Tx {
         self.write_artifact(fence.job, Some(fence), artifact).await
     }
 
+    /// Whether the task has made this file before, to the byte.
+    pub(crate) async fn has_artifact(&mut self, fence: Fence, artifact: &Artifact) -> Result<bool, StoreError> {
+        let sql = "select count(*) as n from artifacts where job = ? and name = ? and task = ? and sha256 = ?";
+        let row = sqlx::query(sql)
+            .bind(fence.job.to_string())
+            .bind(artifact.name.as_str())
+            .bind(fence.task.to_string())
+            .bind(&artifact.sha256)
+            .fetch_one(&mut *self.sql)
+            .await?;
+        Ok(row.try_get::<i64, _>("n")? > 0)
+    }
+
     async fn write_artifact(&mut self, job: JobId, by: Option<Fence>, artifact: &Artifact) -> Result<bool, StoreError> {
         let sql = "insert into artifacts (job, name, role, bytes, sha256, key, task, created_at) \
                    values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (job, name) do update set role = excluded.role, \

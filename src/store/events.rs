@@ -29,6 +29,8 @@ pub enum NewEvent<'a> {
         generator: Option<u32>,
         run: u32,
         device: &'a str,
+        /// The step of the checkpoint that it goes on from; null where it starts from nothing.
+        resumed_step: Option<u64>,
     },
     RunEnded {
         task: &'a str,

@@ -209,10 +209,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Drops what earlier runs of the task measured.
-    pub(crate) async fn drop_metrics(&mut self, fence: Fence) -> Result<(), StoreError> {
-        let task = fence.task.to_string();
-        sqlx::query("delete from metrics where task = ?").bind(task).execute(&mut *self.sql).await?;
+    /// Drops what earlier runs of the task measured beyond the step `after`; all of it where there is none.
+    pub(crate) async fn drop_metrics(&mut self, fence: Fence, after: Option<u64>) -> Result<(), StoreError> {
+        let after = after.map_or(Ok(-1), |step| rows::stored(step, "step"))?;
+        sqlx::query("delete from metrics where task = ? and step > ?")
+            .bind(fence.task.to_string())
+            .bind(after)
+            .execute(&mut *self.sql)
+            .await?;
         Ok(())
     }
 }

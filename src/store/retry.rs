@@ -1,11 +1,11 @@
 //! Starting a finished job again.
 
-use super::{NewEvent, NewTask, Store, StoreError, Tx, artifacts::ArtifactRow};
+use super::{Job, NewEvent, NewTask, RunEnd, Signal, Store, StoreError, Tx, artifacts::ArtifactRow};
 use crate::domain::{
     artifact::Artifact,
     ids::JobId,
-    job::{JobStatus, Phase},
-    task::TaskKind,
+    job::{JobStatus, Phase, Progress},
+    task::{TaskKind, TaskStatus},
 };
 
 /// What a request to retry did.
@@ -15,6 +15,10 @@ pub enum Retry {
     Queued,
     /// It has not finished.
     NotFinished(JobStatus),
+    /// It has succeeded: nothing is left to do.
+    Succeeded,
+    /// Nothing of its work was kept.
+    NothingLeft,
     /// Its uploads are gone: there is nothing to start from.
     NoUpload,
     NotFound,
@@ -40,28 +44,77 @@ impl Store {
         }
         // Runs, metrics, artifacts and samples go with their tasks.
         sqlx::query("delete from tasks where job = ?").bind(id.to_string()).execute(&mut *tx.sql).await?;
-        job.status = JobStatus::Queued;
-        job.phase = Phase::Queued;
-        job.attempt += 1;
         job.model = None;
-        job.result = None;
-        job.error = None;
-        job.device = None;
         job.progress = None;
-        job.started_at = None;
-        job.finished_at = None;
         job.warnings.clear();
         job.latest_metrics.clear();
-        tx.put_job(&job).await?;
-        tx.append_event(id, &NewEvent::Status { status: job.status, phase: job.phase }).await?;
+        tx.queue_again(&mut job).await?;
         let (device, priority, run_after) = (&job.settings.device, job.settings.priority, tx.now);
         tx.insert_task(NewTask { job: id, kind: TaskKind::Inspect, device, priority, run_after }).await?;
+        tx.commit().await?;
+        Ok(Retry::Queued)
+    }
+
+    /// Lets a failed or canceled job go on where it stopped: tasks that succeeded keep their results, and the others are
+    /// queued again, each from its checkpoint where it has one.
+    ///
+    /// # Errors
+    /// `too_many_requests` where the owner's quota is used up; the database fails.
+    pub async fn retry_from_checkpoint(&self, id: JobId) -> Result<Retry, StoreError> {
+        let mut tx = self.begin().await?;
+        let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
+        match job.status {
+            JobStatus::Queued | JobStatus::Running => return Ok(Retry::NotFinished(job.status)),
+            JobStatus::Succeeded => return Ok(Retry::Succeeded),
+            JobStatus::Failed | JobStatus::Canceled => {}
+        }
+        if job.upload_deleted_at.is_some() {
+            return Ok(Retry::NoUpload);
+        }
+        if !tx.has_leftovers(id).await? {
+            return Ok(Retry::NothingLeft);
+        }
+        tx.take_place(job.owner.as_ref(), 0).await?;
+        tx.queue_unfinished(id).await?;
+        job.progress = job.progress.take().map(|progress| Progress { eta_seconds: None, ..progress });
+        tx.queue_again(&mut job).await?;
         tx.commit().await?;
         Ok(Retry::Queued)
     }
 }
 
 impl Tx {
+    /// A finished job waits again, for its next attempt.
+    async fn queue_again(&mut self, job: &mut Job) -> Result<(), StoreError> {
+        job.status = JobStatus::Queued;
+        job.phase = Phase::Queued;
+        job.attempt += 1;
+        job.result = None;
+        job.error = None;
+        job.device = None;
+        job.started_at = None;
+        job.finished_at = None;
+        self.put_job(job).await?;
+        self.append_event(job.id, &NewEvent::Status { status: job.status, phase: job.phase }).await
+    }
+
+    /// Queues all tasks of a job that have not succeeded. A run that is still being ended since its sibling failed loses its
+    /// lease: it must not end its task again.
+    async fn queue_unfinished(&mut self, job: JobId) -> Result<(), StoreError> {
+        for task in self.tasks(job).await? {
+            if task.status == TaskStatus::Running {
+                self.end_run(task.fence(), RunEnd::Canceled, None).await?;
+            }
+        }
+        let sql = "update tasks set status = 'queued', losses = 0, run_after = ?1, queued_at = ?1, cancel_requested = 0, \
+                   worker = null, slot = null, lease_until = null, finished_at = null \
+                   where job = ?2 and status != 'succeeded'";
+        sqlx::query(sql).bind(self.now).bind(job.to_string()).execute(&mut *self.sql).await?;
+        self.announce(Signal::StopAsked(job));
+        self.announce(Signal::WorkReady);
+        Ok(())
+    }
+
     /// The files of a job that its runs made.
     async fn made_artifacts(&mut self, job: JobId) -> Result<Vec<Artifact>, StoreError> {
         let sql = "select * from artifacts where job = ? and task is not null";

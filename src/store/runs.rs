@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Slot, Store, StoreError, Tx, rows};
+use super::{Checkpoint, Slot, Store, StoreError, Tx, rows};
 use crate::domain::{
     ids::{JobId, TaskId},
     task::Fence,
@@ -49,6 +49,8 @@ pub struct Run {
     /// A [`RunEnd`] by name; absent while it runs.
     pub outcome: Option<String>,
     pub detail: Option<String>,
+    /// The step of the checkpoint that it went on from; none where it started from nothing.
+    pub resumed_step: Option<u64>,
 }
 
 impl Run {
@@ -62,18 +64,30 @@ impl Run {
             ended_at: rows::optional_time(row, "ended_at")?,
             outcome: row.try_get("outcome")?,
             detail: row.try_get("detail")?,
+            resumed_step: rows::optional_number(row, "resumed_step")?,
         })
     }
 }
 
 impl Tx {
-    pub(crate) async fn insert_run(&mut self, fence: Fence, slot: &Slot) -> Result<(), StoreError> {
-        sqlx::query("insert into runs (task, run, worker, device, started_at) values (?, ?, ?, ?, ?)")
+    /// A run begins, from `checkpoint` if there is one.
+    pub(crate) async fn insert_run(
+        &mut self,
+        fence: Fence,
+        slot: &Slot,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(), StoreError> {
+        let resumed_step = checkpoint.map(|checkpoint| rows::stored(checkpoint.step, "resumed_step")).transpose()?;
+        let sql = "insert into runs (task, run, worker, device, started_at, resumed_step, worked_before) \
+                   values (?, ?, ?, ?, ?, ?, ?)";
+        sqlx::query(sql)
             .bind(fence.task.to_string())
             .bind(fence.run)
             .bind(&slot.worker)
             .bind(&slot.device)
             .bind(self.now)
+            .bind(resumed_step)
+            .bind(checkpoint.map_or(0, |checkpoint| checkpoint.worked))
             .execute(&mut *self.sql)
             .await?;
         Ok(())
@@ -93,9 +107,10 @@ impl Tx {
 }
 
 impl Tx {
-    /// How long the successful runs took that trained the job's generators, summed over them.
+    /// How long training the job's generators took, summed over them: the successful runs, and the work in the checkpoints
+    /// that these went on from.
     pub(crate) async fn extracting_seconds(&mut self, job: JobId) -> Result<f64, StoreError> {
-        let sql = "select coalesce(sum(runs.ended_at - runs.started_at), 0) as millis from runs join tasks on tasks.id = task \
+        let sql = "select coalesce(sum(ended_at - runs.started_at + worked_before), 0) as millis from runs join tasks on tasks.id = task \
                    where job = ? and kind = 'extract' and outcome = 'succeeded'";
         let row = sqlx::query(sql).bind(job.to_string()).fetch_one(&mut *self.sql).await?;
         Ok(row.try_get::<i64, _>("millis")? as f64 / 1e3)

@@ -8,6 +8,7 @@ use tracing::Instrument;
 use super::{
     Shop,
     channel::Events,
+    checkpoints::{self, Missed},
     directory::RunDirectory,
     files::{self, SampleOf},
     ladder::Ladder,
@@ -21,7 +22,7 @@ use crate::{
         ids::JobId,
         job::{Phase, Progress},
     },
-    protocol::{Event, FileRef, VERSION},
+    protocol::{Command, Event, FileRef, VERSION},
     queue::{Beat, Claim, Ending, Hold, QueueError},
     retention,
     store::{Signal, StoreError},
@@ -60,6 +61,7 @@ async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
     if let Some(ending) = ending(shop, claim, end, &made).await {
         finish(shop, claim, ending).await;
     }
+    files::tidy(shop, claim.fence()).await;
 }
 
 /// What is recorded; nothing where the task is no longer ours.
@@ -67,7 +69,12 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
     let end = match end {
         Outcome::Succeeded => match files::product(shop, claim, made).await {
             Ok(product) => return Some(Ending::Succeeded(product)),
-            Err(cause) => outcome(Ended { cause: Some(cause), last_word: Some(LastWord::Done), exit: Exit::Code(0) }),
+            Err(cause) => outcome(Ended {
+                cause: Some(cause),
+                last_word: Some(LastWord::Done),
+                checkpointed: false,
+                exit: Exit::Code(0),
+            }),
         },
         end => end,
     };
@@ -128,6 +135,7 @@ struct Attempt<'a> {
     /// Why it is being ended, and how far that is.
     ending: Option<(Cause, Ladder)>,
     made: Vec<Artifact>,
+    checkpointed: bool,
 }
 
 /// What the supervisor turns to next.
@@ -156,6 +164,7 @@ impl<'a> Attempt<'a> {
             last_word: None,
             ending: None,
             made: Vec::new(),
+            checkpointed: false,
         }
     }
 
@@ -174,7 +183,9 @@ impl<'a> Attempt<'a> {
         }
         self.write().await;
         let cause = self.ending.map(|(cause, _)| cause);
-        (outcome(Ended { cause, last_word: self.last_word, exit }), self.made)
+        // The child may have heard of the shutdown before we did.
+        let cause = cause.or_else(|| self.shop.shutdown.is_cancelled().then_some(Cause::Shutdown));
+        (outcome(Ended { cause, last_word: self.last_word, checkpointed: self.checkpointed, exit }), self.made)
     }
 
     async fn until_exit(&mut self, events: &mut Events, signals: &mut broadcast::Receiver<Signal>) -> Exit {
@@ -191,7 +202,7 @@ impl<'a> Attempt<'a> {
                 Turn::Tick => self.tick().await,
                 Turn::Descend => {
                     if let Some((_, ladder)) = &mut self.ending {
-                        ladder.descend(&self.process, self.shop.config.grace);
+                        ladder.descend(&self.process);
                     }
                 }
             }
@@ -250,7 +261,8 @@ impl<'a> Attempt<'a> {
         match event {
             Event::Hello { version, .. } => self.greet(version).await,
             _ if !self.greeted => self.end(Cause::Misbehaved("it did not say hello".to_owned())).await,
-            Event::Alive | Event::Checkpoint { .. } => {}
+            Event::Alive => {}
+            Event::Checkpoint { file, step } => self.keep_checkpoint(file, step).await,
             Event::Progress(progress) => self.move_on(progress).await,
             Event::Metrics { points } => {
                 self.beat.metrics.extend(points);
@@ -299,6 +311,26 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    async fn keep_checkpoint(&mut self, file: FileRef, step: u64) {
+        // What was measured on the way comes first: the run that goes on from here will not measure it again.
+        self.write().await;
+        let kept = if self.beat.metrics.is_empty() {
+            checkpoints::keep(self.shop, self.claim, self.directory.path(), (file, step)).await
+        } else {
+            Err(Missed::Unkept("what came before it cannot be recorded".to_owned()))
+        };
+        match kept {
+            Ok(hold) => {
+                self.checkpointed = true;
+                self.obey(hold).await;
+            }
+            Err(Missed::Ends(cause)) => self.end(cause).await,
+            Err(Missed::Unkept(why)) => {
+                tracing::warn!(step, why, "a checkpoint is not kept; the run goes on");
+            }
+        }
+    }
+
     /// Writes down what was said, and asks whether to go on.
     async fn write(&mut self) {
         let beat = std::mem::take(&mut self.beat);
@@ -340,10 +372,11 @@ impl<'a> Attempt<'a> {
             return;
         }
         tracing::info!(?cause, "run is ended");
-        let ladder = if is_polite(&cause) {
-            Ladder::ask(&mut self.process, self.shop.config.grace).await
-        } else {
-            Ladder::kill(&self.process)
+        let config = &self.shop.config;
+        let ladder = match cause {
+            Cause::Asked => Ladder::ask(&mut self.process, Command::Cancel, config.grace).await,
+            Cause::Shutdown => Ladder::ask(&mut self.process, Command::CheckpointAndExit, config.drain).await,
+            _ => Ladder::kill(&self.process),
         };
         self.ending = Some((cause, ladder));
     }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Shop, slot::SlotPlan};
+use super::{Shop, checkpoints, slot::SlotPlan};
 use crate::{
     artifacts::ArtifactError,
     domain::task::TaskSpec,
@@ -37,7 +37,10 @@ impl RunDirectory {
         for input in &claim.inputs.files {
             shop.artifacts.copy_to(input, &directory.path().join(input.name.as_str())).await?;
         }
-        let json = serde_json::to_vec_pretty(&spec(plan, claim)).map_err(io::Error::other)?;
+        let resume = checkpoints::lay_out(shop, claim.inputs.checkpoint.as_ref(), directory.path()).await;
+        let checkpoint_seconds = Some(shop.config.checkpoint_every.as_secs_f64());
+        let spec = TaskSpec { resume, checkpoint_seconds, ..spec(plan, claim) };
+        let json = serde_json::to_vec_pretty(&spec).map_err(io::Error::other)?;
         tokio::fs::write(directory.path().join(TASK_FILE), json).await?;
         Ok(directory)
     }
@@ -74,6 +77,8 @@ fn spec(plan: &SlotPlan, claim: &Claim) -> TaskSpec {
         extracting_seconds: inputs.extracting_seconds,
         generators: inputs.generators.iter().map(ToString::to_string).collect(),
         eval: inputs.eval.as_ref().map(ToString::to_string),
+        resume: None,
+        checkpoint_seconds: None,
     }
 }
 

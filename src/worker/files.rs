@@ -10,7 +10,7 @@ use crate::{
     artifacts::{AdoptError, Claimed},
     domain::{
         artifact::{Artifact, FileName, Role},
-        task::TaskKind,
+        task::{Fence, TaskKind},
     },
     protocol::FileRef,
     queue::{Claim, Hold, Product, QueueError},
@@ -63,6 +63,21 @@ async fn keep(shop: &Shop, claim: &Claim, file: &Artifact, sample: Option<&Sampl
         QueueError::NameTaken(_) => Cause::Misbehaved(refused.to_string()),
         QueueError::Store(error) => Cause::Trouble(format!("its files cannot be recorded: {error}")),
     })
+}
+
+/// Deletes what a run that has ended leaves without a row.
+pub(super) async fn tidy(shop: &Shop, run: Fence) {
+    // Rows first: what is kept in between belongs to a later run.
+    let tidied = async {
+        let rows = shop.queue.store().artifacts(run.job).await.map_err(|error| error.to_string())?;
+        let named = rows.into_iter().map(|row| row.artifact.key).collect();
+        shop.artifacts.tidy(run, named).await.map_err(|error| error.to_string())
+    };
+    match tidied.await {
+        Ok(0) => {}
+        Ok(deleted) => tracing::debug!(job = %run.job, run = run.run, deleted, "files that nothing names are gone"),
+        Err(error) => tracing::warn!(job = %run.job, %error, "files that nothing names may be left behind"),
+    }
 }
 
 /// Most that is read of a JSON file of a run.

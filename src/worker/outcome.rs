@@ -33,6 +33,8 @@ pub(super) enum LastWord {
 pub(super) struct Ended {
     pub(super) cause: Option<Cause>,
     pub(super) last_word: Option<LastWord>,
+    /// Whether it left a checkpoint.
+    pub(super) checkpointed: bool,
     pub(super) exit: Exit,
 }
 
@@ -49,7 +51,7 @@ pub(super) enum Outcome {
 }
 
 pub(super) fn outcome(ended: Ended) -> Outcome {
-    let Ended { cause, last_word, exit } = ended;
+    let Ended { cause, last_word, checkpointed, exit } = ended;
     match (cause, last_word) {
         (Some(Cause::LeaseLost), _) => Outcome::Abandoned,
         (Some(Cause::Misbehaved(what)), _) => Outcome::Failed(misbehaved(&what)),
@@ -61,6 +63,8 @@ pub(super) fn outcome(ended: Ended) -> Outcome {
         (Some(Cause::Shutdown), _) => Outcome::Interrupted,
         (Some(Cause::Silent), _) => Outcome::Lost("it gave no sign of life, and was killed".to_owned()),
         (None, Some(LastWord::Done)) => Outcome::Lost(format!("it said that it was done, but {}", how(exit))),
+        // Somebody else's SIGTERM. Without a checkpoint it would be back where it began, for ever.
+        (None, None) if checkpointed && exit == Exit::Code(exit::INTERRUPTED) => Outcome::Interrupted,
         (None, None) => Outcome::Lost(format!("{} without a result", how(exit))),
     }
 }
@@ -111,6 +115,7 @@ mod tests {
     #[case(None, Some(LastWord::Done), CRASH, lost("it said that it was done, but it was killed by SIGSEGV"))]
     // An end without a word is a loss, whatever the code.
     #[case(None, None, Exit::Code(0), lost("it exited with code 0 without a result"))]
+    #[case(None, None, Exit::Code(exit::INTERRUPTED), lost("it exited with code 4 without a result"))]
     #[case(None, None, Exit::Code(3), lost("it exited with code 3 without a result"))]
     #[case(None, None, CRASH, lost("it was killed by SIGSEGV without a result"))]
     #[case(None, None, Exit::Signal(99), lost("it was killed by signal 99 without a result"))]
@@ -119,6 +124,7 @@ mod tests {
     #[case(Some(Cause::Asked), None, KILLED, Outcome::Canceled)]
     #[case(Some(Cause::Asked), failed(), Exit::Code(1), Outcome::Canceled)]
     #[case(Some(Cause::Asked), Some(LastWord::Done), Exit::Code(0), Outcome::Succeeded)]
+    #[case(Some(Cause::Shutdown), None, Exit::Code(exit::INTERRUPTED), Outcome::Interrupted)]
     #[case(Some(Cause::Shutdown), None, KILLED, Outcome::Interrupted)]
     #[case(Some(Cause::Shutdown), Some(LastWord::Done), Exit::Code(0), Outcome::Succeeded)]
     #[case(Some(Cause::Shutdown), Some(LastWord::Done), KILLED, Outcome::Interrupted)]
@@ -134,6 +140,22 @@ mod tests {
         #[case] exit: Exit,
         #[case] expected: Outcome,
     ) {
-        assert_eq!(outcome(Ended { cause, last_word, exit }), expected);
+        assert_eq!(outcome(Ended { cause, last_word, checkpointed: false, exit }), expected);
+    }
+
+    #[rstest]
+    #[case(None, Exit::Code(exit::INTERRUPTED), Outcome::Interrupted)]
+    #[case(Some(Cause::Shutdown), Exit::Code(exit::INTERRUPTED), Outcome::Interrupted)]
+    #[case(Some(Cause::Asked), Exit::Code(exit::INTERRUPTED), Outcome::Canceled)]
+    #[case(Some(Cause::LeaseLost), Exit::Code(exit::INTERRUPTED), Outcome::Abandoned)]
+    // A checkpoint is no result, and excuses nothing.
+    #[case(None, Exit::Code(0), lost("it exited with code 0 without a result"))]
+    #[case(None, CRASH, lost("it was killed by SIGSEGV without a result"))]
+    fn a_run_that_left_a_checkpoint_may_leave(
+        #[case] cause: Option<Cause>,
+        #[case] exit: Exit,
+        #[case] expected: Outcome,
+    ) {
+        assert_eq!(outcome(Ended { cause, last_word: None, checkpointed: true, exit }), expected);
     }
 }

@@ -8,7 +8,7 @@ import { isFinal } from './status.js';
 async function cancelJob(job) {
   const agreed = await confirm({
     title: `Cancel ${job.name}?`,
-    text: 'The run ends, and what it has trained so far is lost. The upload and the samples stay until you delete the job.',
+    text: 'The run ends. What it trained since its last checkpoint is lost; the rest stays until you delete the job, and the job can go on from there.',
     action: 'Cancel the job',
     keep: 'Let it run',
   });
@@ -47,6 +47,12 @@ async function retryJob(job) {
   return agreed;
 }
 
+async function resumeJob(job) {
+  await post(`jobs/${job.id}/retry`, { from: 'checkpoint' });
+  announce(`${job.name} goes on`);
+  return true;
+}
+
 /** The buttons that fit where a job stands. `after` hears what was done, `onFailure` what went wrong. */
 export function jobActions({ after, onFailure }) {
   let job = null;
@@ -60,10 +66,13 @@ export function jobActions({ after, onFailure }) {
   const cancel = h('button', { type: 'button', class: 'button quiet', onclick: act(cancelJob, 'canceled') }, 'Cancel');
   const remove = h('button', { type: 'button', class: 'button quiet', onclick: act(deleteJob, 'deleted') }, 'Delete');
   const retry = h('button', { type: 'button', class: 'button quiet', onclick: act(retryJob, 'retried') }, 'Run again');
+  const resume = h('button', { type: 'button', class: 'button', onclick: act(resumeJob, 'retried') }, 'Go on');
   return {
-    element: h('div', { class: 'actions' }, retry, cancel, remove),
+    element: h('div', { class: 'actions' }, resume, retry, cancel, remove),
     update(next) {
       job = next;
+      resume.setAttribute('aria-label', `Go on with ${job.name} where it stopped`);
+      show(resume, job.can_resume === true);
       retry.setAttribute('aria-label', `Run ${job.name} again`);
       show(retry, (job.status === 'failed' || job.status === 'canceled') && !job.upload_deleted_at);
       cancel.setAttribute('aria-label', `Cancel ${job.name}`);

@@ -80,7 +80,10 @@ export async function save(path) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-export const post = (path) => request(path, { method: 'POST' });
+export function post(path, body) {
+  const json = body === undefined ? {} : { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+  return request(path, { method: 'POST', ...json });
+}
 
 export const remove = (path) => request(path, { method: 'DELETE' });
 

@@ -157,6 +157,18 @@ async fn a_stream_resumes_after_the_last_event_that_was_seen() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_a_word_when_the_service_does() {
+    let service = Service::new().await;
+    let id = service.submitted().await;
+    let mut stream = Stream::open(&service, &format!("/jobs/{id}/events"), None).await;
+    stream.next().await.unwrap();
+    service.stop.cancel();
+    // With data: a browser passes no event on that has none.
+    assert_eq!(stream.until("shutdown").await.data, json!({}));
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test]
 async fn metrics_are_series() {
     let service = Service::new().await;
     let id = measured(&service).await.fence().job;

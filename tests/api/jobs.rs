@@ -251,6 +251,34 @@ async fn retry_says_what_it_cannot_do() {
     service.post(&format!("/jobs/{id}/cancel")).await;
     let answer = service.ask(Method::POST, &path, &json, r#"{"from":"checkpoint"}"#).await;
     assert_eq!(answer.problem(409), "conflict");
+    let problem = answer.json();
+    assert!(problem["detail"].as_str().unwrap().contains("nothing to go on from"), "{problem}");
+    assert_eq!(service.get(&format!("/jobs/{id}")).await.json()["can_resume"], false);
+
+    let id = service.succeeded().await;
+    let answer = service.ask(Method::POST, &format!("/jobs/{id}/retry"), &json, r#"{"from":"checkpoint"}"#).await;
+    assert_eq!(answer.problem(409), "conflict");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("succeeded"), "{}", answer.json());
+}
+
+#[tokio::test]
+async fn a_failed_job_goes_on_from_its_checkpoint() {
+    let service = Service::new().await;
+    let id = service.inspected().await;
+    let claim = service.house.claim().await.unwrap();
+    let problem = Problem::new(ErrorCode::OutOfMemory, "no memory is left");
+    service.house.queue.finish(&claim, Ending::Failed(problem)).await.unwrap();
+    let path = format!("/jobs/{id}");
+    let failed = service.get(&path).await.json();
+    assert_eq!((&failed["status"], &failed["can_resume"]), (&json!("failed"), &json!(true)), "{failed}");
+    assert_eq!(service.get("/jobs").await.json()["data"][0], failed, "a list shows the job as it is");
+    let json = [("content-type", "application/json")];
+    let answer = service.ask(Method::POST, &format!("{path}/retry"), &json, r#"{"from":"checkpoint"}"#).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json());
+    let job = answer.json();
+    assert_eq!((&job["status"], &job["attempt"], &job["error"]), (&json!("queued"), &json!(2), &json!(null)));
+    assert_eq!((&job["model"], &job["can_resume"]), (&failed["model"], &json!(false)), "the inspection stands");
+    assert_eq!(service.house.claim().await.unwrap().fence().task, claim.fence().task);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use kegd::{domain::presets::TeacherKind, queue::QueueConfig, worker::WorkerConfig};
+use kegd::{domain::presets::TeacherKind, protocol::VERSION, queue::QueueConfig, worker::WorkerConfig};
 
 use super::{facts, house::House};
 
@@ -10,12 +10,13 @@ use super::{facts, house::House};
 const WORDS: &str = r#"
 exec 3>/proc/self/fd/$KEGD_EVENTS_FD
 say() { printf '%s\n' "$1" >&3; }
-hello() { say '{"type":"hello","version":1,"device":"cpu","pid":'$$'}'; }
+hello() { say '{"type":"hello","version":'$VERSION',"device":"cpu","pid":'$$'}'; }
 kind() { grep -o '"kind": "[a-z]*"' task.json | cut -d'"' -f4; }
 generator() { grep -o '"generator": [0-9]*' task.json | cut -d' ' -f2; }
 run() { grep -o '"run": [0-9]*' task.json | cut -d' ' -f2; }
 sha() { sha256sum "$1" | cut -d' ' -f1; }
 file() { printf '{"name":"%s","bytes":%s,"sha256":"%s"}' "$1" "$(stat -c %s "$1")" "$(sha "$1")"; }
+checkpoint() { say '{"type":"checkpoint","step":'$2',"file":'"$(file "$1")"'}'; }
 artifact() { say '{"type":"artifact","role":"'$2'","file":'"$(file "$1")"'}'; }
 progress() { say '{"type":"progress","fraction":'$1',"phase":"'$2'","step":'$3',"steps":10,"eta_seconds":null}'; }
 metric() { say '{"type":"metrics","points":[{"name":"'$1'","step":'$2',"value":'$3'}]}'; }
@@ -48,7 +49,8 @@ pub async fn worker(house: &House, body: &str) -> WorkerConfig {
     let failed = kegd::protocol::Event::Failed { problem: facts::problem() };
     fs::write(shared.join("problem.json"), json(serde_json::to_value(failed).unwrap())).unwrap();
     let program = shared.join("child.sh");
-    fs::write(&program, format!("#!/bin/sh\nSHARED={}\n{WORDS}\n{body}\n", shared.display())).unwrap();
+    fs::write(&program, format!("#!/bin/sh\nSHARED={}\nVERSION={VERSION}\n{WORDS}\n{body}\n", shared.display()))
+        .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     configure(house, program)
 }

@@ -1,0 +1,256 @@
+//! Going on from a checkpoint: to the bit what the run would have made without a stop, wherever it was stopped.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use kegd::{
+    domain::{
+        config::JobConfig,
+        ids::{JobId, TaskId},
+        job::{Phase, Progress},
+        presets::TeacherKind,
+        report::Report,
+        task::{TaskKind, TaskSpec},
+    },
+    engine::{
+        self,
+        observer::{Observer, Stop},
+    },
+    protocol::{MetricPoint, Role},
+};
+use tempfile::TempDir;
+
+const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
+
+/// Several epochs and rounds of everything, each of a few steps.
+const SMALL: &str = r#"{
+    "input": {"mean": [0.1307], "std": [0.3081]},
+    "extraction": {"generators": 1, "epochs": 4, "steps_per_epoch": 3, "batch_size": 16, "beta": 1.0},
+    "distillation": {"samples_per_generator": 64, "epochs": 3, "batch_size": 16, "adversarial_steps": 4, "student_steps": 2,
+        "average_decay": 0.9, "learning_rate": 0.001}
+}"#;
+
+/// libtorch has one random state for the whole process, so what trains takes turns.
+static TRAINING: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TRAINING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A supervisor in short: it knows the newest checkpoint, and asks the run to leave when it is told to.
+#[derive(Default)]
+struct Seen {
+    metrics: BTreeMap<(String, u64), f64>,
+    phases: Vec<Phase>,
+    training: bool,
+    checkpoint: Option<(PathBuf, u64)>,
+    checkpoints: usize,
+    /// Leave from this many checkpoints on.
+    leave_after: Option<usize>,
+    leave_in: Option<Phase>,
+}
+
+impl Observer for Seen {
+    fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
+        if self.phases.last() != Some(&progress.phase) {
+            self.phases.push(progress.phase);
+        }
+        self.training = progress.step > 0;
+        Ok(())
+    }
+
+    fn metrics(&mut self, points: Vec<MetricPoint>) {
+        for point in points {
+            let before = self.metrics.insert((point.name.clone(), point.step), point.value);
+            assert_eq!(before, None, "{} at {} twice in one run", point.name, point.step);
+        }
+    }
+
+    fn sample(&mut self, _file: &Path, _generator: u32, _epoch: u32, _count: u64) {}
+
+    fn artifact(&mut self, _file: &Path, _role: Role) {}
+
+    fn checkpoint(&mut self, file: &Path, step: u64) {
+        assert!(file.exists());
+        let before = self.checkpoint.replace((file.to_owned(), step));
+        assert!(before.is_none_or(|(before, at)| before != file && at <= step), "a new name, and no step back");
+        self.checkpoints += 1;
+    }
+
+    fn leave_asked(&self) -> bool {
+        // The checkpoint that is about to be written counts.
+        self.leave_after.is_some_and(|most| self.training && self.checkpoints + 1 >= most)
+            || self.leave_in.is_some_and(|phase| self.phases.last() == Some(&phase))
+    }
+}
+
+fn spec(kind: TaskKind) -> TaskSpec {
+    TaskSpec {
+        job: JobId::new(),
+        task: TaskId::new(),
+        run: 1,
+        kind,
+        settings: JobConfig::parse(SMALL.as_bytes()).unwrap().resolve(TeacherKind::PlainImage, "lenet5").unwrap(),
+        device: "cpu".into(),
+        threads: 1,
+        model: "model.onnx".into(),
+        external_data: Vec::new(),
+        generators: if kind == TaskKind::Distill { vec!["generator-0.safetensors".into()] } else { Vec::new() },
+        eval: None,
+        extracting_seconds: 1.5,
+        resume: None,
+        checkpoint_seconds: Some(0.0),
+    }
+}
+
+fn directory(files: &[&Path]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::copy(TEACHER, directory.path().join("model.onnx")).unwrap();
+    for file in files {
+        std::fs::copy(file, directory.path().join(file.file_name().unwrap())).unwrap();
+    }
+    directory
+}
+
+/// Runs the task once more, in a directory of its own as a worker would, from `checkpoint` if there is one.
+fn run(spec: &TaskSpec, inputs: &[&Path], checkpoint: Option<&Path>, seen: &mut Seen) -> (TempDir, Result<(), Stop>) {
+    let files: Vec<&Path> = inputs.iter().copied().chain(checkpoint).collect();
+    let directory = directory(&files);
+    let resume = checkpoint.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    let spec = TaskSpec { resume, run: spec.run + 1, ..spec.clone() };
+    let end = engine::run(&spec, directory.path(), seen);
+    (directory, end)
+}
+
+/// What the task makes without a stop, and with one after `stop` checkpoints; and the metrics of both.
+fn whole_and_resumed(kind: TaskKind, inputs: &[&Path], result: &str, stop: usize) {
+    let spec = spec(kind);
+    let mut whole = Seen::default();
+    let (made, end) = run(&spec, inputs, None, &mut whole);
+    end.unwrap();
+    let expected = std::fs::read(made.path().join(result)).unwrap();
+
+    let mut first = Seen { leave_after: Some(stop), ..Seen::default() };
+    let (left, end) = run(&spec, inputs, None, &mut first);
+    assert!(matches!(end, Err(Stop::Interrupted)), "{kind:?} after {stop}: {end:?}");
+    assert!(!left.path().join(result).exists());
+    let (checkpoint, step) = first.checkpoint.clone().unwrap();
+    assert_eq!(first.checkpoints, stop);
+    let mut second = Seen::default();
+    let (resumed, end) = run(&spec, inputs, Some(&checkpoint), &mut second);
+    end.unwrap();
+    let found = std::fs::read(resumed.path().join(result)).unwrap();
+    assert!(found == expected, "{kind:?}: stopped after {stop} checkpoints, it made something else");
+
+    assert!(first.metrics.keys().all(|(_, at)| *at <= step), "measured before it was written");
+    assert!(second.metrics.keys().all(|(_, at)| *at > step), "nothing twice");
+    let both: BTreeMap<_, _> = first.metrics.into_iter().chain(second.metrics).collect();
+    assert_eq!(both, whole.metrics, "{kind:?} after {stop}");
+}
+
+/// A trained generator for `distill`.
+fn generator() -> (TempDir, PathBuf) {
+    let (made, end) = run(&spec(TaskKind::Extract { generator: 0 }), &[], None, &mut Seen::default());
+    end.unwrap();
+    let path = made.path().join("generator-0.safetensors");
+    (made, path)
+}
+
+#[test]
+fn a_generator_goes_on_from_every_epoch() {
+    let _turn = turn();
+    for stop in 1..=3 {
+        whole_and_resumed(TaskKind::Extract { generator: 0 }, &[], "generator-0.safetensors", stop);
+    }
+}
+
+#[test]
+fn a_student_goes_on_from_the_pool_and_from_the_game() {
+    let _turn = turn();
+    let (_made, generator) = generator();
+    // Three epochs of the pool, then four rounds of the game.
+    for stop in [1, 3, 4, 6] {
+        whole_and_resumed(TaskKind::Distill, &[&generator], "student.safetensors", stop);
+    }
+}
+
+#[test]
+fn evaluation_is_repeated_alone() {
+    let _turn = turn();
+    let (_made, generator) = generator();
+    let spec = spec(TaskKind::Distill);
+    let mut first = Seen { leave_in: Some(Phase::Evaluating), ..Seen::default() };
+    let (left, end) = run(&spec, &[&generator], None, &mut first);
+    assert!(matches!(end, Err(Stop::Interrupted)), "{end:?}");
+    let (checkpoint, _) = first.checkpoint.clone().unwrap();
+    // The student is in the checkpoint, so the generator is not even looked at.
+    std::fs::write(left.path().join("generator-0.safetensors"), b"").unwrap();
+    let mut second = Seen::default();
+    let empty = left.path().join("generator-0.safetensors");
+    let (resumed, end) = run(&spec, &[&empty], Some(&checkpoint), &mut second);
+    end.unwrap();
+    assert!(second.metrics.is_empty() && second.checkpoints == 0, "nothing was trained");
+    let report: Report = serde_json::from_slice(&std::fs::read(resumed.path().join("report.json")).unwrap()).unwrap();
+    assert!(report.result.seconds["distilling"] > 0.0, "time that the earlier run took: {:?}", report.result.seconds);
+    let (whole, end) = run(&spec, &[&generator], None, &mut Seen::default());
+    end.unwrap();
+    let student = |directory: &TempDir| std::fs::read(directory.path().join("student.safetensors")).unwrap();
+    assert!(student(&resumed) == student(&whole), "another student");
+    let whole: Report = serde_json::from_slice(&std::fs::read(whole.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!(report.result.agreement, whole.result.agreement);
+}
+
+#[test]
+fn a_checkpoint_that_is_of_no_use_is_passed_over() {
+    let _turn = turn();
+    let spec = spec(TaskKind::Extract { generator: 0 });
+    let mut first = Seen { leave_after: Some(2), ..Seen::default() };
+    let (_left, _) = run(&spec, &[], None, &mut first);
+    let (good, _) = first.checkpoint.clone().unwrap();
+    let bytes = std::fs::read(&good).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let bad = |name: &str, bytes: &[u8]| {
+        let path = place.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let expected = Seen::default();
+    let mut whole = expected;
+    let (made, _) = run(&spec, &[], None, &mut whole);
+    let generator = std::fs::read(made.path().join("generator-0.safetensors")).unwrap();
+    let other_job = TaskSpec { job: JobId::new(), ..spec.clone() };
+    let mut other_settings = spec.clone();
+    other_settings.settings.extraction.alpha = 0.5;
+    let cases = [
+        ("empty", &spec, bad("empty", b"")),
+        ("cut off", &spec, bad("cut", &bytes[..bytes.len() / 2])),
+        ("no checkpoint", &spec, bad("other", b"\x08\0\0\0\0\0\0\0{}      ")),
+        ("another job's", &other_job, good.clone()),
+        ("of other settings", &other_settings, good.clone()),
+    ];
+    for (what, spec, checkpoint) in cases {
+        let mut seen = Seen::default();
+        let (resumed, end) = run(spec, &[], Some(&checkpoint), &mut seen);
+        end.unwrap_or_else(|stop| panic!("{what}: {stop}"));
+        assert_eq!(seen.metrics.len(), whole.metrics.len(), "{what}: it starts from nothing");
+        let made = std::fs::read(resumed.path().join("generator-0.safetensors")).unwrap();
+        assert_eq!(made == generator, what != "of other settings", "{what}");
+    }
+    // A file that is not there at all.
+    let missing = TaskSpec { resume: Some("missing.checkpoint".into()), ..spec.clone() };
+    let directory = directory(&[]);
+    engine::run(&missing, directory.path(), &mut Seen::default()).unwrap();
+}
+
+#[test]
+fn who_takes_no_checkpoints_gets_none() {
+    let _turn = turn();
+    let mut seen = Seen::default();
+    let spec = TaskSpec { checkpoint_seconds: None, ..spec(TaskKind::Extract { generator: 0 }) };
+    let (_made, end) = run(&spec, &[], None, &mut seen);
+    end.unwrap();
+    assert_eq!(seen.checkpoints, 0);
+}
