@@ -24,6 +24,7 @@ use crate::{
     },
     engine::observer::{Observer, Stop},
     protocol::{Event, TASK_FILE, VERSION, exit},
+    sandbox,
 };
 
 /// Runs the task in `directory` with `engine`, and ends the process.
@@ -32,7 +33,11 @@ use crate::{
 /// exit code that says that all went well.
 pub fn main(directory: &Path, engine: impl FnOnce(&TaskSpec, &Path, &mut dyn Observer) -> Result<(), Stop>) -> ! {
     let code = match Wire::inherited() {
-        Ok(wire) => run(wire, directory, engine),
+        // Before the task is read, and before there is a second thread.
+        Ok(wire) => match sandbox::enter(directory) {
+            Ok(()) => run(wire, directory, engine),
+            Err(problem) => fail(&wire, problem),
+        },
         Err(why) => {
             eprintln!("kegd run-task: {why}. It is started by a worker, not by hand; `kegd distill` runs a whole job.");
             exit::MISUSED

@@ -2,6 +2,7 @@
 //! environment variables (`--max-upload` is `KEGD_MAX_UPLOAD`). A flag wins over its variable.
 
 mod access;
+mod child;
 mod limits;
 mod log;
 mod retention;
@@ -13,6 +14,7 @@ mod traffic;
 mod worker;
 
 pub use access::AccessConfig;
+pub use child::{ChildConfig, SandboxMode};
 pub use limits::LimitsConfig;
 pub use log::{LogConfig, LogFormat};
 pub use retention::{CollectionConfig, RetentionConfig};

@@ -14,6 +14,7 @@ pub mod nets;
 pub mod protocol;
 pub mod queue;
 pub mod retention;
+pub mod sandbox;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -18,9 +18,6 @@ pub const EVENTS_VARIABLE: &str = "KEGD_EVENTS_FD";
 /// What a child is to do, as a file in the run's directory: a `TaskSpec`.
 pub const TASK_FILE: &str = "task.json";
 
-/// What a child and its libraries print, as a file in the run's directory.
-pub const LOG_FILE: &str = "run.log";
-
 /// Supervisor to child, on the child's standard input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]

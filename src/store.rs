@@ -30,6 +30,7 @@ mod submit;
 mod tasks;
 mod totals;
 mod usage;
+mod waiting;
 mod workers;
 
 use std::{path::Path, sync::Arc};
@@ -45,10 +46,10 @@ pub use self::{
     error::StoreError,
     events::{JobEvent, NewEvent},
     expiry::FinishedJob,
-    idempotency::IdempotencyKey,
+    idempotency::{IdempotencyKey, KEY_LIFETIME},
     jobs::{Job, JobPage, JobQuery, Order},
     keys::{KeyRow, KeyState, NewKey},
-    metrics::{MetricQuery, Series},
+    metrics::{MetricQuery, Pages, Points, Series, SeriesKey},
     queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
     runs::{Run, RunEnd},
@@ -58,6 +59,7 @@ pub use self::{
     tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
     totals::{Total, Totals},
     usage::Usage,
+    waiting::Seen,
     workers::{Occupied, WorkerRow},
 };
 use self::{file::DatabaseFile, signals::Signals};

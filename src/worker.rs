@@ -9,10 +9,13 @@ mod devices;
 mod directory;
 mod files;
 mod ladder;
+mod log;
 mod outcome;
 mod process;
+mod quota;
+mod run;
 mod slot;
-mod spawner;
+mod watch;
 
 use std::{
     fs::{File, TryLockError},
@@ -28,11 +31,12 @@ use tokio_util::sync::CancellationToken;
 /// For the fuzz targets.
 #[cfg(fuzzing)]
 pub use self::channel::Events;
+use self::slot::SlotPlan;
 pub use self::{devices::slots, ladder::Grace};
-use self::{slot::SlotPlan, spawner::Spawner};
 use crate::{
     artifacts::Artifacts,
     queue::{Queue, QueueError},
+    sandbox::{Spawner, Terms},
 };
 
 /// What a worker offers, and how patient it is.
@@ -52,6 +56,10 @@ pub struct WorkerConfig {
     pub write_every: Duration,
     /// How long each way to end a child is given before the next one, where its work is no longer wanted.
     pub grace: Grace,
+    /// How children are isolated, and what each may use.
+    pub terms: Terms,
+    /// How long a run may stand still before it is taken to hang.
+    pub stall: Duration,
     /// The same at a shutdown, where a child is to write a checkpoint first.
     pub drain: Grace,
     /// Least time between two checkpoints of a run; zero: one at every boundary of the training.
@@ -75,6 +83,8 @@ impl WorkerConfig {
             poll: Duration::from_secs(1),
             write_every: Duration::from_secs(1),
             grace: Grace::default(),
+            terms: Terms::default(),
+            stall: Duration::from_secs(600),
             drain: Grace::default(),
             checkpoint_every: CHECKPOINT_EVERY,
         })

@@ -7,19 +7,20 @@ use std::{
 };
 
 /// What each part may import of ours. A path allows everything below it.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("domain", &[]),
     ("clock", &[]),
     ("protocol", &["domain"]),
     ("formats", &["domain"]),
     ("nets", &["domain", "formats"]),
     ("engine", &["domain", "formats", "nets", "protocol"]),
-    ("child", &["domain", "formats", "nets", "protocol", "engine"]),
+    ("sandbox", &["config", "domain"]),
+    ("child", &["domain", "formats", "nets", "protocol", "engine", "sandbox"]),
     ("store", &["domain", "clock"]),
     ("artifacts", &["domain"]),
     ("queue", &["domain", "clock", "store", "artifacts"]),
     ("retention", &["domain", "clock", "store", "artifacts"]),
-    ("worker", &["domain", "clock", "store", "artifacts", "queue", "retention", "protocol"]),
+    ("worker", &["domain", "clock", "store", "artifacts", "queue", "retention", "protocol", "sandbox"]),
     ("imaging", &[]),
     ("config", &[]),
     ("telemetry", &["config"]),
@@ -35,6 +36,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
             "retention",
             "imaging",
             "config",
+            "sandbox",
             // A file's magic bytes, and the names of operators: no model is read here.
             "formats::sniff",
             "formats::onnx::operators",
@@ -54,6 +56,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
             "protocol",
             "queue",
             "retention",
+            "sandbox",
             "shutdown",
             "store",
             "telemetry",
@@ -64,13 +67,15 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that only some parts may see.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+const ONLY_IN: [(&str, &[&str]); 8] = [
     ("tch", &["engine", "nets"]),
     ("sqlx", &["store"]),
     ("object_store", &["artifacts"]),
     ("axum", &["api", "cli"]),
     ("hyper", &["api"]),
     ("prost", &["formats"]),
+    ("landlock", &["sandbox"]),
+    ("seccompiler", &["sandbox"]),
 ];
 
 const LONGEST_FILE: usize = 400;

@@ -4,13 +4,13 @@ mod common;
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use common::{
+    child::start_of,
     facts,
     house::House,
     script,
@@ -35,19 +35,6 @@ use serde_json::json;
 const BEHAVIOUR: &str = "KEGD_TEST_BEHAVIOUR";
 /// The data directory of a worker that is to die.
 const DATA: &str = "KEGD_TEST_DATA";
-
-/// A shell script that starts one of this binary's tests in a process of its own, with `variable` set.
-fn start_of(house: &House, test: &str, variable: &str, value: &str) -> std::path::PathBuf {
-    let script = house.directory.path().join(format!("{test}.sh"));
-    let binary = std::env::current_exe().unwrap();
-    let text = format!(
-        "#!/bin/sh\nexport {variable}='{value}' KEGD_TEST_DIR=\"$3\"\nexec {} --exact {test} --nocapture\n",
-        binary.display()
-    );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    script
-}
 
 /// The child: not a test, unless a worker started it.
 #[test]
@@ -149,9 +136,7 @@ async fn what_stops_the_engine_is_told_with_its_code(
     let error = job.error.unwrap();
     assert_eq!((job.status, error.code), (JobStatus::Failed, code));
     assert!(error.detail.contains(said) && !error.detail.contains("frame #0"), "{}", error.detail);
-    let logs = house.store.artifacts_of_role(job.id, Role::Log).await.unwrap();
-    let log = house.artifacts.read_whole(&logs[0].artifact, 1 << 20).await.unwrap();
-    assert!(String::from_utf8_lossy(&log).contains("what a library prints"));
+    assert!(house.log(job.id, &error.log.unwrap()).await.contains("what a library prints"));
 }
 
 #[tokio::test]
@@ -185,10 +170,15 @@ async fn worker_entry() {
     kegd::worker::run(config, queue, artifacts, Default::default()).await.unwrap();
 }
 
+/// Sleeps for long. Where root can give it away, a program with another owner's rights, for which the kernel by itself
+/// would forget that the child is to die with its parent.
+const SLEEP: &str = "cp $(command -v sleep) $SHARED/sleep; chown 65534 $SHARED/sleep && chmod u+s,a+rx $SHARED/sleep; \
+                     exec $SHARED/sleep 1000";
+
 #[tokio::test]
 async fn a_worker_that_is_killed_takes_its_children_along_and_its_next_life_goes_on() {
     let house = House::living().await;
-    script::worker(&house, "hello; progress 0.5 importing 5; echo $$ > $SHARED/pid; exec sleep 1000").await;
+    script::worker(&house, &format!("hello; progress 0.5 importing 5; echo $$ > $SHARED/pid; {SLEEP}")).await;
     let entry = start_of(&house, "worker_entry", DATA, &house.directory.path().display().to_string());
     let mut first_life = Command::new(entry).stdout(Stdio::null()).spawn().unwrap();
     let id = house.submit(json!({})).await;

@@ -29,9 +29,7 @@ async fn job_with(house: &House, body: &str) -> Job {
     let id = house.submit(json!({})).await;
     let job = house.ended(id).await;
     work.stop().await;
-    let runs = std::fs::read_dir(house.directory.path().join("runs")).unwrap();
-    let left = runs.map(|entry| entry.unwrap().file_name()).filter(|name| name != ".lock").collect::<Vec<_>>();
-    assert!(left.is_empty(), "directories of runs are left behind: {left:?}");
+    assert_eq!(house.left_behind(), [""; 0]);
     job
 }
 
@@ -68,7 +66,8 @@ async fn a_whole_job_over_real_processes() {
     assert_eq!(outcomes(&house, job.id).await, ["succeeded"; 4]);
     assert_eq!(files(&house, job.id, Role::Student).await, ["student.onnx"]);
     assert_eq!(files(&house, job.id, Role::Samples).await, ["s0.npz", "s1.npz"]);
-    assert_eq!(files(&house, job.id, Role::Log).await, [""; 0], "a run that went well leaves no log");
+    let logs = ["log-distill-run1.txt", "log-extract-0-run1.txt", "log-extract-1-run1.txt", "log-inspect-run1.txt"];
+    assert_eq!(files(&house, job.id, Role::Log).await, logs);
     assert_eq!(house.store.samples(job.id).await.unwrap()[1].count, 100);
     let series = house.store.metrics(job.id, &Default::default()).await.unwrap();
     assert_eq!(series.iter().map(|series| series.points.len()).collect::<Vec<_>>(), [2, 2]);
@@ -80,9 +79,10 @@ async fn a_whole_job_over_real_processes() {
 async fn a_planned_failure_is_told_as_the_child_told_it() {
     let house = House::living().await;
     let job = job_with(&house, "hello; echo details; failed").await;
-    assert_eq!((job.status, job.error), (JobStatus::Failed, Some(facts::problem())));
+    let told = Problem { log: Some("log-inspect-run1.txt".into()), ..facts::problem() };
+    assert_eq!((job.status, job.error), (JobStatus::Failed, Some(told)));
     assert_eq!(outcomes(&house, job.id).await, ["failed"], "trying again would fail again");
-    assert_eq!(files(&house, job.id, Role::Log).await, ["log-inspect-run1.txt"]);
+    assert_eq!(house.log(job.id, "log-inspect-run1.txt").await.lines().next(), Some("details"));
 }
 
 #[tokio::test]
@@ -95,8 +95,9 @@ async fn a_child_that_crashes_is_tried_three_times() {
     assert_eq!(outcomes(&house, job.id).await, ["lost"; 3]);
     let logs = files(&house, job.id, Role::Log).await;
     assert_eq!(logs, ["log-inspect-run1.txt", "log-inspect-run2.txt", "log-inspect-run3.txt"]);
-    let log = house.store.artifact(job.id, &logs[0].parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!(house.artifacts.read_whole(&log.artifact, 100).await.unwrap(), "about to crash\n");
+    assert_eq!(error.log.as_deref(), Some("log-inspect-run3.txt"), "the one that was the last");
+    let log = house.log(job.id, &logs[0]).await;
+    assert!(log.starts_with("about to crash\n[kegd] it was killed by SIGSEGV"), "{log}");
 }
 
 #[tokio::test]
@@ -239,7 +240,8 @@ async fn a_failed_generator_ends_the_other_ones_child() {
                 if [ $(generator) = 1 ]; then progress 0.1 extracting 1; echo $$ > $SHARED/pid; exec sleep 1000; fi
                 until [ -s $SHARED/pid ]; do sleep 0.01; done; failed";
     let job = job_with(&house, body).await;
-    assert_eq!((job.status, job.error), (JobStatus::Failed, Some(facts::problem())));
+    let told = Problem { log: Some("log-extract-0-run1.txt".into()), ..facts::problem() };
+    assert_eq!((job.status, job.error), (JobStatus::Failed, Some(told)));
     gone(&house.note("pid").await).await;
     let mut outcomes = outcomes(&house, job.id).await;
     outcomes.sort();

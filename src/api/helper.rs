@@ -2,6 +2,7 @@
 //! hostile and libtorch can abort.
 
 use std::{
+    io,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, process::Command, sync::Semaphore};
+use tokio::{io::AsyncReadExt, process::Child, sync::Semaphore};
 
 use super::error::{ApiError, ApiResult};
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
         problem::{ErrorCode, Problem},
         query::EngineQuery,
     },
+    sandbox::{Place, SandboxMode, Spawner, Terms},
 };
 
 /// Last words of a child that are kept for the log.
@@ -33,13 +35,26 @@ pub struct Helper {
     program: PathBuf,
     places: Arc<Semaphore>,
     patience: Duration,
+    terms: Terms,
+    spawner: Arc<Spawner>,
 }
 
 impl Helper {
-    /// `program` is this binary: the child is `program run-query --dir …`.
+    /// `program` is this binary: the child is `program run-query --dir …`. Must be called within a runtime.
     pub fn new(program: PathBuf, limits: &LimitsConfig) -> Self {
         let places = Arc::new(Semaphore::new(usize::from(limits.helpers)));
-        Self { program, places, patience: limits.helper_timeout }
+        let spawner = Arc::new(Spawner::start());
+        Self { program, places, patience: limits.helper_timeout, terms: Terms::default(), spawner }
+    }
+
+    /// With other terms for its children than the default ones.
+    pub fn on(self, terms: Terms) -> Self {
+        Self { terms, ..self }
+    }
+
+    /// How its children are isolated.
+    pub fn sandbox(&self) -> SandboxMode {
+        self.terms.sandbox
     }
 
     /// Answers `query`, whose files lie in `directory` already. Returns the path of the answer.
@@ -50,7 +65,7 @@ impl Helper {
         let _place = self.places.acquire().await.map_err(ApiError::internal)?;
         let json = serde_json::to_vec(query).map_err(ApiError::internal)?;
         tokio::fs::write(directory.path().join(EngineQuery::FILE), json).await?;
-        let mut child = self.command(directory.path()).spawn()?;
+        let mut child = self.start(directory.path()).await?;
         let stderr = child.stderr.take();
         let words = tokio::spawn(async move {
             let mut words = Vec::new();
@@ -81,29 +96,13 @@ impl Helper {
         Err(crashed(status.signal()).into())
     }
 
-    fn command(&self, directory: &Path) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .args(["run-query", "--dir"])
-            .arg(directory)
-            .current_dir(directory)
-            // No configuration and no secrets of the server's; what libtorch is found by stays.
-            .env_clear()
-            .envs(
-                ["PATH", "LD_LIBRARY_PATH", "TMPDIR"]
-                    .into_iter()
-                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
-            )
-            // Its threads must not take the cores from the runs.
-            .env("OMP_NUM_THREADS", "1")
-            .env("OMP_WAIT_POLICY", "passive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            // A client that goes away drops the future, and the child with it.
-            .kill_on_drop(true);
-        command
+    async fn start(&self, directory: &Path) -> io::Result<Child> {
+        // Its threads must not take the cores from the runs.
+        let place =
+            Place { directory: directory.to_owned(), device: "cpu".to_owned(), threads: 1, cores: None, keeps: None };
+        let mut command = self.terms.command(&self.program, "run-query", &place)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self.spawner.spawn(command).await
     }
 }
 

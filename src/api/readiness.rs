@@ -23,6 +23,7 @@ use crate::{
         problem::{ErrorCode, Problem},
         task::TaskStatus,
     },
+    sandbox::{SandboxMode, Support},
     store::StoreError,
 };
 
@@ -129,6 +130,7 @@ async fn verbose(app: &App) -> Response {
         workers(app).await,
         devices(app).await,
         queue(app).await,
+        isolation(app),
     ];
     let failed = checks.iter().any(|check| check.status == Verdict::Failed);
     let (code, status) = if failed { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") } else { (StatusCode::OK, "ok") };
@@ -250,4 +252,14 @@ async fn queue(app: &App) -> Check {
     let (waiting, running) = (open.in_status(TaskStatus::Queued), open.in_status(TaskStatus::Running));
     let detail = format!("{jobs} of {most} jobs are open; {waiting} tasks wait and {running} run{oldest}.");
     check("queue", if jobs < most { Verdict::Ok } else { Verdict::Warning }, detail)
+}
+
+/// How the processes that read uploads are kept from the rest of the machine.
+fn isolation(app: &App) -> Check {
+    let support = Support::of_kernel();
+    match (app.helper.sandbox(), support.missing()) {
+        (SandboxMode::Off, _) => check("isolation", Verdict::Warning, "Off: an upload can do what the service can."),
+        (_, missing) if missing.is_empty() => check("isolation", Verdict::Ok, format!("By {support}.")),
+        (_, missing) => check("isolation", Verdict::Warning, format!("The kernel lacks {}.", missing.join("; "))),
+    }
 }

@@ -5,7 +5,7 @@ use std::any::Any;
 use crate::domain::problem::{ErrorCode, Problem};
 
 /// What libtorch says when memory is short: of a GPU, and of the machine.
-const OUT_OF_MEMORY: [&str; 2] = ["out of memory", "can't allocate memory"];
+const OUT_OF_MEMORY: [&str; 4] = ["out of memory", "can't allocate memory", "not enough memory", "bad_alloc"];
 
 pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Problem {
     let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -14,10 +14,10 @@ pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Problem {
     let line = text.lines().next().unwrap_or_default();
     if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
         return Problem::new(ErrorCode::OutOfMemory, line)
-            .hint("Choose a smaller extraction.batch_size or distillation.batch_size, or a device with more memory.");
+            .hint("Choose a smaller extraction.batch_size or distillation.batch_size, a device with more memory, or a larger --child-memory.");
     }
     Problem::new(ErrorCode::Internal, format!("the engine stopped: {line}"))
-        .hint("This is a fault of the program, not of the upload; the job's log artifact has the details.")
+        .hint("This is a fault of the program, not of the upload; the run's log has the details.")
 }
 
 #[cfg(test)]
@@ -29,6 +29,7 @@ mod tests {
         let code = |text: &'static str| of_panic(&text).code;
         assert_eq!(code("index out of bounds"), ErrorCode::Internal);
         assert_eq!(code("CUDA out of memory. Tried to allocate 2.00 GiB"), ErrorCode::OutOfMemory);
+        assert_eq!(code("std::bad_alloc"), ErrorCode::OutOfMemory);
         assert_eq!(code("[enforce fail] DefaultCPUAllocator: can't allocate memory"), ErrorCode::OutOfMemory);
         let owned: Box<dyn Any + Send> = Box::new("mat1 and mat2\nframe #0: at::".to_owned());
         assert_eq!(of_panic(owned.as_ref()).detail, "the engine stopped: mat1 and mat2");

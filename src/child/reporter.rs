@@ -4,10 +4,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -31,16 +28,14 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 /// Far below the longest line, whatever the names.
 const POINTS_IN_A_LINE: usize = 1000;
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
-/// The longest that the engine may be silent: a decomposition, or a report on a big evaluation set.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(super) struct Reporter {
     wire: Wire,
     commands: Commands,
     directory: PathBuf,
-    /// Steps heard of; dropping it ends the heartbeat.
-    moves: Arc<AtomicU64>,
-    at: Option<(Phase, u64)>,
+    /// Dropping it ends the heartbeat.
+    _alive: Arc<()>,
+    phase: Option<Phase>,
     progress: Option<Progress>,
     progress_sent: Option<Instant>,
     metrics: Vec<MetricPoint>,
@@ -50,14 +45,14 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(wire: Wire, commands: Commands, directory: &Path) -> Self {
-        let moves = Arc::new(AtomicU64::new(0));
-        beat(wire.clone(), Arc::downgrade(&moves));
+        let alive = Arc::new(());
+        beat(wire.clone(), Arc::downgrade(&alive));
         Self {
             wire,
             commands,
             directory: directory.to_owned(),
-            moves,
-            at: None,
+            _alive: alive,
+            phase: None,
             progress: None,
             progress_sent: None,
             metrics: Vec::new(),
@@ -93,7 +88,6 @@ impl Reporter {
     }
 
     fn announce(&mut self, file: &Path, event: impl FnOnce(FileRef) -> Event) {
-        self.moves.fetch_add(1, Ordering::Relaxed);
         match refer(&self.directory, file) {
             Ok(file) => self.wire.send(&event(file)),
             Err(error) => {
@@ -112,11 +106,7 @@ impl Observer for Reporter {
         if let Some(problem) = &self.trouble {
             return Err(Stop::Failed(problem.clone()));
         }
-        let at = (progress.phase, progress.step);
-        let new_phase = self.at.is_none_or(|(phase, _)| phase != progress.phase);
-        if self.at.replace(at) != Some(at) {
-            self.moves.fetch_add(1, Ordering::Relaxed);
-        }
+        let new_phase = self.phase.replace(progress.phase) != Some(progress.phase);
         // JSON has no NaN, and the other side would take it for a broken line.
         progress.fraction = if progress.fraction.is_finite() { progress.fraction } else { 0.0 };
         progress.eta_seconds = progress.eta_seconds.filter(|eta| eta.is_finite());
@@ -128,7 +118,6 @@ impl Observer for Reporter {
     }
 
     fn metrics(&mut self, points: Vec<MetricPoint>) {
-        self.moves.fetch_add(1, Ordering::Relaxed);
         self.metrics.extend(points.into_iter().filter(|point| point.value.is_finite()));
         if self.metrics_sent.elapsed() >= METRICS_EVERY {
             self.send_metrics();
@@ -146,7 +135,6 @@ impl Observer for Reporter {
     fn checkpoint(&mut self, file: &Path, step: u64) {
         // What it holds was measured before it.
         self.flush();
-        self.moves.fetch_add(1, Ordering::Relaxed);
         match refer(&self.directory, file) {
             Ok(file) => self.wire.send(&Event::Checkpoint { file, step }),
             // The run does not need it.
@@ -159,20 +147,16 @@ impl Observer for Reporter {
     }
 }
 
-/// Says `alive` from a thread, as long as the engine moves: a process that merely exists would keep its lease for ever.
-fn beat(wire: Wire, moves: Weak<AtomicU64>) {
+/// Says `alive` from a thread, as long as the run lasts. Whether it gets on is for the supervisor to judge, who need not
+/// believe what is said here.
+fn beat(wire: Wire, alive: Weak<()>) {
     thread::spawn(move || {
-        let (mut seen, mut since) = (0, Instant::now());
         loop {
             thread::sleep(ALIVE_EVERY);
-            let Some(moves) = moves.upgrade() else { return };
-            let now = moves.load(Ordering::Relaxed);
-            if now != seen {
-                (seen, since) = (now, Instant::now());
+            if alive.upgrade().is_none() {
+                return;
             }
-            if since.elapsed() < PATIENCE {
-                wire.send(&Event::Alive);
-            }
+            wire.send(&Event::Alive);
         }
     });
 }

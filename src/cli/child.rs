@@ -2,8 +2,6 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::Context;
-
 use super::terminal::Terminal;
 use crate::{
     child,
@@ -12,6 +10,7 @@ use crate::{
         query::EngineQuery,
     },
     engine::{self, observer::Stop},
+    sandbox,
 };
 
 /// One run of a task, for a worker.
@@ -38,17 +37,23 @@ pub struct RunQuery {
 
 impl RunQuery {
     pub fn run(self) -> anyhow::Result<()> {
-        let json = fs::read(self.dir.join(EngineQuery::FILE)).context("the question cannot be read")?;
-        let answered = match serde_json::from_slice(&json).context("the question cannot be read")? {
-            EngineQuery::Inspect(spec) => engine::run(&spec, &self.dir, &mut Terminal::new(true, Default::default())),
-            EngineQuery::Latent(request) => engine::latent::render(&request, &self.dir),
-        };
-        let problem = match answered {
+        let isolated = sandbox::enter(&self.dir).map_err(Stop::from);
+        let problem = match isolated.and_then(|()| self.answer()) {
             Ok(()) => return Ok(()),
             Err(Stop::Failed(problem)) => problem,
             Err(Stop::Canceled | Stop::Interrupted) => Problem::new(ErrorCode::Internal, "The question was withdrawn."),
         };
         fs::write(self.dir.join(EngineQuery::PROBLEM), serde_json::to_vec(&problem)?)?;
         Err(problem.into())
+    }
+
+    fn answer(&self) -> Result<(), Stop> {
+        let json = fs::read(self.dir.join(EngineQuery::FILE))?;
+        let query = serde_json::from_slice(&json)
+            .map_err(|error| Problem::new(ErrorCode::Internal, format!("the question cannot be read: {error}")))?;
+        match query {
+            EngineQuery::Inspect(spec) => engine::run(&spec, &self.dir, &mut Terminal::new(true, Default::default())),
+            EngineQuery::Latent(request) => engine::latent::render(&request, &self.dir),
+        }
     }
 }

@@ -10,11 +10,13 @@ use super::data::Data;
 use crate::{
     api::{self, App, Disk, Gates, Helper, Hosts, Parts, Traffic},
     config::{
-        AccessConfig, CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig, ShutdownConfig,
-        StorageConfig, TrafficConfig, WorkerConfig,
+        AccessConfig, ByteSize, ChildConfig, CollectionConfig, LimitsConfig, LogConfig, RetentionConfig, ServerConfig,
+        ShutdownConfig, StorageConfig, TrafficConfig, WorkerConfig,
     },
     queue::{Queue, QueueConfig},
-    retention, shutdown, telemetry, worker,
+    retention,
+    sandbox::{Support, Terms},
+    shutdown, telemetry, worker,
 };
 
 /// Start the HTTP service.
@@ -45,6 +47,8 @@ pub struct Serve {
     #[command(flatten)]
     worker: WorkerConfig,
     #[command(flatten)]
+    child: ChildConfig,
+    #[command(flatten)]
     log: LogConfig,
 }
 
@@ -57,6 +61,7 @@ impl Serve {
     async fn serve(self) -> anyhow::Result<()> {
         raise_file_limit();
         let stop = shutdown::on_signal()?;
+        Support::of_kernel().announce(self.child.sandbox)?;
         let data = Data::open(&self.storage).await?;
         // Before anything is cleaned up: the files of another server's uploads look like litter.
         let _owned = data.own()?;
@@ -66,7 +71,8 @@ impl Serve {
             .await
             .with_context(|| format!("cannot listen on {}; --listen chooses another address", self.server.listen))?;
         let address = listener.local_addr()?;
-        let helper = Helper::new(std::env::current_exe()?, &self.limits);
+        let terms = Terms::new(&self.child, usize::from(self.worker.slots));
+        let helper = Helper::new(std::env::current_exe()?, &self.limits).on(terms);
         let collector = data.collector(&self.retention);
         let collecting = retention::run(collector.clone(), self.collection.gc_interval.0, stop.clone());
         let app = App::new(Parts {
@@ -85,7 +91,7 @@ impl Serve {
         let working = async {
             match self.no_worker {
                 true => Ok(()),
-                false => work_until(&self.worker, &self.shutdown, &data, stop.clone()).await,
+                false => work_until((&self.worker, &self.child), &self.shutdown, &data, stop.clone()).await,
             }
         };
         let guarding = guard(&data, &stop);
@@ -122,13 +128,16 @@ pub async fn guard(data: &Data, stop: &CancellationToken) -> anyhow::Result<()> 
 
 /// Works until `stop`, and then until what runs has left.
 pub async fn work_until(
-    config: &WorkerConfig,
+    (config, child): (&WorkerConfig, &ChildConfig),
     ShutdownConfig { shutdown_grace }: &ShutdownConfig,
     data: &Data,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut own = worker::WorkerConfig::new(&data.directory)?;
     own.slots = worker::slots(&own.program, &config.devices, config.slots).await?;
+    own.terms = Terms::new(child, own.slots.len());
+    own.stall = child.stall_timeout;
+    tracing::info!(memory = %ByteSize(own.terms.memory >> 20 << 20), "each run may use");
     own.checkpoint_every = config.checkpoint_every;
     own.drain = worker::Grace::within(*shutdown_grace);
     let queue = Queue::new(data.store.clone(), QueueConfig::default());

@@ -5,7 +5,8 @@ use super::{
     serve::{guard, work_until},
 };
 use crate::{
-    config::{LogConfig, ShutdownConfig, StorageConfig, WorkerConfig},
+    config::{ChildConfig, LogConfig, ShutdownConfig, StorageConfig, WorkerConfig},
+    sandbox::Support,
     shutdown, telemetry,
 };
 
@@ -19,6 +20,8 @@ pub struct Work {
     #[command(flatten)]
     worker: WorkerConfig,
     #[command(flatten)]
+    child: ChildConfig,
+    #[command(flatten)]
     shutdown: ShutdownConfig,
     #[command(flatten)]
     log: LogConfig,
@@ -29,6 +32,7 @@ impl Work {
         telemetry::init(&self.log)?;
         tokio::runtime::Runtime::new()?.block_on(async {
             let stop = shutdown::on_signal()?;
+            Support::of_kernel().announce(self.child.sandbox)?;
             let data = Data::open(&self.storage).await?;
             let guarding = async {
                 let guarded = guard(&data, &stop).await;
@@ -36,7 +40,7 @@ impl Work {
                 guarded
             };
             let working = async {
-                let worked = work_until(&self.worker, &self.shutdown, &data, stop.clone()).await;
+                let worked = work_until((&self.worker, &self.child), &self.shutdown, &data, stop.clone()).await;
                 stop.cancel();
                 worked
             };

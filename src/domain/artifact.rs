@@ -37,6 +37,11 @@ impl Role {
         Self::Checkpoint,
     ];
 
+    /// Whether a run may say of a file that it is one. The others come from uploads, and logs from the supervisor.
+    pub fn is_made_by_runs(self) -> bool {
+        !matches!(self, Self::Teacher | Self::ExternalData | Self::Evaluation | Self::Log)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Teacher => "teacher",
@@ -79,13 +84,12 @@ pub struct InvalidFileName(String);
 
 impl FileName {
     /// Names that a run gives to its own files, in its directory: an upload of that name would be overwritten.
-    const RESERVED: [&'static str; 12] = [
+    const RESERVED: [&'static str; 11] = [
         "task.json",
         "query.json",
         "problem.json",
         "latent.npz",
         "bank.npz",
-        "run.log",
         "inspection.json",
         "report.json",
         "student.onnx",

@@ -47,8 +47,8 @@ impl FromStr for JobStatus {
     }
 }
 
-/// What a job is doing right now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// What a job is doing right now; in the order in which it comes to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Queued,

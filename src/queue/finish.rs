@@ -66,7 +66,10 @@ impl Queue {
             }
             job => job?.ok_or(QueueError::LeaseLost)?,
         };
-        let verdict = self.verdict(&task, &job, ending, tx.now);
+        let mut verdict = self.verdict(&task, &job, ending, tx.now);
+        if let Some(problem) = verdict.problem() {
+            problem.log = tx.latest_log(fence).await?;
+        }
         let update = verdict.update(&task);
         tx.release_task(fence, update).await?;
         if matches!(update, TaskUpdate::Ended(TaskStatus::Succeeded)) {
@@ -135,6 +138,13 @@ impl Verdict {
             Self::Canceled => TaskUpdate::Ended(TaskStatus::Canceled),
             Self::GivenBack { run_after } => TaskUpdate::Queued { run_after: *run_after, losses: task.losses },
             Self::TriedAgain { losses, run_after, .. } => TaskUpdate::Queued { run_after: *run_after, losses: *losses },
+        }
+    }
+
+    fn problem(&mut self) -> Option<&mut Problem> {
+        match self {
+            Self::Failed(problem) | Self::GivenUp { problem, .. } => Some(problem),
+            _ => None,
         }
     }
 
@@ -237,7 +247,7 @@ async fn time_phases(tx: &mut Tx, seconds: &BTreeMap<String, f64>) -> Result<(),
 async fn fail(tx: &mut Tx, mut job: Job, problem: Problem) -> Result<(), StoreError> {
     let before = (job.status, job.phase);
     tx.stop_tasks(job.id).await?;
-    tx.append_event(job.id, &NewEvent::Error { error: &problem }).await?;
+    tx.append_event(job.id, &NewEvent::Failed { error: &problem }).await?;
     tx.add_refusal(&problem).await?;
     job.error = Some(problem);
     end(tx, job, before, JobStatus::Failed).await

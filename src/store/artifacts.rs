@@ -85,6 +85,14 @@ impl Tx {
         rows.iter().map(|row| ArtifactRow::read(row).map(|row| row.artifact)).collect()
     }
 
+    /// The name of a task's newest log.
+    pub(crate) async fn latest_log(&mut self, fence: Fence) -> Result<Option<String>, StoreError> {
+        let sql = "select name from artifacts where job = ? and task = ? and role = ? order by created_at desc, name desc limit 1";
+        let name =
+            sqlx::query_scalar(sql).bind(fence.job.to_string()).bind(fence.task.to_string()).bind(Role::Log.name());
+        Ok(name.fetch_optional(&mut *self.sql).await?)
+    }
+
     /// Keeps an uploaded file's row.
     pub(crate) async fn insert_upload(&mut self, job: JobId, artifact: &Artifact) -> Result<(), StoreError> {
         self.write_artifact(job, None, artifact).await.map(drop)

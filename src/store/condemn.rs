@@ -20,7 +20,7 @@ impl Tx {
         let jobs = "update jobs set status = 'failed', phase = 'done', error = ?, finished_at = ?, \
                     revision = revision + 1 where id = ?";
         sqlx::query(jobs).bind(rows::to_json(problem, "error")?).bind(now).bind(&id).execute(&mut *self.sql).await?;
-        self.append_event(job, &NewEvent::Error { error: problem }).await?;
+        self.append_event(job, &NewEvent::Failed { error: problem }).await?;
         self.append_event(job, &NewEvent::Status { status: JobStatus::Failed, phase: Phase::Done }).await?;
         self.announce(Signal::StopAsked(job));
         Ok(())

@@ -1,30 +1,27 @@
-//! One run under supervision, from the claim to its end.
+//! A child under supervision, from its start to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::{sync::broadcast, time::Instant};
-use tracing::Instrument;
 
 use super::{
-    Shop,
-    channel::Events,
+    Shop, WorkerConfig,
+    channel::{Events, asked},
     checkpoints::{self, Missed},
     directory::RunDirectory,
     files::{self, SampleOf},
     ladder::Ladder,
     outcome::{Cause, Ended, LastWord, Outcome, outcome},
     process::{Exit, Process},
-    slot::SlotPlan,
+    watch::Watch,
 };
 use crate::{
     domain::{
         artifact::{Artifact, Role},
-        ids::JobId,
         job::{Phase, Progress},
     },
     protocol::{Command, Event, FileRef, VERSION},
-    queue::{Beat, Claim, Ending, Hold, QueueError},
-    retention,
+    queue::{Beat, Claim, Hold, QueueError},
     store::{Signal, StoreError},
 };
 
@@ -33,96 +30,13 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Points held back at most; more are written at once.
 const MOST_POINTS: usize = 5_000;
 
-/// Runs a claimed task to its end, and records the end.
-pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
-    let (fence, kind) = (claim.fence(), claim.kind());
-    // Of the highest level, because a span that the filter leaves out would take its ids along.
-    let span = tracing::error_span!(
-        "run", job = %fence.job, task = kind.name(), generator = kind.generator(), run = fence.run
-    );
-    attempt(&shop, &plan, &claim).instrument(span).await;
-}
-
-async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
-    tracing::info!(device = plan.device, "run begins");
-    let directory = match RunDirectory::lay_out(shop, plan, claim).await {
-        Ok(directory) => directory,
-        Err(error) => return finish(shop, claim, Ending::Lost(error.to_string())).await,
-    };
-    let (end, made) = match Process::start(shop, plan, &directory).await {
-        Ok((process, events)) => Attempt::new(shop, claim, &directory, process).supervise(events).await,
-        Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new()),
-    };
-    if matches!(end, Outcome::Failed(_) | Outcome::Lost(_))
-        && let Err(error) = files::keep_log(shop, claim, &directory).await
-    {
-        tracing::warn!(?error, "a log is lost");
-    }
-    if let Some(ending) = ending(shop, claim, end, &made).await {
-        finish(shop, claim, ending).await;
-    }
-    files::tidy(shop, claim.fence()).await;
-}
-
-/// What is recorded; nothing where the task is no longer ours.
-async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> Option<Ending> {
-    let end = match end {
-        Outcome::Succeeded => match files::product(shop, claim, made).await {
-            Ok(product) => return Some(Ending::Succeeded(product)),
-            Err(cause) => outcome(Ended {
-                cause: Some(cause),
-                last_word: Some(LastWord::Done),
-                checkpointed: false,
-                exit: Exit::Code(0),
-            }),
-        },
-        end => end,
-    };
-    match end {
-        Outcome::Succeeded | Outcome::Abandoned => None,
-        Outcome::Failed(problem) => Some(Ending::Failed(problem)),
-        Outcome::Canceled => Some(Ending::Canceled),
-        Outcome::Interrupted => Some(Ending::Interrupted),
-        Outcome::Lost(why) => Some(Ending::Lost(why)),
-    }
-}
-
-/// Records the end. A database that fails must not cost a finished run: while it fails, nobody else gets the task either.
-/// A worker that is told to end does not wait for it; then the run is given back by its next life.
-async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
-    loop {
-        match shop.queue.finish(claim, ending.clone()).await {
-            Ok(settled) => {
-                tracing::info!(?settled, "run ended");
-                return bury(shop).await;
-            }
-            Err(QueueError::Store(error @ StoreError::Database(_))) if !shop.shutdown.is_cancelled() => {
-                tracing::error!(%error, "the end of a run cannot be recorded; trying again");
-                let pause = tokio::time::sleep(Duration::from_secs(1));
-                shop.shutdown.run_until_cancelled(pause).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the end of a run is not recorded");
-                return;
-            }
-        }
-    }
-}
-
-/// Deletes the files whose rows went with the end of the run: the uploads of a job that keeps none. What fails is logged,
-/// and tried again by the next collection.
-async fn bury(shop: &Shop) {
-    if let Err(error) = retention::bury(shop.queue.store(), &shop.artifacts).await {
-        tracing::error!(%error, "files of deleted rows are still there");
-    }
-}
-
 /// A child under supervision.
-struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     shop: &'a Shop,
     claim: &'a Claim,
     directory: &'a RunDirectory,
     process: Process,
+    watch: Watch,
     /// Said, and not yet written down.
     beat: Beat,
     /// When something was last heard.
@@ -149,13 +63,16 @@ enum Turn {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(shop: &'a Shop, claim: &'a Claim, directory: &'a RunDirectory, process: Process) -> Self {
+    pub(super) fn new(shop: &'a Shop, claim: &'a Claim, directory: &'a RunDirectory, process: Process) -> Self {
         let now = Instant::now();
+        let WorkerConfig { terms, stall, .. } = &shop.config;
+        let watch = Watch::new(process.id(), directory.path(), terms, *stall);
         Self {
             shop,
             claim,
             directory,
             process,
+            watch,
             beat: Beat::default(),
             heard: now,
             renewed: now,
@@ -169,7 +86,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Listens until the child has ended and its pipe is empty.
-    async fn supervise(mut self, mut events: Events) -> (Outcome, Vec<Artifact>) {
+    pub(super) async fn supervise(mut self, mut events: Events) -> (Outcome, Vec<Artifact>) {
         let mut signals = self.shop.queue.store().subscribe();
         // What was asked before we listened is told by a look.
         self.write().await;
@@ -182,10 +99,12 @@ impl<'a> Attempt<'a> {
             self.hear(event).await;
         }
         self.write().await;
+        let memory = self.watch.close(exit, &self.process.log).await;
         let cause = self.ending.map(|(cause, _)| cause);
         // The child may have heard of the shutdown before we did.
         let cause = cause.or_else(|| self.shop.shutdown.is_cancelled().then_some(Cause::Shutdown));
-        (outcome(Ended { cause, last_word: self.last_word, checkpointed: self.checkpointed, exit }), self.made)
+        let Self { last_word, checkpointed, made, .. } = self;
+        (outcome(Ended { cause, last_word, checkpointed, exit, memory }), made)
     }
 
     async fn until_exit(&mut self, events: &mut Events, signals: &mut broadcast::Receiver<Signal>) -> Exit {
@@ -241,6 +160,9 @@ impl<'a> Attempt<'a> {
         if self.heard.elapsed() > lease {
             return self.end(Cause::Silent).await;
         }
+        if let Some(cause) = self.watch.look(Instant::now()) {
+            return self.end(cause).await;
+        }
         let news = self.beat.progress.is_some() || !self.beat.metrics.is_empty();
         if news || (self.heard > self.renewed && self.renewed.elapsed() > lease / 4) {
             self.write().await;
@@ -258,8 +180,13 @@ impl<'a> Attempt<'a> {
             Err(what) => return self.end(Cause::Misbehaved(what)).await,
         };
         self.heard = Instant::now();
+        if let Some(cause) = self.watch.hears(&event, self.heard) {
+            return self.end(cause).await;
+        }
         match event {
             Event::Hello { version, .. } => self.greet(version).await,
+            // Also instead of a greeting: a task that cannot be read, a process that cannot be isolated.
+            Event::Failed { problem } => self.last_word = Some(LastWord::Failed(problem)),
             _ if !self.greeted => self.end(Cause::Misbehaved("it did not say hello".to_owned())).await,
             Event::Alive => {}
             Event::Checkpoint { file, step } => self.keep_checkpoint(file, step).await,
@@ -275,7 +202,6 @@ impl<'a> Attempt<'a> {
                 self.adopt(file, Role::Samples, Some(sample)).await;
             }
             Event::Artifact { file, role } => self.adopt(file, role, None).await,
-            Event::Failed { problem } => self.last_word = Some(LastWord::Failed(problem)),
             Event::Done => self.last_word = Some(LastWord::Done),
         }
     }
@@ -290,11 +216,12 @@ impl<'a> Attempt<'a> {
         self.end(Cause::Trouble(what)).await;
     }
 
-    /// Progress waits for the next tick; the beginning of a phase does not.
+    /// Progress waits for the next tick; the beginning of a phase does not, unless it had been passed before.
     async fn move_on(&mut self, progress: Progress) {
         let phase = progress.phase;
         self.beat.progress = Some(progress);
-        if self.phase.replace(phase) != Some(phase) {
+        if self.phase.is_none_or(|before| phase > before) {
+            self.phase = Some(phase);
             self.write().await;
         }
     }
@@ -385,16 +312,4 @@ impl<'a> Attempt<'a> {
 /// Whether a child that is ended for this may finish its step.
 fn is_polite(cause: &Cause) -> bool {
     matches!(cause, Cause::Asked | Cause::Shutdown)
-}
-
-/// Waits until runs of `job` are to stop, or until that may have been missed.
-async fn asked(signals: &mut broadcast::Receiver<Signal>, job: JobId) {
-    loop {
-        match signals.recv().await {
-            Ok(Signal::StopAsked(asked)) if asked == job => return,
-            Ok(_) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => return,
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-        }
-    }
 }

@@ -1,10 +1,14 @@
-//! The supervisor's end of a child's event pipe: bounded lines, read as messages.
+//! What a supervisor listens to: a child's event pipe, bounded lines read as messages, and what is asked of its job.
 
 use futures::StreamExt;
-use tokio::{io::AsyncRead, net::unix::pipe};
+use tokio::{io::AsyncRead, net::unix::pipe, sync::broadcast};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-use crate::protocol::{Event, MAX_LINE, from_line};
+use crate::{
+    domain::ids::JobId,
+    protocol::{Event, MAX_LINE, from_line},
+    store::Signal,
+};
 
 /// Over anything that can be read, so that what a hostile child may say can be tried without a child.
 #[derive(Debug)]
@@ -28,5 +32,17 @@ impl<R: AsyncRead + Unpin> Events<R> {
         };
         let start: String = line.chars().take(200).collect();
         Some(from_line(&line).map_err(|error| format!("it sent what is no event: {error}: {}", start.escape_debug())))
+    }
+}
+
+/// Waits until runs of `job` are to stop, or until that may have been missed.
+pub(super) async fn asked(signals: &mut broadcast::Receiver<Signal>, job: JobId) {
+    loop {
+        match signals.recv().await {
+            Ok(Signal::StopAsked(asked)) if asked == job => return,
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
     }
 }

@@ -3,17 +3,12 @@
 use std::{
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use super::{Shop, checkpoints, slot::SlotPlan};
-use crate::{
-    artifacts::ArtifactError,
-    domain::task::TaskSpec,
-    protocol::{LOG_FILE, TASK_FILE},
-    queue::Claim,
-};
+use crate::{artifacts::ArtifactError, domain::task::TaskSpec, protocol::TASK_FILE, queue::Claim};
 
 /// Removed when it is dropped.
 #[derive(Debug)]
@@ -48,15 +43,11 @@ impl RunDirectory {
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
-
-    pub(super) fn log(&self) -> PathBuf {
-        self.0.join(LOG_FILE)
-    }
 }
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
+        if let Err(error) = remove(&self.0) {
             tracing::warn!(directory = %self.0.display(), %error, "a run's directory is left behind");
         }
     }
@@ -87,7 +78,29 @@ pub(super) fn clear(runs: &Path) -> io::Result<()> {
     for entry in fs::read_dir(runs)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a directory with all that is in it, also where a run took the right to do so away.
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(directory)?;
+            fs::remove_dir_all(directory)
+        }
+        removed => removed,
+    }
+}
+
+fn unlock(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
         }
     }
     Ok(())

@@ -1,11 +1,10 @@
 //! The files of a run: adopted while it runs, and what is read of them when it has ended well.
 
-use std::{io::SeekFrom, path::Path};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{Shop, directory::RunDirectory, outcome::Cause};
+use super::{Shop, log::RunLog, outcome::Cause};
 use crate::{
     artifacts::{AdoptError, Claimed},
     domain::{
@@ -33,6 +32,9 @@ pub(super) async fn adopt(
     (file, role, sample): (FileRef, Role, Option<SampleOf>),
 ) -> Result<(Artifact, Hold), Cause> {
     let FileRef { name, bytes, sha256 } = file;
+    if !role.is_made_by_runs() {
+        return Err(Cause::Misbehaved(format!("`{}` is said to be a {}, which no run makes", name, role.name())));
+    }
     let name: FileName = name.parse().map_err(|error| Cause::Misbehaved(format!("{error}")))?;
     let claimed = Claimed { name, role, bytes, sha256 };
     let artifact = shop.artifacts.adopt(claim.fence(), directory, claimed).await.map_err(|error| match error {
@@ -108,54 +110,13 @@ async fn read<T: DeserializeOwned>(shop: &Shop, made: &[Artifact], role: Role) -
         .map_err(|error| Cause::Misbehaved(format!("`{}` is not as agreed: {error}", file.name)))
 }
 
-/// Most that is kept of a log: its end.
-const MOST_LOG: u64 = 1 << 20;
-
-/// Keeps the log of a run that ended badly.
-pub(super) async fn keep_log(shop: &Shop, claim: &Claim, directory: &RunDirectory) -> Result<(), Cause> {
+/// Keeps what a run printed, however it ended: under the names of its task and its number.
+pub(super) async fn keep_log(shop: &Shop, claim: &Claim, log: &RunLog) -> Result<(), Cause> {
     let unkept = |error: &dyn std::fmt::Display| Cause::Trouble(format!("its log cannot be kept: {error}"));
-    let content = log_end(&directory.log()).await.map_err(|error| unkept(&error))?;
-    if content.is_empty() {
-        return Ok(());
-    }
-    tracing::warn!(last_words = last_words(&content), "a run ended badly");
     let (kind, run) = (claim.kind(), claim.fence().run);
     let which = kind.generator().map_or_else(String::new, |generator| format!("-{generator}"));
     let name = format!("log-{}{which}-run{run}.txt", kind.name()).parse().map_err(|error| unkept(&error))?;
-    let kept = shop.artifacts.put_for_run(claim.fence(), name, Role::Log, content.into()).await;
+    let kept = shop.artifacts.put_for_run(claim.fence(), name, Role::Log, log.content().into()).await;
     let kept = kept.map_err(|error| unkept(&error))?;
     keep(shop, claim, &kept, None).await.map(drop)
-}
-
-/// The last lines of a log as one line of the service's own: what a child printed must not pass for a line of its own.
-fn last_words(log: &[u8]) -> String {
-    const LINES: usize = 5;
-    const MOST: usize = 200;
-    let text = String::from_utf8_lossy(log);
-    let mut lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(LINES).collect();
-    lines.reverse();
-    let plain = |line: &str| line.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    lines.into_iter().map(plain).collect::<Vec<_>>().join(" | ")
-}
-
-async fn log_end(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut log = tokio::fs::File::open(path).await?;
-    let length = log.metadata().await?.len();
-    log.seek(SeekFrom::Start(length.saturating_sub(MOST_LOG))).await?;
-    let mut end = Vec::new();
-    log.take(MOST_LOG).read_to_end(&mut end).await?;
-    Ok(end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::last_words;
-
-    #[test]
-    fn last_words_are_one_plain_line() {
-        assert_eq!(last_words(b"a\nb\n\nc\nd\ne\nf\n"), "b | c | d | e | f");
-        assert_eq!(last_words(b"\x1b[31mred\r\n\xff"), " [31mred | \u{fffd}");
-        assert_eq!(last_words("é".repeat(1000).as_bytes()).chars().count(), 200);
-        assert_eq!(last_words(b"\n \n"), "");
-    }
 }

@@ -1,28 +1,22 @@
-//! A child process: how it is started, and its three pipes.
+//! A child process: how it is started, and its pipes: commands, events, and what it prints.
 
 use std::{
-    fs::File,
     io,
     os::fd::{AsRawFd, OwnedFd},
     process::Stdio,
 };
 
 use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    sys::{
-        prctl,
-        resource::{Resource, setrlimit},
-        signal::{Signal, killpg},
-    },
-    unistd::{Pid, getppid},
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
 };
 use tokio::{
     net::unix::pipe,
-    process::{Child, ChildStdin, Command},
+    process::{Child, ChildStdin},
 };
 
-use super::{Shop, channel::Events, directory::RunDirectory, slot::SlotPlan};
-use crate::protocol::EVENTS_VARIABLE;
+use super::{Shop, channel::Events, directory::RunDirectory, log::RunLog, slot::SlotPlan};
+use crate::{protocol::EVENTS_VARIABLE, sandbox::Place};
 
 /// A started child.
 #[derive(Debug)]
@@ -30,6 +24,7 @@ pub(super) struct Process {
     child: Child,
     group: Pid,
     pub(super) commands: Option<ChildStdin>,
+    pub(super) log: RunLog,
 }
 
 /// How a process ended.
@@ -40,27 +35,34 @@ pub(super) enum Exit {
 }
 
 impl Process {
-    /// Starts the child of a run. It has its inputs, a pipe for events, and nothing else of ours: no environment, no open
-    /// files, and its own process group, so that whatever it starts can be ended with it.
+    /// Starts the child of a run. It has its inputs, its pipes, and nothing else of ours; whatever it starts is in its
+    /// process group, and can be ended with it.
     pub(super) async fn start(shop: &Shop, plan: &SlotPlan, directory: &RunDirectory) -> io::Result<(Self, Events)> {
-        let (events, sender) = io::pipe()?;
-        let sender = OwnedFd::from(sender);
-        let log = File::create(directory.log())?;
-        let mut command = Command::new(&shop.config.program);
-        command.arg("run-task").arg("--dir").arg(directory.path()).current_dir(directory.path());
-        command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
-        command.process_group(0).kill_on_drop(true);
-        environment(&mut command, plan, directory);
+        let ((events, sender), (printed, print)) = (io::pipe()?, io::pipe()?);
+        let place = Place {
+            directory: directory.path().to_owned(),
+            device: plan.device.clone(),
+            threads: plan.threads,
+            cores: plan.cores.clone(),
+            keeps: Some(sender.as_raw_fd()),
+        };
+        let mut command = shop.config.terms.command(&shop.config.program, "run-task", &place)?;
         command.env(EVENTS_VARIABLE, sender.as_raw_fd().to_string());
-        prepare(&mut command, sender.as_raw_fd(), plan.cores.as_deref())?;
+        command.stdin(Stdio::piped()).stdout(print.try_clone()?).stderr(print);
+        // With the command, our ends of what it prints into go too: they would keep the pipe open when the child is gone.
         let mut child = shop.spawner.spawn(command).await?;
-        // Ours would keep the pipe open when the child is gone.
         drop(sender);
         let id = child.id().ok_or_else(|| io::Error::other("it ended before it began"))?;
         let group = Pid::from_raw(i32::try_from(id).map_err(io::Error::other)?);
         let commands = child.stdin.take();
         let events = Events::new(pipe::Receiver::from_owned_fd(OwnedFd::from(events))?);
-        Ok((Self { child, group, commands }, events))
+        let log = RunLog::listen(pipe::Receiver::from_owned_fd(OwnedFd::from(printed))?);
+        Ok((Self { child, group, commands, log }, events))
+    }
+
+    /// Its number, also when it has ended.
+    pub(super) fn id(&self) -> u32 {
+        self.group.as_raw().unsigned_abs()
     }
 
     /// Waits for its end. May be given up and called again.
@@ -81,49 +83,4 @@ impl Process {
             Err(error) => tracing::warn!(group = %self.group, %signal, %error, "a child cannot be signalled"),
         }
     }
-}
-
-/// What libtorch needs, and nothing that the service knows.
-fn environment(command: &mut Command, plan: &SlotPlan, directory: &RunDirectory) {
-    const PASSED_ON: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"];
-    command.env_clear();
-    command.envs(PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    let threads = plan.threads.to_string();
-    command.env("OMP_NUM_THREADS", &threads).env("MKL_NUM_THREADS", &threads);
-    // Threads that wait for work sleep. Spinning ones take the core from whoever has some.
-    command.env("OMP_WAIT_POLICY", "passive").env("GOMP_SPINCOUNT", "0");
-    command.env("TMPDIR", directory.path()).env("RUST_BACKTRACE", "1");
-}
-
-/// What the new process does before it becomes the program.
-fn prepare(command: &mut Command, events: i32, cores: Option<&[usize]>) -> io::Result<()> {
-    let mut own = None;
-    if let Some(cores) = cores {
-        let set: &mut CpuSet = own.insert(CpuSet::new());
-        for &core in cores {
-            set.set(core)?;
-        }
-    }
-    let parent = Pid::this();
-    // SAFETY: between fork and exec only async-signal-safe calls are made, and nothing is allocated.
-    unsafe {
-        command.pre_exec(move || {
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have died before the line above; nobody would tell us.
-            if getppid() != parent {
-                return Err(io::Error::from_raw_os_error(libc::ESRCH));
-            }
-            // The event pipe alone stays open across exec.
-            if libc::fcntl(events, libc::F_SETFD, 0) == -1 {
-                return Err(io::Error::last_os_error());
-            }
-            // A core dump of a GPU process can fill the disk.
-            setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-            if let Some(set) = &own {
-                sched_setaffinity(Pid::from_raw(0), set)?;
-            }
-            Ok(())
-        });
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Shop, attempt};
+use super::{Shop, run};
 use crate::store::Slot;
 
 /// What one slot has of the machine.
@@ -55,7 +55,7 @@ pub(super) async fn work(shop: Arc<Shop>, plan: SlotPlan) {
         match shop.queue.claim(&slot).await {
             Ok(Some(claim)) => {
                 // A task of its own, so that a fault in here costs one run, and not the slot.
-                let ended = tokio::spawn(attempt::run(Arc::clone(&shop), plan.clone(), claim)).await;
+                let ended = tokio::spawn(run::run(Arc::clone(&shop), plan.clone(), claim)).await;
                 if let Err(error) = ended {
                     tracing::error!(%error, "a supervisor ended early; its run will lose its lease");
                 }

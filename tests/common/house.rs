@@ -130,6 +130,28 @@ impl House {
         Ledger::open(&self.directory.path().join("kegd.db")).await
     }
 
+    /// A log of the job, by its name.
+    pub async fn log(&self, job: JobId, name: &str) -> String {
+        let row = self.store.artifact(job, &self::name(name)).await.unwrap().expect("the log is kept");
+        String::from_utf8_lossy(&self.artifacts.read_whole(&row.artifact, 2 << 20).await.unwrap()).into_owned()
+    }
+
+    /// Whatever children left: directories of runs, and processes that were started in one.
+    pub fn left_behind(&self) -> Vec<String> {
+        let runs = self.directory.path().join("runs");
+        let entries = std::fs::read_dir(&runs).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<String> =
+            entries.map(|name| name.to_string_lossy().into_owned()).filter(|name| name != ".lock").collect();
+        for process in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+            // Everything that a child starts has the child's environment, unless it takes pains.
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            if String::from_utf8_lossy(&environment).contains(&format!("TMPDIR={}", runs.display())) {
+                left.push(format!("process {}", process.file_name().display()));
+            }
+        }
+        left
+    }
+
     /// Claims what comes next on a CPU slot.
     pub async fn claim(&self) -> Option<Claim> {
         self.queue.claim(&cpu("worker-1")).await.unwrap()

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod child;
 pub mod facts;
 pub mod house;
 pub mod ledger;

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 #[derive(Debug)]
-pub(super) struct Spawner {
+pub struct Spawner {
     orders: mpsc::Sender<Order>,
 }
 
@@ -24,7 +24,7 @@ struct Order {
 
 impl Spawner {
     /// Starts the thread; it ends when the spawner is dropped. Must be called within a runtime.
-    pub(super) fn start() -> Self {
+    pub fn start() -> Self {
         let (orders, inbox) = mpsc::channel::<Order>();
         let runtime = Handle::current();
         thread::spawn(move || {
@@ -42,7 +42,7 @@ impl Spawner {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) async fn spawn(&self, command: Command) -> io::Result<Child> {
+    pub async fn spawn(&self, command: Command) -> io::Result<Child> {
         let (started, child) = oneshot::channel();
         let gone = || io::Error::other("the thread that starts children is gone");
         self.orders.send(Order { command, started }).map_err(|_| gone())?;

@@ -1,0 +1,113 @@
+//! One run, from the claim to the record of its end.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::Instrument;
+
+use super::{
+    Shop,
+    attempt::Attempt,
+    directory::RunDirectory,
+    files,
+    log::RunLog,
+    outcome::{Ended, LastWord, Memory, Outcome, outcome},
+    process::{Exit, Process},
+    slot::SlotPlan,
+};
+use crate::{
+    domain::artifact::Artifact,
+    queue::{Claim, Ending, QueueError},
+    retention,
+    store::StoreError,
+};
+
+/// Runs a claimed task to its end, and records the end.
+pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
+    let (fence, kind) = (claim.fence(), claim.kind());
+    // Of the highest level, because a span that the filter leaves out would take its ids along.
+    let span = tracing::error_span!(
+        "run", job = %fence.job, task = kind.name(), generator = kind.generator(), run = fence.run
+    );
+    attempt(&shop, &plan, &claim).instrument(span).await;
+}
+
+async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
+    tracing::info!(device = plan.device, "run begins");
+    let directory = match RunDirectory::lay_out(shop, plan, claim).await {
+        Ok(directory) => directory,
+        Err(error) => return finish(shop, claim, Ending::Lost(error.to_string())).await,
+    };
+    let (end, made, log) = match Process::start(shop, plan, &directory).await {
+        Ok((process, events)) => {
+            let log = process.log.clone();
+            let (end, made) = Attempt::new(shop, claim, &directory, process).supervise(events).await;
+            (end, made, log)
+        }
+        Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new(), RunLog::default()),
+    };
+    if matches!(end, Outcome::Failed(_) | Outcome::Lost(_)) {
+        tracing::warn!(last_words = log.last_words(), "a run ended badly");
+    }
+    if end != Outcome::Abandoned
+        && let Err(error) = files::keep_log(shop, claim, &log).await
+    {
+        tracing::warn!(?error, "a log is lost");
+    }
+    if let Some(ending) = ending(shop, claim, end, &made).await {
+        finish(shop, claim, ending).await;
+    }
+    files::tidy(shop, claim.fence()).await;
+}
+
+/// What is recorded; nothing where the task is no longer ours.
+async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> Option<Ending> {
+    let end = match end {
+        Outcome::Succeeded => match files::product(shop, claim, made).await {
+            Ok(product) => return Some(Ending::Succeeded(product)),
+            Err(cause) => outcome(Ended {
+                cause: Some(cause),
+                last_word: Some(LastWord::Done),
+                checkpointed: false,
+                exit: Exit::Code(0),
+                memory: Memory::Fine,
+            }),
+        },
+        end => end,
+    };
+    match end {
+        Outcome::Succeeded | Outcome::Abandoned => None,
+        Outcome::Failed(problem) => Some(Ending::Failed(problem)),
+        Outcome::Canceled => Some(Ending::Canceled),
+        Outcome::Interrupted => Some(Ending::Interrupted),
+        Outcome::Lost(why) => Some(Ending::Lost(why)),
+    }
+}
+
+/// Records the end. A database that fails must not cost a finished run: while it fails, nobody else gets the task either.
+/// A worker that is told to end does not wait for it; then the run is given back by its next life.
+async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
+    loop {
+        match shop.queue.finish(claim, ending.clone()).await {
+            Ok(settled) => {
+                tracing::info!(?settled, "run ended");
+                return bury(shop).await;
+            }
+            Err(QueueError::Store(error @ StoreError::Database(_))) if !shop.shutdown.is_cancelled() => {
+                tracing::error!(%error, "the end of a run cannot be recorded; trying again");
+                shop.shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the end of a run is not recorded");
+                return;
+            }
+        }
+    }
+}
+
+/// Deletes the files whose rows went with the end of the run: the uploads of a job that keeps none. What fails is logged,
+/// and tried again by the next collection.
+async fn bury(shop: &Shop) {
+    if let Err(error) = retention::bury(shop.queue.store(), &shop.artifacts).await {
+        tracing::error!(%error, "files of deleted rows are still there");
+    }
+}

@@ -1,0 +1,222 @@
+//! What the supervisor sees of a child by itself, whatever the child says: whether it moves, and what it uses.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    log::RunLog,
+    outcome::{Cause, Memory, how},
+    process::Exit,
+    quota::Quota,
+};
+use crate::{domain::job::Phase, protocol::Event, sandbox::Terms};
+
+/// Files that a run may have in its directory: ours leave some dozens.
+const MOST_FILES: u64 = 10_000;
+/// Threads that a child may have: a few for each core, and some of a driver's.
+const MOST_THREADS: u64 = 4_096;
+
+/// More than a run may have, with how much it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// Bytes.
+    Memory {
+        used: u64,
+        limit: u64,
+    },
+    /// Bytes.
+    Disk {
+        used: u64,
+        limit: u64,
+    },
+    Files(u64),
+    Threads(u64),
+    /// What it said too much of.
+    Said(&'static str),
+}
+
+/// A child under observation.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pid: u32,
+    directory: PathBuf,
+    memory: u64,
+    disk: u64,
+    quota: Quota,
+    patience: Duration,
+    /// When it last got on.
+    moved: Instant,
+    at: Option<(Phase, u64)>,
+    measured: Option<(String, u64)>,
+    peak: u64,
+    /// How many processes the kernel had killed for memory when it began.
+    killings: u64,
+}
+
+impl Watch {
+    pub(super) fn new(pid: u32, directory: &Path, terms: &Terms, patience: Duration) -> Self {
+        Self {
+            pid,
+            directory: directory.to_owned(),
+            memory: terms.memory,
+            disk: terms.disk,
+            quota: Quota::new(terms.disk),
+            patience,
+            moved: Instant::now(),
+            at: None,
+            measured: None,
+            peak: 0,
+            killings: killings(),
+        }
+    }
+
+    /// Takes note of an event. That it lives is no news; that it is at another step, has measured something further on, or
+    /// has made a file, is. Returns why it has to end, if it has.
+    pub(super) fn hears(&mut self, event: &Event, now: Instant) -> Option<Cause> {
+        let news = match event {
+            Event::Alive => false,
+            Event::Progress(progress) => {
+                let at = Some((progress.phase, progress.step));
+                std::mem::replace(&mut self.at, at) != at
+            }
+            Event::Metrics { points } => points.last().is_some_and(|point| {
+                let measured = Some((point.name.clone(), point.step));
+                let news = self.measured != measured;
+                self.measured = measured;
+                news
+            }),
+            _ => true,
+        };
+        if news {
+            self.moved = now;
+        }
+        self.quota.takes(event, now).map(Cause::Overran)
+    }
+
+    /// Why it has to end, if it has.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Cause> {
+        if now.duration_since(self.moved) > self.patience {
+            return Some(Cause::Stalled(self.patience));
+        }
+        self.excess().map(Cause::Overran)
+    }
+
+    /// Closes the log of a child that has ended, and tells what memory had to do with that.
+    pub(super) async fn close(&self, exit: Exit, log: &RunLog) -> Memory {
+        log.ended().await;
+        log.note(&format!("{}; most memory seen: {} MiB", how(exit), self.peak >> 20));
+        match exit {
+            Exit::Signal(libc::SIGKILL) if killings() > self.killings => Memory::Killed,
+            Exit::Signal(libc::SIGABRT) if log.tells_of_memory() => Memory::Refused,
+            _ => Memory::Fine,
+        }
+    }
+
+    fn excess(&mut self) -> Option<Excess> {
+        // A process that has just ended tells nothing more, and needs no limit.
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let used = memory(&status);
+        self.peak = self.peak.max(used);
+        let threads = field(&status, "Threads:");
+        let (files, bytes) = extent(&self.directory);
+        let limits = [
+            (used > self.memory, Excess::Memory { used, limit: self.memory }),
+            (bytes > self.disk, Excess::Disk { used: bytes, limit: self.disk }),
+            (files > MOST_FILES, Excess::Files(files)),
+            (threads > MOST_THREADS, Excess::Threads(threads)),
+        ];
+        limits.into_iter().find_map(|(over, excess)| over.then_some(excess))
+    }
+}
+
+/// How many processes the kernel has killed for memory, on this machine, since it started.
+fn killings() -> u64 {
+    field(&fs::read_to_string("/proc/vmstat").unwrap_or_default(), "oom_kill ")
+}
+
+/// Bytes of memory that are a process's own: without the files that it has mapped, which can be read again.
+fn memory(status: &str) -> u64 {
+    ["RssAnon:", "RssShmem:", "VmSwap:"].iter().map(|name| field(status, name) << 10).sum()
+}
+
+/// A number of `/proc/PID/status`; sizes there are in kB.
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Files and bytes of a directory; counted no further than to see that there are too many.
+fn extent(directory: &Path) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let sizes = entries.take(MOST_FILES as usize + 1).map(|entry| {
+        // What it takes on the disk: a file of holes takes nothing.
+        entry.metadata().map_or(0, |facts| facts.blocks() * 512)
+    });
+    sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{job::Progress, metric::MetricPoint},
+        protocol::FileRef,
+    };
+
+    fn watch(directory: &Path) -> Watch {
+        Watch::new(std::process::id(), directory, &Terms::default(), Duration::from_secs(600))
+    }
+
+    #[test]
+    fn only_what_gets_on_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watch = watch(directory.path());
+        let mut now = Instant::now();
+        let progress = |step| {
+            Event::Progress(Progress { fraction: 0.5, phase: Phase::Extracting, step, steps: 9, eta_seconds: None })
+        };
+        let loss = |step| Event::Metrics { points: vec![MetricPoint { name: "loss".into(), step, value: 1.0 }] };
+        let file = FileRef { name: "a".into(), bytes: 1, sha256: "00".into() };
+        let made = Event::Sample { file, generator: 0, epoch: 0, count: 1 };
+        let turns = [
+            (progress(1), true),
+            (progress(1), false),
+            (Event::Alive, false),
+            (progress(2), true),
+            (loss(1), true),
+            (loss(1), false),
+            (loss(2), true),
+            (made, true),
+        ];
+        for (event, moves) in turns {
+            now += Duration::from_secs(1);
+            assert_eq!(watch.hears(&event, now), None);
+            assert_eq!(watch.moved == now, moves, "{event:?}");
+        }
+        assert_eq!(watch.look(now), None);
+        now += Duration::from_secs(601);
+        assert_eq!(watch.hears(&Event::Alive, now), None);
+        assert_eq!(watch.look(now), Some(Cause::Stalled(Duration::from_secs(600))));
+    }
+
+    #[test]
+    fn what_is_used_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut watch = watch(directory.path());
+        assert_eq!(watch.look(Instant::now()), None);
+        assert!(watch.peak > 1 << 16, "this process uses some: {}", watch.peak);
+        fs::write(directory.path().join("f"), vec![1; 1 << 20]).unwrap();
+        watch.disk = 1 << 19;
+        assert!(
+            matches!(watch.look(Instant::now()), Some(Cause::Overran(Excess::Disk { used, .. })) if used >= 1 << 20)
+        );
+        watch.memory = 1;
+        assert!(matches!(watch.look(Instant::now()), Some(Cause::Overran(Excess::Memory { limit: 1, .. }))));
+    }
+}
