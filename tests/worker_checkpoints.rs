@@ -95,6 +95,10 @@ async fn a_run_goes_on_from_the_newest_checkpoint_of_the_one_before() {
         "half.npz",
         "inspection.json",
         "lenet5.onnx",
+        "log-distill-run1.txt",
+        "log-extract-0-run1.txt",
+        "log-extract-0-run2.txt",
+        "log-inspect-run1.txt",
         "report.json",
         "student.onnx",
     ];
