@@ -27,6 +27,7 @@ mod submit;
 mod tasks;
 mod totals;
 mod usage;
+mod waiting;
 mod workers;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -46,10 +47,10 @@ pub use self::{
     error::StoreError,
     events::{JobEvent, NewEvent},
     expiry::FinishedJob,
-    idempotency::IdempotencyKey,
+    idempotency::{IdempotencyKey, KEY_LIFETIME},
     jobs::{Job, JobPage, JobQuery, Order},
     keys::{KeyRow, KeyState, NewKey},
-    metrics::{MetricQuery, Series},
+    metrics::{MetricQuery, Pages, Points, Series, SeriesKey},
     queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
     runs::{Run, RunEnd},
@@ -59,6 +60,7 @@ pub use self::{
     tasks::{NewTask, Slot, TaskRow, TaskUpdate},
     totals::{Total, Totals},
     usage::Usage,
+    waiting::Seen,
     workers::{Occupied, WorkerRow},
 };
 use crate::clock::Clock;

@@ -190,7 +190,7 @@ async fn what_would_go_is_told_beside_the_running_service_and_then_goes() {
         .output()
         .unwrap();
     let text = String::from_utf8(health.stdout).unwrap();
-    assert!(health.status.success() && text.lines().count() == 7 && text.contains("ok       database"), "{text}");
+    assert!(health.status.success() && text.lines().count() == 8 && text.contains("ok       database"), "{text}");
     service.stop();
     let elsewhere = Command::new(KEGD).args(["gc", "--data-dir", "/nonexistent"]).output().unwrap();
     assert_eq!(elsewhere.status.code(), Some(1));

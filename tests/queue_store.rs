@@ -13,11 +13,12 @@ use kegd::{
         artifact::Role,
         ids::{JobId, TaskId},
         job::JobStatus,
+        metric::MetricPoint,
         problem::ErrorCode,
         task::Fence,
     },
     queue::{Beat, QueueError},
-    store::{Deletion, JobQuery, Order, StoreError, Submission},
+    store::{Deletion, JobQuery, KEY_LIFETIME, MetricQuery, Order, Series, StoreError, Submission},
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -114,6 +115,71 @@ async fn what_was_stored_is_there_after_a_restart() {
     let store = kegd::store::Store::open(&path, house.clock.clone()).await.unwrap();
     let job = store.job(id).await.unwrap().unwrap();
     assert_eq!((job.priority, job.config.priority, job.revision), (3, Some(3), 1));
+}
+
+#[tokio::test]
+async fn a_key_stands_for_its_job_for_a_day() {
+    let house = House::standing().await;
+    let Submission::Created(first) = house.submit_with_key("key", "body").await.unwrap() else { panic!("it is new") };
+    house.clock.advance(KEY_LIFETIME - Duration::from_secs(1));
+    assert_eq!(house.submit_with_key("key", "body").await.unwrap(), Submission::Replayed(first));
+    assert!(house.store.knows_key(None, "key").await.unwrap());
+    assert_eq!(house.store.forget_keys().await.unwrap(), 0);
+    house.clock.advance(Duration::from_secs(1));
+    assert!(!house.store.knows_key(None, "key").await.unwrap());
+    let Submission::Created(second) = house.submit_with_key("key", "another body").await.unwrap() else {
+        panic!("the key was free again")
+    };
+    assert_ne!(first, second);
+    assert_eq!(house.submit_with_key("key", "another body").await.unwrap(), Submission::Replayed(second));
+    house.submit_with_key("other", "body").await.unwrap();
+    house.clock.advance(KEY_LIFETIME);
+    assert_eq!(house.store.forget_keys().await.unwrap(), 2);
+    assert!(house.store.job(second).await.unwrap().is_some(), "the jobs stay");
+}
+
+#[tokio::test]
+async fn a_thinned_series_keeps_its_ends_and_stays_even() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    let claim = house.claim().await.unwrap();
+    let point = |name: &str, step| MetricPoint { name: name.into(), step, value: step as f64 / 2.0 };
+    let mut metrics: Vec<_> = (0..1000).map(|step| point("even", step)).collect();
+    metrics.extend([0, 1, 2, 3, 900].map(|step| point("gaps", step)));
+    let _ = house.queue.record(&claim, &Beat { progress: None, metrics }).await.unwrap();
+    let steps = async |names: &[&str], from_step, max_points| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let query = MetricQuery { names, from_step, max_points };
+        let series = house.store.metrics(id, &query).await.unwrap();
+        let steps = |series: &Series| {
+            assert!(series.points.iter().all(|(step, value)| *value == *step as f64 / 2.0));
+            series.points.iter().map(|(step, _)| *step).collect::<Vec<_>>()
+        };
+        series.iter().map(steps).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&["even"], 0, Some(4)).await, [[0, 333, 666, 999]]);
+    assert_eq!(steps(&["even"], 500, Some(3)).await, [[500, 749, 999]]);
+    assert_eq!(steps(&["gaps"], 0, Some(5)).await, [[0, 1, 2, 3, 900]], "there are no more than that");
+    assert_eq!(steps(&["gaps"], 0, Some(3)).await, [vec![0, 900]], "at most, where steps are missing");
+    assert_eq!(steps(&[], 0, Some(0)).await, [[0, 999], [0, 900]], "the two ends remain, whatever was asked");
+    assert_eq!(steps(&["even"], 0, None).await[0].len(), 1000);
+    assert_eq!(steps(&["gaps", "none"], 4, None).await, [[900]]);
+    assert!(steps(&[], 1000, Some(10)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_series_longer_than_a_page_is_whole() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    let claim = house.claim().await.unwrap();
+    let metrics = (0..20_001).map(|step| MetricPoint { name: "loss".into(), step: 3 * step, value: 1.0 }).collect();
+    let _ = house.queue.record(&claim, &Beat { progress: None, metrics }).await.unwrap();
+    for max_points in [None, Some(20_001)] {
+        let query = MetricQuery { max_points, ..MetricQuery::default() };
+        let series = house.store.metrics(id, &query).await.unwrap();
+        let steps = series[0].points.iter().map(|(step, _)| *step);
+        assert!(steps.eq((0..20_001).map(|step| 3 * step)), "{max_points:?}: each point, once, in order");
+    }
 }
 
 /// All files below `directory`, by name.

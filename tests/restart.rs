@@ -31,10 +31,10 @@ const JOB: &str = r#"{
     "name": "struck",
     "input": {"mean": [0.1307], "std": [0.3081]},
     "extraction": {"generators": 2, "epochs": 12, "steps_per_epoch": 10, "batch_size": 16},
-    "distillation": {"samples_per_generator": 128, "epochs": 10, "batch_size": 16, "adversarial_steps": 16}
+    "distillation": {"samples_per_generator": 128, "epochs": 24, "batch_size": 16, "adversarial_steps": 24}
 }"#;
-const POOL_STEPS: u64 = 10 * 256 / 16;
-const ALL_STEPS: u64 = POOL_STEPS + 16 * (1 + 5);
+const POOL_STEPS: u64 = 24 * 256 / 16;
+const ALL_STEPS: u64 = POOL_STEPS + 24 * (1 + 5);
 
 /// What a stop may take, at most. Generous: the machine may be busy with other tests.
 const GRACE: &str = "60";

@@ -37,9 +37,14 @@ struct Service {
 
 impl Service {
     fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    fn start_with(data: &Path, more: &[&str]) -> Self {
         let mut process = Command::new(KEGD)
             .args(["serve", "--listen", "127.0.0.1:0", "--devices", "cpu", "--log", "warn", "--data-dir"])
             .arg(data)
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -140,6 +145,24 @@ async fn a_running_job_can_be_canceled_and_the_service_stopped() {
     assert!(service.stop(), "it does not wait for the job");
     let service = Service::start(data.path());
     service.until(&second, |job| job["status"] == "succeeded").await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_survives_a_restart() {
+    let data = TempDir::new().unwrap();
+    let mut service = Service::start_with(data.path(), &["--no-worker"]);
+    let send = async |url: &str| {
+        let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
+        let request = Client::new().post(format!("{url}/jobs")).header("Idempotency-Key", "once");
+        let answer = request.multipart(multipart::Form::new().part("model", model)).send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        answer.json::<Value>().await.unwrap()["id"].clone()
+    };
+    let first = send(&service.url).await;
+    assert!(service.stop());
+    let service = Service::start_with(data.path(), &["--no-worker"]);
+    assert_eq!(send(&service.url).await, first);
+    assert_eq!(service.json("/jobs").await["data"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -64,6 +64,7 @@ pub async fn list(State(app): State<App>, Path(id): Path<JobId>) -> ApiResult<Js
         (status = 304, description = "You have it already"),
         (status = 403, description = "An upload of another key", body = Problem),
         (status = 404, description = "No such job or file", body = Problem),
+        (status = 412, description = "If-Match names another file", body = Problem),
         (status = 416, description = "The range lies outside the file", body = Problem),
     )
 )]

@@ -3,14 +3,17 @@
 use axum::{
     extract::Request,
     http::{
-        HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+        HeaderValue, Method, StatusCode,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG},
     },
     response::{IntoResponse, Response},
 };
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use super::error::{self, ApiResult};
+use super::{
+    error::{self, ApiResult},
+    etag::is_known,
+};
 
 /// In a debug build these are read from the folder at each request, so that a change shows without compiling.
 #[derive(RustEmbed)]
@@ -19,25 +22,23 @@ struct Static;
 
 /// Serves `static/`: the fallback of the router, so that no file there can hide a path of the API.
 pub async fn file(request: Request) -> ApiResult<Response> {
-    if !matches!(*request.method(), axum::http::Method::GET | axum::http::Method::HEAD) {
-        return Err(error::not_found(request).await);
-    }
     let path = match request.uri().path().trim_start_matches('/') {
         "" => "index.html",
         "docs" => "docs.html",
         path => path,
     };
     let Some(file) = Static::get(path) else { return Err(error::not_found(request).await) };
-    let etag = entity_tag(&file);
-    if request.headers().get(IF_NONE_MATCH).is_some_and(|tag| *tag == etag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let refusal = error::method_not_allowed(request).await;
+        return Ok(([(ALLOW, "GET,HEAD")], refusal).into_response());
     }
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(media_type(path))),
-        // Names carry no hash: a browser asks each time, and mostly hears 304.
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (ETAG, etag),
-    ];
+    let etag = entity_tag(&file);
+    // Names carry no hash: a browser asks each time, and mostly hears 304.
+    let cache = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if is_known(request.headers(), &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [cache, (ETAG, etag)]).into_response());
+    }
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static(media_type(path))), cache, (ETAG, etag)];
     Ok((headers, file.data).into_response())
 }
 

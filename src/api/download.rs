@@ -8,13 +8,17 @@ use axum::{
         HeaderMap, HeaderValue, StatusCode,
         header::{
             ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+            IF_RANGE, RANGE,
         },
     },
     response::{IntoResponse, Response},
 };
 use axum_extra::headers::{self, HeaderMapExt};
 
-use super::error::ApiResult;
+use super::{
+    error::ApiResult,
+    range::{Wanted, wanted},
+};
 use crate::domain::problem::{ErrorCode, Problem};
 
 /// An immutable file to be sent.
@@ -31,6 +35,8 @@ pub struct Download {
 /// What the request's conditions and ranges come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
+    /// The client wants to go on with another file than this.
+    Failed,
     NotModified,
     Whole,
     Part(Range<u64>),
@@ -47,6 +53,7 @@ impl Download {
         F: Future<Output = ApiResult<Body>>,
     {
         let (status, range) = match self.answer(request) {
+            Answer::Failed => return Err(changed().into()),
             Answer::NotModified => return Ok((StatusCode::NOT_MODIFIED, self.validators()).into_response()),
             Answer::Unsatisfiable => return Ok(self.unsatisfiable()),
             Answer::Whole => (StatusCode::OK, 0..self.bytes),
@@ -79,40 +86,32 @@ impl Download {
         headers
     }
 
+    /// In the order of RFC 9110, section 13.2.2. The date of a file is not told, so conditions on it do not hold.
     fn answer(&self, request: &HeaderMap) -> Answer {
         let etag = self.etag().parse::<headers::ETag>().ok();
+        if let (Some(etag), Some(condition)) = (&etag, request.typed_get::<headers::IfMatch>())
+            && !condition.precondition_passes(etag)
+        {
+            return Answer::Failed;
+        }
         if let (Some(etag), Some(condition)) = (&etag, request.typed_get::<headers::IfNoneMatch>())
             && !condition.precondition_passes(etag)
         {
             return Answer::NotModified;
         }
-        let unchanged =
-            request.typed_get::<headers::IfRange>().is_none_or(|condition| !condition.is_modified(etag.as_ref(), None));
-        let Some(wanted) = request.typed_get::<headers::Range>().filter(|_| unchanged) else {
-            return Answer::Whole;
-        };
-        let mut ranges = wanted.satisfiable_ranges(self.bytes);
-        match (ranges.next().map(|bounds| self.bounded(bounds)), ranges.next()) {
-            (Some(Some(range)), None) => Answer::Part(range),
-            (Some(None) | None, None) => Answer::Unsatisfiable,
-            // Several ranges in one answer: allowed to be ignored, and no client of ours asks for it.
-            (_, Some(_)) => Answer::Whole,
+        // One that cannot be read names no file that we have.
+        let unchanged = !request.contains_key(IF_RANGE)
+            || request
+                .typed_get::<headers::IfRange>()
+                .is_some_and(|condition| !condition.is_modified(etag.as_ref(), None));
+        // Of several headers none is meant: the field has one value.
+        let mut ranges = request.get_all(RANGE).iter();
+        let (Some(range), None, true) = (ranges.next(), ranges.next(), unchanged) else { return Answer::Whole };
+        match range.to_str().map_or(Wanted::Whole, |range| wanted(range, self.bytes)) {
+            Wanted::Part(range) => Answer::Part(range),
+            Wanted::Whole => Answer::Whole,
+            Wanted::Unsatisfiable => Answer::Unsatisfiable,
         }
-    }
-
-    fn bounded(&self, (start, end): (std::ops::Bound<u64>, std::ops::Bound<u64>)) -> Option<Range<u64>> {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
-        let start = match start {
-            Included(start) => start,
-            Excluded(start) => start + 1,
-            Unbounded => 0,
-        };
-        let end = match end {
-            Included(end) => end.saturating_add(1).min(self.bytes),
-            Excluded(end) => end.min(self.bytes),
-            Unbounded => self.bytes,
-        };
-        (start < end).then_some(start..end)
     }
 
     fn unsatisfiable(&self) -> Response {
@@ -124,6 +123,12 @@ impl Download {
         }
         response
     }
+}
+
+fn changed() -> Problem {
+    Problem::new(ErrorCode::PreconditionFailed, "The file is not the one that If-Match names.")
+        .param("If-Match")
+        .hint("It was made anew: download it from the start, without If-Match.")
 }
 
 /// `attachment` with a name that every client can use: quotes, path separators and what is not ASCII become `_` in
@@ -158,23 +163,27 @@ mod tests {
         file.answer(&headers.collect())
     }
 
-    #[rstest]
-    #[case("bytes=0-9", Answer::Part(0..10))]
-    #[case("bytes=90-", Answer::Part(90..100))]
-    #[case("bytes=-10", Answer::Part(90..100))]
-    #[case("bytes=90-1000", Answer::Part(90..100))]
-    #[case("bytes=100-", Answer::Unsatisfiable)]
-    #[case("bytes=-0", Answer::Unsatisfiable)]
-    #[case("bytes=0-1,5-6", Answer::Whole)]
-    #[case("lines=1-2", Answer::Whole)]
-    fn ranges(#[case] range: &str, #[case] expected: Answer) {
-        assert_eq!(answer(&[("range", range)]), expected);
+    #[test]
+    fn a_range_is_answered_where_there_is_one() {
+        assert_eq!(answer(&[("range", "bytes=90-")]), Answer::Part(90..100));
+        assert_eq!(answer(&[("range", "bytes=100-")]), Answer::Unsatisfiable);
+        assert_eq!(answer(&[("range", "bytes=0-1"), ("range", "bytes=5-6")]), Answer::Whole);
+    }
+
+    #[test]
+    fn a_condition_on_the_file_goes_first() {
+        assert_eq!(answer(&[("if-match", "\"ab\""), ("range", "bytes=90-")]), Answer::Part(90..100));
+        assert_eq!(answer(&[("if-match", "*")]), Answer::Whole);
+        assert_eq!(answer(&[("if-match", "\"cd\""), ("range", "bytes=90-")]), Answer::Failed);
+        assert_eq!(answer(&[("if-match", "W/\"ab\"")]), Answer::Failed, "a weak tag names no bytes");
     }
 
     #[test]
     fn a_file_the_client_has_is_not_sent_again() {
         assert_eq!(answer(&[("if-none-match", "\"ab\"")]), Answer::NotModified);
         assert_eq!(answer(&[("if-none-match", "\"cd\", \"ab\"")]), Answer::NotModified);
+        assert_eq!(answer(&[("if-none-match", "W/\"ab\"")]), Answer::NotModified, "a proxy may have weakened it");
+        assert_eq!(answer(&[("if-none-match", "*"), ("range", "bytes=0-9")]), Answer::NotModified);
         assert_eq!(answer(&[("if-none-match", "\"cd\"")]), Answer::Whole);
     }
 
@@ -182,6 +191,11 @@ mod tests {
     fn a_part_of_a_changed_file_is_not_joined_to_the_old_one() {
         assert_eq!(answer(&[("range", "bytes=0-9"), ("if-range", "\"ab\"")]), Answer::Part(0..10));
         assert_eq!(answer(&[("range", "bytes=0-9"), ("if-range", "\"cd\"")]), Answer::Whole);
+        assert_eq!(answer(&[("range", "bytes=0-9"), ("if-range", "W/\"ab\"")]), Answer::Whole);
+        for other in ["Tue, 15 Nov 1994 12:45:26 GMT", "ab", ""] {
+            assert_eq!(answer(&[("range", "bytes=0-9"), ("if-range", other)]), Answer::Whole, "{other}");
+        }
+        assert_eq!(answer(&[("range", "bytes=200-"), ("if-range", "\"cd\"")]), Answer::Whole);
     }
 
     #[rstest]

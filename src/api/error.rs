@@ -9,7 +9,7 @@ use axum::{
     extract::{
         Request,
         multipart::{MultipartError, MultipartRejection},
-        rejection::{PathRejection, QueryRejection},
+        rejection::{BytesRejection, PathRejection, QueryRejection},
     },
     http::{
         HeaderValue, StatusCode,
@@ -110,16 +110,38 @@ impl From<std::io::Error> for ApiError {
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        Problem::new(ErrorCode::InvalidRequest, rejection.body_text())
-            .hint("GET /openapi.json lists the parameters of every path.")
-            .into()
+        let text = rejection.body_text();
+        // `…query string: limit: invalid digit found in string`: which parameter it was.
+        let cause = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        let mut problem = Problem::new(ErrorCode::InvalidRequest, format!("The query cannot be read: {cause}."))
+            .hint("GET /openapi.json lists the parameters of every path.");
+        if let Some((param, _)) = cause.split_once(": ").filter(|(param, _)| !param.contains(' ')) {
+            problem = problem.param(param);
+        }
+        problem.into()
     }
 }
 
 /// A path whose id cannot be read names nothing that exists.
 impl From<PathRejection> for ApiError {
     fn from(rejection: PathRejection) -> Self {
-        Self::new(ErrorCode::NotFound, rejection.body_text())
+        let text = rejection.body_text();
+        let cause = text.strip_prefix("Invalid URL: ").unwrap_or(&text);
+        Problem::new(ErrorCode::NotFound, format!("The path names nothing that is here: {cause}."))
+            .hint("GET /jobs lists the jobs.")
+            .into()
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        let code = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+            _ => ErrorCode::InvalidRequest,
+        };
+        Problem::new(code, format!("The body cannot be read: {}.", rejection.body_text()))
+            .hint("Send a small JSON object, or nothing.")
+            .into()
     }
 }
 
@@ -218,9 +240,13 @@ fn unexplained(status: StatusCode) -> Problem {
 
 /// The answer for a path that is not there.
 pub async fn not_found(request: Request) -> ApiError {
-    Problem::new(ErrorCode::NotFound, format!("There is nothing at {}.", request.uri().path()))
-        .hint("GET /docs describes every path.")
-        .into()
+    let path = request.uri().path();
+    let hint = match path.trim_end_matches('/') {
+        "" => "GET /docs describes every path.".to_owned(),
+        shorter if shorter != path => format!("Paths here have no slash at the end: try {shorter}"),
+        _ => "GET /docs describes every path.".to_owned(),
+    };
+    Problem::new(ErrorCode::NotFound, format!("There is nothing at {path}.")).hint(hint).into()
 }
 
 /// The answer for a path that is there, with another method. The `Allow` header is added by the router.

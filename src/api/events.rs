@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderName, StatusCode, header::VARY},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -24,8 +24,12 @@ use super::{
     state::App,
 };
 use crate::{
-    domain::{ids::JobId, job::Progress, problem::Problem},
-    store::{Job, JobEvent, StoreError},
+    domain::{
+        ids::JobId,
+        job::Progress,
+        problem::{ErrorCode, Problem},
+    },
+    store::{Job, JobEvent, Seen},
 };
 
 /// Most events of one answer, and of one look into the database.
@@ -34,7 +38,7 @@ const PAGE: u32 = 1000;
 /// Between two comments that keep proxies from closing a silent stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a client is asked to wait after a shutdown: about as long as a restart takes.
+/// How long a client is asked to wait before it connects again: about as long as a restart takes.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// Longest that a stream waits for a change before it looks by itself whether there is one.
@@ -43,8 +47,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventQuery {
-    /// Only events after this id.
+    /// Only events after this id. For a stream too, where the client cannot set `Last-Event-ID`.
     after: Option<u64>,
+    /// Events on a page of the list; a stream has no pages.
+    #[serde(default = "page_size")]
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: u32,
+}
+
+fn page_size() -> u32 {
+    PAGE
+}
+
+impl EventQuery {
+    fn checked(self) -> Result<Self, Problem> {
+        if (1..=PAGE).contains(&self.limit) {
+            return Ok(self);
+        }
+        Err(Problem::new(ErrorCode::InvalidRequest, format!("limit={} is not 1 to {PAGE}.", self.limit))
+            .param("limit")
+            .hint("Take the next page with after=, from `next` of this one."))
+    }
 }
 
 /// Something that happened to a job.
@@ -52,7 +75,7 @@ pub struct EventQuery {
 pub struct EventView {
     /// Rises from event to event; `Last-Event-ID` of a stream.
     id: u64,
-    /// `status`, `run_started`, `run_ended`, `artifact`, `sample` or `error`.
+    /// `status`, `run_started`, `run_ended`, `artifact`, `sample` or `failed`.
     r#type: String,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
@@ -77,7 +100,8 @@ pub struct EventList {
 ///
 /// With `Accept: text/event-stream`, a stream that goes on until the job is finished and resumes after `Last-Event-ID`.
 /// It also sends `progress` and `metrics` (the newest values) as they change, and `shutdown` as its last word when the service
-/// stops: connect again. These are not kept and carry no id.
+/// stops: connect again. These are not kept and carry no id. No event is called `error`, since that is what an EventSource
+/// calls a lost connection.
 #[utoipa::path(
     get, path = "/jobs/{id}/events", tag = "progress",
     params(
@@ -87,7 +111,9 @@ pub struct EventList {
     responses(
         (status = 200, description = "Events in order", content((EventList = "application/json"), (String = "text/event-stream"))),
         (status = 204, description = "Stream: the job is finished and you have seen everything"),
+        (status = 400, description = "A parameter is wrong", body = Problem),
         (status = 404, description = "No such job", body = Problem),
+        (status = 406, description = "Accept allows neither JSON nor an event stream", body = Problem),
         (status = 503, description = "Stream: too many clients wait", body = Problem),
     )
 )]
@@ -97,21 +123,32 @@ pub async fn get(
     Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let job = app.job(id).await?;
+    let (job, query) = (app.job(id).await?, query.checked()?);
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let after = last.or(query.after).unwrap_or(0);
-    if preferred(&headers, &["application/json", "text/event-stream"]) == "application/json" {
-        let data: Vec<EventView> = app.store.events(id, after, PAGE).await?.into_iter().map(Into::into).collect();
-        let next = if data.len() == PAGE as usize { data.last().map(|event| event.id) } else { None };
-        return Ok(axum::Json(EventList { data, next }).into_response());
+    if preferred(&headers, &["application/json", "text/event-stream"])? == "application/json" {
+        return Ok(([(VARY, "accept")], axum::Json(page(&app, id, after, query.limit).await?)).into_response());
     }
     if job.status.is_final() && app.store.events(id, after, 1).await?.is_empty() {
         // An EventSource reconnects for ever, unless it is told with 204 that there will be nothing more.
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        return Ok((StatusCode::NO_CONTENT, [(VARY, "accept")]).into_response());
     }
     let place = app.gates.wait()?;
     let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("alive");
-    Ok(Sse::new(follow(app, job, after, place)).keep_alive(keep_alive).into_response())
+    let stream = Sse::new(follow(app, job, after, place)).keep_alive(keep_alive);
+    Ok(([(VARY, "accept"), (UNBUFFERED, "no")], stream).into_response())
+}
+
+/// Tells nginx, and who does like it, to pass events on as they come.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+async fn page(app: &App, job: JobId, after: u64, limit: u32) -> ApiResult<EventList> {
+    // One more than asked for tells whether there is a next page.
+    let mut events = app.store.events(job, after, limit + 1).await?;
+    let more = events.len() > limit as usize;
+    events.truncate(limit as usize);
+    let next = if more { events.last().map(|event| event.id) } else { None };
+    Ok(EventList { data: events.into_iter().map(Into::into).collect(), next })
 }
 
 /// A job's events from `after` on, until it is finished or deleted.
@@ -124,15 +161,18 @@ fn follow(
     async_stream::stream! {
         // Held for as long as the stream is open.
         let _place = place;
-        let mut seen = Seen { after, progress: None, metrics: BTreeMap::new() };
+        // Sent at once: the client knows that the stream stands, also where nothing happens for long.
+        yield Ok(sse::Event::default().comment("events").retry(RETRY));
+        let mut sent = Sent { event: after, progress: None, metrics: BTreeMap::new() };
         let mut job = Some(job);
         while let Some(current) = job {
-            // A page at a time: a client that reads slowly holds up this loop, and not all of a job's events in memory.
+            // A page at a time, as fast as the client reads: a slow one costs no memory.
             loop {
-                match kept(&app, &current, &mut seen).await {
+                match app.store.events(current.id, sent.event, PAGE).await {
                     Ok(events) if events.is_empty() => break,
                     Ok(events) => for event in events {
-                        yield Ok(event);
+                        sent.event = event.id;
+                        yield Ok(kept(event));
                     },
                     Err(error) => {
                         // The stream ends; a client reconnects and resumes where it was.
@@ -141,16 +181,17 @@ fn follow(
                     }
                 }
             }
-            for event in passing(&current, &mut seen) {
+            for event in sent.changes(&current) {
                 yield Ok(event);
             }
             if current.status.is_final() {
                 return;
             }
-            let change = app.store.wait_for_change(current.id, current.revision, PATIENCE);
-            // A client whose stream ends connects again, and finds the next start of the service.
+            let seen = Seen { revision: current.revision, event: sent.event };
+            let change = app.store.wait_for_news(current.id, seen, PATIENCE);
             let Some(change) = app.stop.run_until_cancelled(change).await else {
-                yield Ok(sse::Event::default().event("shutdown").retry(RETRY).data("{}"));
+                // The client connects again, and finds the next start of the service.
+                yield Ok(sse::Event::default().event("shutdown").data("{}"));
                 return;
             };
             job = match change {
@@ -165,38 +206,35 @@ fn follow(
 }
 
 /// What a stream has sent.
-struct Seen {
-    after: u64,
+struct Sent {
+    /// The last event that is kept.
+    event: u64,
     progress: Option<Progress>,
     metrics: BTreeMap<String, f64>,
 }
 
-/// Kept events of `job` that the stream has not sent yet; at most a page of them.
-async fn kept(app: &App, job: &Job, seen: &mut Seen) -> Result<Vec<sse::Event>, StoreError> {
-    let kept = app.store.events(job.id, seen.after, PAGE).await?;
-    seen.after = kept.last().map_or(seen.after, |last| last.id);
-    let events = kept.into_iter().filter_map(|event| {
-        let (id, name) = (event.id.to_string(), event.kind.clone());
-        written(sse::Event::default().id(id).event(name), &EventView::from(event))
-    });
-    Ok(events.collect())
+impl Sent {
+    /// What `job` shows otherwise than the stream said so far.
+    fn changes(&mut self, job: &Job) -> Vec<sse::Event> {
+        let mut events = Vec::new();
+        if job.progress != self.progress {
+            self.progress.clone_from(&job.progress);
+            events.push(written(sse::Event::default().event("progress"), &job.progress));
+        }
+        if job.latest_metrics != self.metrics {
+            self.metrics.clone_from(&job.latest_metrics);
+            events.push(written(sse::Event::default().event("metrics"), &job.latest_metrics));
+        }
+        events
+    }
 }
 
-/// What is not kept, where it is no longer what the stream has sent.
-fn passing(job: &Job, seen: &mut Seen) -> Vec<sse::Event> {
-    let mut events = Vec::new();
-    if job.progress != seen.progress {
-        seen.progress.clone_from(&job.progress);
-        events.extend(written(sse::Event::default().event("progress"), &job.progress));
-    }
-    if job.latest_metrics != seen.metrics {
-        seen.metrics.clone_from(&job.latest_metrics);
-        events.extend(written(sse::Event::default().event("metrics"), &job.latest_metrics));
-    }
-    events
+fn kept(event: JobEvent) -> sse::Event {
+    written(sse::Event::default().id(event.id.to_string()).event(event.kind.clone()), &EventView::from(event))
 }
 
 /// The event with `data` as JSON, which has no line breaks.
-fn written(event: sse::Event, data: &impl Serialize) -> Option<sse::Event> {
-    event.json_data(data).ok()
+fn written(event: sse::Event, data: &impl Serialize) -> sse::Event {
+    // Plain data of ours: it always has a form in JSON.
+    event.data(serde_json::to_string(data).unwrap_or_default())
 }

@@ -11,7 +11,9 @@ use axum::{
         FromRequest, FromRequestParts, Request,
         multipart::{Field, MultipartError},
     },
+    http::header::CONTENT_TYPE,
 };
+use bytes::Bytes;
 use futures::TryStreamExt;
 
 use super::error::{ApiError, Refused};
@@ -26,6 +28,17 @@ pub struct Query<T>(pub T);
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub struct Path<T>(pub T);
+
+/// A body that fits into memory many times over, up to 2 MB.
+pub struct SmallBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for SmallBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Ok(Self(Bytes::from_request(request, state).await?))
+    }
+}
 
 /// Most bytes of a form that belong to no part: its boundaries and headers, and what is read ahead. They are held in memory,
 /// and a header ends only where the client ends it.
@@ -66,6 +79,11 @@ impl<S: Send + Sync> FromRequest<S> for Multipart {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let sent = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = sent.split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("multipart/form-data") {
+            return Err(no_form(media_type).into());
+        }
         let delivered = Delivered::default();
         let request = request.map(|body| watched(body, delivered.clone()));
         Ok(Self { form: axum::extract::Multipart::from_request(request, state).await?, delivered })
@@ -81,6 +99,14 @@ fn watched(body: Body, delivered: Delivered) -> Body {
         futures::future::ready(if undelivered > MAX_UNDELIVERED { Err(shapeless().into()) } else { Ok(chunk) })
     });
     Body::from_stream(chunks)
+}
+
+fn no_form(media_type: &str) -> Problem {
+    let sent =
+        if media_type.is_empty() { "of no type at all".to_owned() } else { format!("`{}`", media_type.escape_debug()) };
+    Problem::new(ErrorCode::UnsupportedMediaType, format!("The body is {sent}, not multipart/form-data."))
+        .param("Content-Type")
+        .hint("Send a form with a part `model`: curl -F model=@model.onnx …/jobs")
 }
 
 fn shapeless() -> Refused {

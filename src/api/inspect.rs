@@ -26,10 +26,12 @@ use crate::domain::{
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "What the importer sees, and the plan", body = Inspection),
-        (status = 400, description = "A part is missing, empty or unknown", body = Problem),
+        (status = 400, description = "A part is missing, empty or unknown, or the form is broken", body = Problem),
         (status = 413, description = "Larger than the server allows", body = Problem),
-        (status = 415, description = "No format that is supported", body = Problem),
+        (status = 415, description = "No form, or a model in no format that is supported", body = Problem),
         (status = 422, description = "No classifier that we can work on, or an invalid configuration", body = Problem),
+        (status = 503, description = "It took too long", body = Problem),
+        (status = 507, description = "Too little disk space", body = Problem),
     )
 )]
 pub async fn inspect(State(app): State<App>, headers: HeaderMap, mut form: Multipart) -> ApiResult<Json<Inspection>> {
@@ -38,8 +40,8 @@ pub async fn inspect(State(app): State<App>, headers: HeaderMap, mut form: Multi
     let draft = Draft::new(&app, announced)?;
     let answer = answer(&app, &draft, &mut form).await;
     draft.discard().await;
-    if let Err(error) = &answer
-        && let Err(error) = app.store.count_refusal(error.problem()).await
+    if let Err(refusal) = &answer
+        && let Err(error) = app.store.count_refusal(refusal.problem()).await
     {
         tracing::error!(%error, "a refusal is not counted");
     }

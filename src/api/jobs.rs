@@ -1,6 +1,6 @@
 //! `/jobs` and `/jobs/{id}`: list, look, cancel, retry, delete.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
     extract::State,
@@ -10,15 +10,14 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use axum_extra::headers::{self, HeaderMapExt};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     caller::Caller,
     error::ApiResult,
-    extract::{Path, Query},
+    etag::is_known,
+    extract::{Path, Query, SmallBody},
     state::App,
     view::JobView,
 };
@@ -40,15 +39,17 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
-    /// Comma-separated: `queued,running`.
+    /// Any of these, separated by commas.
+    #[param(pattern = "^((queued|running|succeeded|failed|canceled)(,|$))*$", example = "queued,running")]
     status: Option<String>,
     /// Exactly this name.
     name: Option<String>,
-    /// Jobs on a page, 1 to 200.
+    /// Jobs on a page.
     #[serde(default = "page_size")]
+    #[param(minimum = 1, maximum = 200, default = 20)]
     limit: u32,
-    /// `next` of the page before.
-    #[param(value_type = Option<String>)]
+    /// `next` of the page before. Jobs that come or go between two pages shift nothing.
+    #[param(value_type = Option<String>, format = Uuid)]
     after: Option<JobId>,
     /// `newest` (default) or `oldest` first.
     #[serde(default)]
@@ -87,9 +88,12 @@ pub struct JobList {
 pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> ApiResult<axum::Json<JobList>> {
     let query = query.checked()?;
     let page = app.store.jobs(&query).await?;
+    let waits = page.jobs.iter().any(|job| job.status == JobStatus::Queued);
+    let positions = if waits { app.store.queue_positions().await? } else { HashMap::new() };
     let mut data = Vec::with_capacity(page.jobs.len());
     for job in page.jobs {
-        data.push(view(&app, job).await?);
+        let position = positions.get(&job.id).copied();
+        data.push(placed(&app, job, position).await?);
     }
     Ok(axum::Json(JobList { data, next: page.next }))
 }
@@ -101,7 +105,8 @@ impl ListQuery {
                 ErrorCode::InvalidRequest,
                 format!("limit={} is not 1 to {MAX_PAGE}.", self.limit),
             )
-            .param("limit"));
+            .param("limit")
+            .hint("Take the next page with after=, from `next` of this one."));
         }
         let statuses = self.status.as_deref().unwrap_or_default().split(',').filter(|status| !status.is_empty());
         let statuses = statuses.map(|status| status.trim().parse()).collect::<Result<Vec<JobStatus>, _>>();
@@ -121,10 +126,25 @@ impl ListQuery {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct WaitQuery {
-    /// Answer when the job changes, or after this many seconds (at most 60); a finished job is answered at once.
+    /// Answer when the job changes, or after this many seconds; more than 60 count as 60. A finished job is answered at
+    /// once.
     ///
     /// With `If-None-Match`, a change since that state counts.
+    #[param(minimum = 0, example = 30)]
     wait: Option<f64>,
+}
+
+impl WaitQuery {
+    fn patience(&self) -> Result<Option<Duration>, Problem> {
+        let Some(seconds) = self.wait else { return Ok(None) };
+        // Not a number is no number of seconds, and a negative one is a mistake of the client's arithmetic.
+        if !(seconds.is_finite() && seconds >= 0.0) {
+            return Err(Problem::new(ErrorCode::InvalidRequest, format!("wait={seconds} is no number of seconds."))
+                .param("wait")
+                .hint("Give seconds from 0 to 60, and ask again where the job has not changed."));
+        }
+        Ok(Some(Duration::try_from_secs_f64(seconds).unwrap_or(MAX_WAIT).min(MAX_WAIT)))
+    }
 }
 
 /// One job, as it stands or as soon as it changes.
@@ -133,6 +153,7 @@ pub struct WaitQuery {
     responses(
         (status = 200, description = "The job", body = JobView),
         (status = 304, description = "Unchanged since the state of If-None-Match"),
+        (status = 400, description = "`wait` is no number of seconds", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 503, description = "Too many clients wait", body = Problem),
     )
@@ -143,14 +164,14 @@ pub async fn get(
     Query(query): Query<WaitQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
+    let patience = query.patience()?;
     let mut job = app.job(id).await?;
-    let news = headers.contains_key(IF_NONE_MATCH) && !is_known(&headers, &job);
-    if let Some(seconds) = query.wait
+    let news = headers.contains_key(IF_NONE_MATCH) && !is_known(&headers, &tag(&job));
+    if let Some(patience) = patience
         && !news
         && !job.status.is_final()
     {
         let _place = app.gates.wait()?;
-        let patience = Duration::try_from_secs_f64(seconds).unwrap_or_default().min(MAX_WAIT);
         let change = app.store.wait_for_change(id, job.revision, patience);
         // Deleted while we waited, or about to end: the same answer as if it were asked for now.
         job = match app.stop.run_until_cancelled(change).await.transpose()?.flatten() {
@@ -158,7 +179,7 @@ pub async fn get(
             None => app.job(id).await?,
         };
     }
-    if is_known(&headers, &job) {
+    if is_known(&headers, &tag(&job)) {
         return Ok((StatusCode::NOT_MODIFIED, tags(&job)).into_response());
     }
     Ok(shown(&app, job).await?.into_response())
@@ -216,7 +237,8 @@ impl RetryRequest {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(body).map_err(|error| {
+        // `null` asks for the default too: it is what a client without a wish may write.
+        serde_json::from_slice::<Option<Self>>(body).map(Option::unwrap_or_default).map_err(|error| {
             Problem::new(ErrorCode::InvalidRequest, format!("The body cannot be read: {error}."))
                 .hint(r#"Send {"from":"start"} or {"from":"checkpoint"}; nothing means the start."#)
         })
@@ -228,18 +250,27 @@ impl RetryRequest {
 /// From the start (the default), everything that it made is forgotten. From its checkpoint, a failed or canceled job goes on:
 /// tasks that succeeded keep their results, and the others start where their runs last wrote a checkpoint, or anew where
 /// they wrote none. `can_resume` of the job says whether there is anything to go on from.
+///
+/// The body is JSON, whatever its `Content-Type`; none at all asks for the default.
 #[utoipa::path(
     post, path = "/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, format = Uuid)),
     request_body(content = Option<RetryRequest>),
     responses(
         (status = 202, description = "It is queued again", body = JobView),
+        (status = 400, description = "The body cannot be read", body = Problem),
         (status = 403, description = "Another key's job", body = Problem),
+        (status = 413, description = "The body is too large to be one", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It has not finished, there is nothing to go on from, or its uploads were deleted", body = Problem),
         (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
     )
 )]
-pub async fn retry(State(app): State<App>, caller: Caller, Path(id): Path<JobId>, body: Bytes) -> ApiResult<Response> {
+pub async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<JobId>,
+    SmallBody(body): SmallBody,
+) -> ApiResult<Response> {
     app.job_to_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
     app.place().await?;
@@ -326,6 +357,11 @@ fn gone(id: JobId) -> Problem {
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
+    placed(app, job, position).await
+}
+
+/// A job whose place in the queue is known.
+async fn placed(app: &App, job: Job, position: Option<u64>) -> ApiResult<JobView> {
     let stopped_short = matches!(job.status, JobStatus::Failed | JobStatus::Canceled);
     let can_resume = stopped_short && job.upload_deleted_at.is_none() && app.store.has_leftovers(job.id).await?;
     Ok(JobView { can_resume, ..JobView::new(job, position, app.collector.policy()) })
@@ -343,11 +379,4 @@ fn tag(job: &Job) -> HeaderValue {
 
 fn tags(job: &Job) -> [(HeaderName, HeaderValue); 2] {
     [(ETAG, tag(job)), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))]
-}
-
-/// Whether the client says that it has this state already.
-fn is_known(headers: &HeaderMap, job: &Job) -> bool {
-    let (known, tag) =
-        (headers.typed_get::<headers::IfNoneMatch>(), tag(job).to_str().ok().and_then(|tag| tag.parse().ok()));
-    matches!((known, tag), (Some(known), Some(tag)) if !known.precondition_passes(&tag))
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use axum::{
+    body::Body,
     extract::State,
     http::{
         HeaderMap,
@@ -10,7 +11,9 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use futures::Stream;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -21,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::{ids::JobId, problem::Problem},
-    store::{MetricQuery, Series},
+    store::{MetricQuery, SeriesKey, StoreError},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -32,12 +35,16 @@ pub struct SeriesQuery {
     /// Only points from this step on.
     #[serde(default)]
     from_step: u64,
-    /// At most this many points of each series, evenly spread, with the first and the last.
+    /// At most this many points of each series (but two of a longer one), evenly spread over its steps, with the first and
+    /// the last.
+    #[param(example = 500)]
     max_points: Option<usize>,
 }
 
+// These two say what the answer looks like; it is written by `Form`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Series)]
+#[allow(dead_code)]
 pub struct SeriesView {
     name: String,
     /// The generator that was trained, from 0; null for what belongs to none.
@@ -47,6 +54,7 @@ pub struct SeriesView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code)]
 pub struct MetricsView {
     series: Vec<SeriesView>,
 }
@@ -58,7 +66,9 @@ pub struct MetricsView {
     get, path = "/jobs/{id}/metrics", tag = "progress", params(("id" = String, Path, format = Uuid), SeriesQuery),
     responses(
         (status = 200, description = "Series", content((MetricsView = "application/json"), (String = "text/csv"))),
+        (status = 400, description = "A parameter is wrong", body = Problem),
         (status = 404, description = "No such job", body = Problem),
+        (status = 406, description = "Accept allows neither JSON nor CSV", body = Problem),
     )
 )]
 pub async fn get(
@@ -75,23 +85,102 @@ pub async fn get(
         from_step: query.from_step.min(i64::MAX as u64),
         max_points: query.max_points,
     };
-    let series = app.store.metrics(id, &query).await?;
-    if preferred(&headers, &["application/json", "text/csv"]) == "text/csv" {
-        return Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8"), (VARY, "accept")], csv(&series)).into_response());
-    }
-    let series = series.into_iter().map(|Series { name, generator, points }| SeriesView { name, generator, points });
-    Ok(([(VARY, "accept")], axum::Json(MetricsView { series: series.collect() })).into_response())
+    let form = match preferred(&headers, &["application/json", "text/csv"])? {
+        "text/csv" => Form::Csv,
+        _ => Form::Json,
+    };
+    let series = app.store.series(id, &query).await?;
+    let headers = [(CONTENT_TYPE, form.media_type()), (VARY, "accept")];
+    Ok((headers, Body::from_stream(written(app, series, query.max_points, form))).into_response())
 }
 
-/// RFC 4180. Names are the engine's own and need no quotes.
-fn csv(series: &[Series]) -> String {
-    let mut text = "name,generator,step,value\r\n".to_owned();
-    for Series { name, generator, points } in series {
-        let generator = generator.map(|generator| generator.to_string()).unwrap_or_default();
-        for (step, value) in points {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{name},{generator},{step},{value}\r\n");
+/// How the series are written. By hand, a page at a time: a job may have a million points.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// As [`MetricsView`].
+    Json,
+    /// RFC 4180. Names are the engine's own and need no quotes.
+    Csv,
+}
+
+impl Form {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Csv => "text/csv; charset=utf-8",
         }
     }
-    text
+
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Json => r#"{"series":["#,
+            Self::Csv => "name,generator,step,value\r\n",
+        }
+    }
+
+    fn end(self) -> &'static str {
+        match self {
+            Self::Json => "]}",
+            Self::Csv => "",
+        }
+    }
+
+    /// What stands before the points of a series.
+    fn head(self, key: &SeriesKey, first: bool) -> String {
+        match self {
+            Self::Json => {
+                let comma = if first { "" } else { "," };
+                let (name, generator) = (json!(key.name), json!(key.generator));
+                format!(r#"{comma}{{"name":{name},"generator":{generator},"points":["#)
+            }
+            Self::Csv => String::new(),
+        }
+    }
+
+    /// A page of points; `first` of its series.
+    fn points(self, key: &SeriesKey, points: &[(u64, f64)], first: bool) -> String {
+        let mut text = String::with_capacity(32 * points.len());
+        let generator = key.generator.map(|generator| generator.to_string()).unwrap_or_default();
+        for (index, (step, value)) in points.iter().enumerate() {
+            // Writing to a String cannot fail.
+            let _ = match self {
+                // As serde writes numbers: `3.0`, never `3`, and nothing that is no JSON.
+                Self::Json => {
+                    let comma = if first && index == 0 { "" } else { "," };
+                    write!(text, "{comma}[{step},{}]", json!(value))
+                }
+                Self::Csv => write!(text, "{},{generator},{step},{value}\r\n", key.name),
+            };
+        }
+        text
+    }
+
+    fn tail(self) -> &'static str {
+        match self {
+            Self::Json => "]}",
+            Self::Csv => "",
+        }
+    }
+}
+
+/// The answer's text. Where the database fails half-way the connection is cut, so that nobody takes a part for the whole.
+fn written(
+    app: App,
+    series: Vec<SeriesKey>,
+    max_points: Option<usize>,
+    form: Form,
+) -> impl Stream<Item = Result<String, StoreError>> {
+    async_stream::try_stream! {
+        yield form.begin().to_owned();
+        for (index, key) in series.iter().enumerate() {
+            yield form.head(key, index == 0);
+            let (mut pages, mut first) = (app.store.pages(key, max_points), true);
+            while let Some(points) = pages.next().await? {
+                yield form.points(key, &points, first);
+                first = false;
+            }
+            yield form.tail().to_owned();
+        }
+        yield form.end().to_owned();
+    }
 }

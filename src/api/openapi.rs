@@ -18,7 +18,9 @@ use crate::domain::config::JobConfig;
 #[openapi(
     info(
         title = "kegd",
-        description = "Shrinks a frozen classifier without its training data. Errors are application/problem+json (RFC 9457).",
+        description = "Shrinks a frozen classifier without its training data. Every error is application/problem+json \
+                       (RFC 9457) with a stable `code`, the `request_id` of the log, and a `hint` where there is a remedy. \
+                       Each GET path takes HEAD. A path has no slash at its end.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     components(schemas(JobConfig)),

@@ -37,15 +37,17 @@ use crate::{
     responses(
         (status = 200, description = "The report", content((Report = "application/json"), (String = "text/html"))),
         (status = 404, description = "No such job", body = Problem),
+        (status = 406, description = "Accept allows neither JSON nor HTML", body = Problem),
         (status = 409, description = "The job has not succeeded", body = Problem),
     )
 )]
 pub async fn get(State(app): State<App>, Path(id): Path<JobId>, headers: HeaderMap) -> ApiResult<Response> {
+    let form = preferred(&headers, &["application/json", "text/html"])?;
     let job = app.job(id).await?;
     let Some(report) = newest::<Report>(&app, &job, Role::Report).await? else {
         return Err(files::not_ready(&job, "report").into());
     };
-    if preferred(&headers, &["application/json", "text/html"]) == "application/json" {
+    if form == "application/json" {
         return Ok(([(VARY, "accept")], Json(report)).into_response());
     }
     Ok(([(CONTENT_TYPE, "text/html; charset=utf-8"), (VARY, "accept")], report_page::render(&job, &report))

@@ -20,8 +20,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     access_log, artifacts, assets, caller, drain, error, events, formats, gates, inspect, jobs, metrics, openapi,
-    prometheus, readiness, report, request_id, samples, security, service, state::App, student, submit, traffic, usage,
-    workers,
+    operations, prometheus, readiness, report, request_id, samples, security, semantics, service, state::App, student,
+    submit, traffic, usage, workers,
 };
 
 /// The whole service.
@@ -56,6 +56,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(prometheus::get)) //                   /metrics
         .routes(routes!(openapi::get)) //                      /openapi.json
         .split_for_parts();
+    let document = operations::completed(document);
     router
         .route("/", get(assets::file))
         .route("/docs", get(assets::file))
@@ -70,6 +71,7 @@ pub fn router(app: App) -> Router {
                 .layer(from_fn(access_log::log))
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(from_fn(security::headers))
+                .layer(from_fn(semantics::keep))
                 .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(Compressible)))
                 .layer(from_fn(error::render))
                 .layer(CatchPanicLayer::custom(error::panicked))

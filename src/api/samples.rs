@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG},
     },
     response::{IntoResponse, Response},
 };
@@ -18,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     download::Download,
     error::{ApiError, ApiResult},
+    etag::is_known,
     extract::{Path, Query},
     files,
     state::App,
@@ -112,13 +113,15 @@ pub struct SheetQuery {
     class: Option<String>,
     /// Samples in each row.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 1000, default = 10)]
     per_class: usize,
     /// Only this generator, from 0; all of them in turns where absent.
     generator: Option<u32>,
     /// The epoch to show; each generator's last where absent.
     epoch: Option<u32>,
-    /// Pixels for each value, 1 to 32.
+    /// Pixels for each value.
     #[serde(default = "two")]
+    #[param(minimum = 1, maximum = 32, default = 2)]
     scale: usize,
 }
 
@@ -151,8 +154,9 @@ pub async fn png(
     let chosen = chosen(&app, &job, &query).await?;
     let contents = contents(&job, query.class.as_deref(), query.per_class, query.scale)?;
     let tag = entity_tag(&chosen, &contents);
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == tag) {
-        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    if is_known(&headers, &tag) {
+        let cache = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        return Ok((StatusCode::NOT_MODIFIED, [cache, (ETAG, tag)]).into_response());
     }
     let _place = app.gates.draw().await?;
     let mut opened = Vec::new();
@@ -256,9 +260,13 @@ pub struct SliceQuery {
     get, path = "/jobs/{id}/samples.npz", tag = "samples", params(("id" = String, Path, format = Uuid), SliceQuery),
     responses(
         (status = 200, description = "NumPy archive", content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 206, description = "The bytes of Range, where `n` is absent", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 206, description = "The bytes of Range", content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 304, description = "You have it already"),
+        (status = 400, description = "A parameter is wrong", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "The student has not been trained yet", body = Problem),
+        (status = 412, description = "If-Match names another file", body = Problem),
+        (status = 416, description = "The range lies outside the file", body = Problem),
     )
 )]
 pub async fn npz(
@@ -296,8 +304,9 @@ pub struct LatentQuery {
     #[serde(default)]
     #[param(inline)]
     mode: LatentMode,
-    /// 1 to 100.
+    /// Pictures of one class, or steps from one latent vector to another.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100, default = 10)]
     rows: usize,
     #[serde(default)]
     seed: u64,
@@ -305,6 +314,7 @@ pub struct LatentQuery {
     #[serde(default)]
     generator: u32,
     #[serde(default = "two")]
+    #[param(minimum = 1, maximum = 32, default = 2)]
     scale: usize,
 }
 
@@ -316,6 +326,7 @@ pub struct LatentQuery {
         (status = 400, description = "A parameter is wrong", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "No generator has been trained yet", body = Problem),
+        (status = 503, description = "It took too long", body = Problem),
     )
 )]
 pub async fn latent(

@@ -70,9 +70,11 @@ pub struct FormatQuery {
             headers(("ETag" = String), ("Content-Disposition" = String))),
         (status = 206, description = "The bytes of Range", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 304, description = "You have it already"),
+        (status = 400, description = "There is no such format", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 406, description = "The student was not written in that format", body = Problem),
         (status = 409, description = "The job has not succeeded", body = Problem),
+        (status = 412, description = "If-Match names another file", body = Problem),
         (status = 416, description = "The range lies outside the file", body = Problem),
     )
 )]

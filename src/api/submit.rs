@@ -29,17 +29,22 @@ use crate::{
 /// Submits a job.
 ///
 /// Send the model as the part `model` of a multipart form. What may stand in `config` is the schema `JobConfig`; an
-/// `eval` set is read for the report alone, after training. With an `Idempotency-Key`, sending the same request again
-/// gives the same job.
+/// `eval` set is read for the report alone, after training.
+///
+/// With an `Idempotency-Key`, sending the same request again gives the same job, also many times at once and after a
+/// restart: the same parts, under the same file names. A key stands for its job for 24 hours, or until the job is deleted; a
+/// request that failed leaves its key free.
 #[utoipa::path(
     post, path = "/jobs", tag = "jobs",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Chosen by the client, once for each job it wants")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]*$",
+        example = "6c1d4c9e-5f0a-4a57-9d0e-0f8f3f0b6f6e",
+        description = "Chosen by the client, once for each job it wants: 1 to 255 printable ASCII characters")),
     responses(
         (status = 202, description = "Accepted", body = JobView, headers(("Location" = String, description = "The job's path"))),
-        (status = 400, description = "A part is missing, empty or unknown", body = Problem),
+        (status = 400, description = "A part is missing, empty or unknown, or the form is broken", body = Problem),
         (status = 413, description = "Larger than the server allows", body = Problem),
-        (status = 415, description = "No format that is supported", body = Problem),
+        (status = 415, description = "No form, or a model in no format that is supported", body = Problem),
         (status = 422, description = "The configuration is invalid, or the key was used otherwise", body = Problem),
         (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
         (status = 507, description = "Too little disk space, or as much is kept as may be", body = Problem),
@@ -51,11 +56,9 @@ pub async fn create(
     headers: HeaderMap,
     mut form: Multipart,
 ) -> ApiResult<Response> {
-    let announced = announced(&app, &headers)?;
-    app.place().await?;
-    app.quota(&caller, announced).await?;
+    let (key, announced) = admitted(&app, &caller, &headers).await?;
     let draft = Draft::new(&app, announced)?.within(app.room_for(&headers).await?);
-    let id = match submit(&app, &draft, &caller, &headers, &mut form).await {
+    let id = match submit(&app, &draft, &caller, key, &mut form).await {
         Ok(Submission::Created(id)) => {
             draft.keep();
             access_log::made(id);
@@ -76,14 +79,29 @@ pub async fn create(
     Ok((StatusCode::ACCEPTED, location, shown(&app, job).await?).into_response())
 }
 
+/// Whether an upload is worth receiving: its key, and the bytes that it announces.
+async fn admitted(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<(Option<String>, u64)> {
+    let announced = announced(app, headers)?;
+    let key = idempotency_key(headers)?;
+    // A job that is there already needs no place: its client must hear of it also when it was the last one that had room.
+    let known = match &key {
+        Some(key) => app.store.knows_key(caller.owner(), key).await?,
+        None => false,
+    };
+    if !known {
+        app.place().await?;
+        app.quota(caller, announced).await?;
+    }
+    Ok((key, announced))
+}
+
 async fn submit(
     app: &App,
     draft: &Draft,
     caller: &Caller,
-    headers: &HeaderMap,
+    key: Option<String>,
     form: &mut Multipart,
 ) -> ApiResult<Submission> {
-    let key = idempotency_key(headers)?;
     let upload = Upload::receive(draft, form).await?;
     let job = NewJob {
         id: draft.id(),
@@ -116,12 +134,18 @@ fn make_room(app: &App) {
 
 /// The key of a request that shall have effect once.
 fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::new(ErrorCode::InvalidRequest, "An Idempotency-Key has 1 to 255 ASCII characters.")
-            .param("Idempotency-Key")
-            .hint("A random UUID is a good key.")
-            .into()),
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let printable =
+        |key: &&str| (1..=255).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    match (value.to_str().ok().filter(printable), values.next()) {
+        (Some(key), None) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(
+            ErrorCode::InvalidRequest,
+            "An Idempotency-Key is one header of 1 to 255 printable ASCII characters.",
+        )
+        .param("Idempotency-Key")
+        .hint("A random UUID is a good key.")
+        .into()),
     }
 }

@@ -22,6 +22,10 @@ pub enum ErrorCode {
     /// The request did not arrive in time.
     Timeout,
     TooLarge,
+    /// The request's body is of another type than the path takes.
+    UnsupportedMediaType,
+    /// A condition of the request does not hold.
+    PreconditionFailed,
     RangeNotSatisfiable,
     TooManyRequests,
     DiskFull,
@@ -61,8 +65,9 @@ impl ErrorCode {
             NotAcceptable => 406,
             Timeout => 408,
             Conflict | NotReady => 409,
+            PreconditionFailed => 412,
             TooLarge => 413,
-            UnsupportedFormat => 415,
+            UnsupportedFormat | UnsupportedMediaType => 415,
             RangeNotSatisfiable => 416,
             InvalidConfig | UnknownField | IdempotencyMismatch | InvalidModel | UnsupportedOperators
             | NotAClassifier | InvalidWeights | InvalidEval | InvalidCompression => 422,
@@ -83,6 +88,8 @@ impl ErrorCode {
             UnknownField => "The configuration has an unknown member",
             NotFound => "No such thing here",
             MethodNotAllowed => "The path does not take that method",
+            UnsupportedMediaType => "The path takes another type of body",
+            PreconditionFailed => "A condition of the request does not hold",
             RangeNotSatisfiable => "The range lies outside the file",
             Unavailable => "The service cannot answer now",
             Conflict => "The job is not in a state for that",

@@ -239,7 +239,7 @@ async fn time_phases(tx: &mut Tx, seconds: &BTreeMap<String, f64>) -> Result<(),
 async fn fail(tx: &mut Tx, mut job: Job, problem: Problem) -> Result<(), StoreError> {
     let before = (job.status, job.phase);
     tx.stop_tasks(job.id).await?;
-    tx.append_event(job.id, &NewEvent::Error { error: &problem }).await?;
+    tx.append_event(job.id, &NewEvent::Failed { error: &problem }).await?;
     tx.add_refusal(&problem).await?;
     job.error = Some(problem);
     end(tx, job, before, JobStatus::Failed).await

@@ -84,6 +84,7 @@ impl Collector {
     pub async fn collect(&self) -> Result<Collected, RetentionError> {
         let _turn = self.0.turn.lock().await;
         self.bury().await?;
+        self.0.store.forget_keys().await?;
         let (mut collected, mut failed) = (Collected::default(), None);
         for expired in self.plan().await? {
             if let Err(error) = self.expire(&expired, &mut collected).await {

@@ -51,8 +51,8 @@ pub enum NewEvent<'a> {
         epoch: u32,
         count: u64,
     },
-    /// The job failed.
-    Error {
+    /// The job failed. Not called `error`: a browser's EventSource has an event of that name for itself.
+    Failed {
         error: &'a Problem,
     },
 }
@@ -66,7 +66,7 @@ impl NewEvent<'_> {
             Self::RunEnded { .. } => "run_ended",
             Self::Artifact { .. } => "artifact",
             Self::Sample { .. } => "sample",
-            Self::Error { .. } => "error",
+            Self::Failed { .. } => "failed",
         }
     }
 }

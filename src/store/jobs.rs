@@ -1,11 +1,10 @@
-//! Jobs as clients see them: one, a page of them, waiting for a change, and what the queue writes on them.
+//! Jobs as clients see them: one, a page of them, and what the queue writes on them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::{BTreeMap, HashMap};
 
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
-use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
 use super::{NewEvent, Signal, Store, StoreError, Tx, rows};
 use crate::{
@@ -127,9 +126,6 @@ pub struct JobPage {
 /// Configurations on one page: a page is held in memory. A usual job has two thousand bytes.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// How often a long poll looks by itself: another process announces nothing here.
-const RECHECK: Duration = Duration::from_secs(1);
-
 impl Store {
     /// # Errors
     /// The database fails.
@@ -145,7 +141,8 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn jobs(&self, query: &JobQuery) -> Result<JobPage, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::new("select * from jobs where true");
+        // The page is found in an index; only its own rows, which are large, are read and sorted.
+        let mut sql = QueryBuilder::<Sqlite>::new("select * from jobs where id in (select id from jobs where true");
         if !query.statuses.is_empty() {
             let mut list = sql.push(" and status in (").separated(", ");
             for status in &query.statuses {
@@ -164,7 +161,7 @@ impl Store {
             sql.push(beyond).push_bind(after.to_string());
         }
         // One more than asked for tells whether there is a next page.
-        sql.push(order).push(" limit ").push_bind(i64::from(query.limit) + 1);
+        sql.push(order).push(" limit ").push_bind(i64::from(query.limit) + 1).push(")").push(order);
         let mut rows = sql.build().fetch(&self.readers);
         let (mut jobs, mut bytes, mut more) = (Vec::new(), 0, false);
         while let Some(row) = rows.try_next().await? {
@@ -192,6 +189,16 @@ impl Store {
         Ok((position > 0).then_some(position))
     }
 
+    /// The place of every waiting job, as [`Store::queue_position`] gives it for one: for a list of them.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn queue_positions(&self) -> Result<HashMap<JobId, u64>, StoreError> {
+        let sql = "select id from jobs where status = 'queued' order by priority desc, id";
+        let rows = sqlx::query(sql).fetch_all(&self.readers).await?;
+        rows.iter().zip(1..).map(|(row, position)| Ok((rows::parsed(row, "id")?, position))).collect()
+    }
+
     /// How many jobs stand in `status`.
     ///
     /// # Errors
@@ -209,34 +216,6 @@ impl Store {
     pub async fn job_ids(&self) -> Result<Vec<JobId>, StoreError> {
         let rows = sqlx::query("select id from jobs").fetch_all(&self.readers).await?;
         rows.iter().map(|row| rows::parsed(row, "id")).collect()
-    }
-
-    /// Long poll: the job as soon as its revision is not `seen`, or as it stands after `patience`.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn wait_for_change(&self, id: JobId, seen: u64, patience: Duration) -> Result<Option<Job>, StoreError> {
-        let mut signals = self.subscribe();
-        let deadline = Instant::now() + patience;
-        loop {
-            let job = self.job(id).await?;
-            let unchanged = job.as_ref().is_some_and(|job| job.revision == seen);
-            if !unchanged || Instant::now() >= deadline {
-                return Ok(job);
-            }
-            let recheck = deadline.min(Instant::now() + RECHECK);
-            let changed = async {
-                loop {
-                    match signals.recv().await {
-                        Ok(Signal::JobChanged(changed)) if changed == id => return,
-                        Ok(_) => {}
-                        Err(RecvError::Lagged(_) | RecvError::Closed) => return,
-                    }
-                }
-            };
-            // Running into the deadline is not an error: the next turn looks and returns.
-            let _ = tokio::time::timeout_at(recheck, changed).await;
-        }
     }
 }
 

@@ -1,9 +1,16 @@
 //! Metrics: the series of a job's tasks, and how they are thinned out for a chart.
+//!
+//! A job may have a million points. They are read a page at a time, and a thinned series by looking up its points one by
+//! one: nothing here grows with the table but the time of reading all of it.
 
-use sqlx::{QueryBuilder, Row as _, Sqlite};
+use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Store, StoreError, Tx, rows};
-use crate::domain::{ids::JobId, metric::MetricPoint, task::Fence};
+use crate::domain::{
+    ids::{JobId, TaskId},
+    metric::MetricPoint,
+    task::Fence,
+};
 
 /// Which series, and how densely.
 #[derive(Clone, Debug, Default)]
@@ -11,9 +18,13 @@ pub struct MetricQuery {
     /// Any of these; empty: all.
     pub names: Vec<String>,
     pub from_step: u64,
-    /// At most this many points of each series; its first and last are always among them.
+    /// At most this many points of each series (never fewer than two of a longer one), evenly spread over its steps; its
+    /// first and last are always among them.
     pub max_points: Option<usize>,
 }
+
+/// `(step, value)`, steps rising.
+pub type Points = Vec<(u64, f64)>;
 
 /// One series of one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,50 +32,164 @@ pub struct Series {
     pub name: String,
     /// Which generator's training it belongs to, if any.
     pub generator: Option<u32>,
-    /// `(step, value)`, steps rising.
-    pub points: Vec<(u64, f64)>,
+    pub points: Points,
 }
 
+/// Where a series lies, and from where to where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesKey {
+    pub name: String,
+    pub generator: Option<u32>,
+    task: TaskId,
+    first: u64,
+    last: u64,
+}
+
+impl SeriesKey {
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: row.try_get("name")?,
+            generator: rows::optional_number(row, "generator")?,
+            task: rows::parsed(row, "task")?,
+            first: rows::number(row, "first")?,
+            last: rows::number(row, "last")?,
+        })
+    }
+}
+
+/// Jumps from name to name, since looking for distinct ones would read every point.
+const SERIES: &str = "\
+with recursive found (task, generator, name) as ( \
+    select id, generator, (select min(name) from metrics where task = tasks.id) from tasks where job = ?1 \
+    union all \
+    select task, generator, (select min(metrics.name) from metrics \
+        where metrics.task = found.task and metrics.name > found.name) \
+    from found where name is not null), \
+ends as ( \
+    select task, generator, name, \
+        (select min(step) from metrics where metrics.task = found.task and metrics.name = found.name and step >= ?2) \
+            as first, \
+        (select max(step) from metrics where metrics.task = found.task and metrics.name = found.name) as last \
+    from found where name is not null) \
+select * from ends where first is not null order by task, name";
+
+/// The first point at or after each of `?5` steps, which lie evenly between `?3` and `?4`. A cross join is read from left to
+/// right: one look for each step, where the planner may prefer to read the whole series for each.
+const THINNED: &str = "\
+with recursive target (n) as (select 0 union all select n + 1 from target where n + 1 < ?5), \
+chosen (at) as (select distinct (select min(step) from metrics \
+    where task = ?1 and name = ?2 and step >= ?3 + (?4 - ?3) * n / (?5 - 1)) from target) \
+select step, value from chosen cross join metrics on task = ?1 and name = ?2 and step = at order by step";
+
+/// Most points that are read at once.
+const PAGE: usize = 10_000;
+
 impl Store {
+    /// All series of a job, with their points.
+    ///
     /// # Errors
     /// The database fails.
     pub async fn metrics(&self, job: JobId, query: &MetricQuery) -> Result<Vec<Series>, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::new(
-            "select tasks.generator, metrics.name, step, value from metrics join tasks on tasks.id = metrics.task \
-             where tasks.job = ",
-        );
-        sql.push_bind(job.to_string()).push(" and step >= ").push_bind(rows::stored(query.from_step, "step")?);
-        if !query.names.is_empty() {
-            let mut list = sql.push(" and metrics.name in (").separated(", ");
-            for name in &query.names {
-                list.push_bind(name);
+        let mut all = Vec::new();
+        for key in self.series(job, query).await? {
+            let mut points = Points::new();
+            let mut pages = self.pages(&key, query.max_points);
+            while let Some(page) = pages.next().await? {
+                points.extend(page);
             }
-            sql.push(")");
-        }
-        sql.push(" order by tasks.id, metrics.name, step");
-        let rows = sql.build().fetch_all(&self.readers).await?;
-        let mut all: Vec<Series> = Vec::new();
-        for row in &rows {
-            let (name, generator) = (row.try_get::<&str, _>("name")?, rows::optional_number(row, "generator")?);
-            let point = (rows::number(row, "step")?, row.try_get("value")?);
-            match all.last_mut() {
-                Some(series) if series.name == name && series.generator == generator => series.points.push(point),
-                _ => all.push(Series { name: name.to_owned(), generator, points: vec![point] }),
-            }
-        }
-        if let Some(most) = query.max_points {
-            all.iter_mut().for_each(|series| thin(&mut series.points, most));
+            all.push(Series { name: key.name, generator: key.generator, points });
         }
         Ok(all)
     }
+
+    /// The series of a job that have points from `query.from_step` on, by task and name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn series(&self, job: JobId, query: &MetricQuery) -> Result<Vec<SeriesKey>, StoreError> {
+        let from = rows::stored(query.from_step, "step")?;
+        let found = sqlx::query(SERIES).bind(job.to_string()).bind(from).fetch_all(&self.readers).await?;
+        let mut all = found.iter().map(SeriesKey::read).collect::<Result<Vec<_>, _>>()?;
+        all.retain(|key| query.names.is_empty() || query.names.contains(&key.name));
+        Ok(all)
+    }
+
+    /// The points of a series, or those that stand for them (see [`MetricQuery::max_points`]), a page at a time: no
+    /// connection is held while the caller does something with a page.
+    pub fn pages(&self, key: &SeriesKey, max_points: Option<usize>) -> Pages {
+        let most = max_points.map(|most| most.max(2));
+        Pages { store: self.clone(), key: key.clone(), next: Some(key.first), most }
+    }
 }
 
-/// Keeps at most `most` points (never fewer than two of a longer series), evenly spread, with the first and the last.
-fn thin<T: Copy>(points: &mut Vec<T>, most: usize) {
-    let (all, most) = (points.len(), most.max(2));
-    if all > most {
-        *points = (0..most).map(|index| points[index * (all - 1) / (most - 1)]).collect();
+/// See [`Store::pages`].
+#[derive(Debug)]
+pub struct Pages {
+    store: Store,
+    key: SeriesKey,
+    /// The step from which the next page begins.
+    next: Option<u64>,
+    /// Until it is known whether there are more points than that.
+    most: Option<usize>,
+}
+
+impl Pages {
+    /// The next points, at least one; `None` after the last.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn next(&mut self) -> Result<Option<Points>, StoreError> {
+        let Some(from) = self.next else { return Ok(None) };
+        if let Some(most) = self.most.take()
+            && self.is_longer_than(most).await?
+        {
+            self.next = None;
+            return self.thinned(most.min(PAGE)).await.map(Some);
+        }
+        let sql = "select step, value from metrics where task = ? and name = ? and step >= ? order by step limit ?";
+        let found = sqlx::query(sql)
+            .bind(self.key.task.to_string())
+            .bind(&self.key.name)
+            .bind(rows::stored(from, "step")?)
+            .bind(PAGE as i64)
+            .fetch_all(&self.store.readers)
+            .await?;
+        self.next = if found.len() == PAGE { found.last().map(after).transpose()? } else { None };
+        if found.is_empty() { Ok(None) } else { found.iter().map(point).collect::<Result<_, _>>().map(Some) }
     }
+
+    async fn is_longer_than(&self, most: usize) -> Result<bool, StoreError> {
+        let sql = "select count(*) as n from (select 1 from metrics where task = ? and name = ? and step >= ? limit ?)";
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let row = sqlx::query(sql)
+            .bind(self.key.task.to_string())
+            .bind(&self.key.name)
+            .bind(rows::stored(self.key.first, "step")?)
+            .bind(most.saturating_add(1))
+            .fetch_one(&self.store.readers)
+            .await?;
+        Ok(row.try_get::<i64, _>("n")? > most)
+    }
+
+    async fn thinned(&self, most: usize) -> Result<Points, StoreError> {
+        let found = sqlx::query(THINNED)
+            .bind(self.key.task.to_string())
+            .bind(&self.key.name)
+            .bind(rows::stored(self.key.first, "step")?)
+            .bind(rows::stored(self.key.last, "step")?)
+            .bind(most as i64)
+            .fetch_all(&self.store.readers)
+            .await?;
+        found.iter().map(point).collect()
+    }
+}
+
+fn point(row: &SqliteRow) -> Result<(u64, f64), StoreError> {
+    Ok((rows::number(row, "step")?, row.try_get("value")?))
+}
+
+fn after(row: &SqliteRow) -> Result<u64, StoreError> {
+    Ok(rows::number::<u64>(row, "step")? + 1)
 }
 
 impl Tx {
@@ -93,26 +218,5 @@ impl Tx {
             .execute(&mut *self.sql)
             .await?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::thin;
-
-    #[test]
-    fn thinning_keeps_both_ends_and_the_order() {
-        let thinned = |count: u32, most| {
-            let mut points: Vec<u32> = (0..count).collect();
-            thin(&mut points, most);
-            points
-        };
-        assert_eq!(thinned(5, 10), [0, 1, 2, 3, 4]);
-        assert_eq!(thinned(5, 3), [0, 2, 4]);
-        assert_eq!(thinned(5, 0), [0, 4], "the two ends remain, whatever was asked");
-        assert!(thinned(0, 3).is_empty());
-        let many = thinned(1000, 100);
-        assert_eq!((many.len(), many[0], many[99]), (100, 0, 999));
-        assert!(many.is_sorted());
     }
 }

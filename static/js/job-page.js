@@ -129,7 +129,7 @@ export function jobPage(id) {
     stream = follow(`${path}/events`, {
       progress: () => loop.now(),
       status: () => loop.now(),
-      error: () => loop.now(),
+      failed: () => loop.now(),
       metrics: () => losses.refresh(),
       sample: () => samples.refresh(),
     }, { pace: PACE_MS, onStream: (stands) => { streaming = stands; } });

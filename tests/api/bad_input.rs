@@ -115,7 +115,9 @@ async fn a_full_queue() {
 async fn bodies_that_are_no_upload() {
     let service = Service::new().await;
     let json = service.ask(Method::POST, "/jobs", &[("content-type", "application/json")], "{}").await;
-    assert_eq!(json.problem(400), "invalid_request");
+    assert_eq!(json.problem(415), "unsupported_media_type");
+    let edge = service.ask(Method::POST, "/jobs", &[("content-type", "multipart/form-data")], "--edge--").await;
+    assert_eq!(edge.problem(400), "invalid_request", "no boundary");
     let headers = [("content-type", "multipart/form-data; boundary=edge")];
     let cut = service.ask(Method::POST, "/jobs", &headers, "--edge\r\nContent-Dis").await;
     assert_eq!(cut.problem(400), "invalid_request");
@@ -150,6 +152,11 @@ async fn a_key_that_is_none() {
 #[case(Method::GET, "/jobs?limit=many", 400, "invalid_request")]
 #[case(Method::GET, "/jobs?status=lost", 400, "invalid_request")]
 #[case(Method::GET, "/jobs?after=me", 400, "invalid_request")]
+#[case(Method::GET, "/jobs/01900000-0000-7000-8000-000000000000?wait=soon", 400, "invalid_request")]
+#[case(Method::GET, "/jobs/01900000-0000-7000-8000-000000000000?wait=-1", 400, "invalid_request")]
+#[case(Method::GET, "/jobs/01900000-0000-7000-8000-000000000000?wait=NaN", 400, "invalid_request")]
+#[case(Method::GET, "/jobs/01900000-0000-7000-8000-000000000000?wait=inf", 400, "invalid_request")]
+#[case(Method::GET, "/jobs/01900000-0000-7000-8000-000000000000/metrics?max_points=-5", 400, "invalid_request")]
 #[tokio::test]
 async fn requests_that_make_no_sense(
     #[case] method: Method,

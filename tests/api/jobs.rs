@@ -109,6 +109,34 @@ async fn nobody_is_kept_waiting_by_a_service_that_ends() {
 }
 
 #[tokio::test]
+async fn a_long_poll_hears_of_the_end_of_its_job() {
+    let service = Service::new().await;
+    let id = service.submitted().await;
+    let path = format!("/jobs/{id}");
+    let begin = Instant::now();
+    let (poll, delete) = (format!("{path}?wait=60"), service.ask(Method::DELETE, &path, &[], ""));
+    let (polled, deleted) = tokio::join!(service.get(&poll), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        delete.await
+    });
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+    assert_eq!(polled.problem(404), "not_found");
+    assert!(begin.elapsed() < Duration::from_secs(20), "it did not wait for the end");
+}
+
+#[tokio::test]
+async fn a_long_poll_from_a_known_state_ends_with_that_state() {
+    let service = Service::new().await;
+    let id = service.submitted().await;
+    let path = format!("/jobs/{id}");
+    let tag = service.get(&path).await.header("etag").to_owned();
+    let same = service.get_with(&format!("{path}?wait=0.3"), &[("if-none-match", &tag)]).await;
+    assert_eq!((same.status, same.header("etag")), (StatusCode::NOT_MODIFIED, &*tag));
+    let other = service.get_with(&format!("{path}?wait=60"), &[("if-none-match", "W/\"0\"")]).await;
+    assert_eq!(other.status, StatusCode::OK, "what the client has is old already: there is nothing to wait for");
+}
+
+#[tokio::test]
 async fn a_finished_job_is_answered_at_once() {
     let service = Service::new().await;
     let id = service.submitted().await;
@@ -243,6 +271,7 @@ async fn a_failed_job_goes_on_from_its_checkpoint() {
     let path = format!("/jobs/{id}");
     let failed = service.get(&path).await.json();
     assert_eq!((&failed["status"], &failed["can_resume"]), (&json!("failed"), &json!(true)), "{failed}");
+    assert_eq!(service.get("/jobs").await.json()["data"][0], failed, "a list shows the job as it is");
     let json = [("content-type", "application/json")];
     let answer = service.ask(Method::POST, &format!("{path}/retry"), &json, r#"{"from":"checkpoint"}"#).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json());
