@@ -1,7 +1,7 @@
 # `make demo` shows what kegd does, `make test` checks it. Both fetch what they need on the first run.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test audit browser serve clean
+.PHONY: help setup build demo test fuzz audit browser serve clean
 
 PYTHON ?= python3
 
@@ -34,6 +34,9 @@ test: setup browser ## formatting, lints, and every test, the page in a real bro
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	OMP_NUM_THREADS=1 cargo test --locked --all-targets
+
+fuzz: setup ## search for inputs that break what reads uploads (SECONDS=600 for each target)
+	fuzz/run.sh $(or $(SECONDS),600)
 
 audit: ## what dependencies bring with them: cargo-deny, and the advisories if they can be fetched
 	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is not there: cargo install --locked cargo-deny'; exit 1; }

@@ -5,6 +5,7 @@ mod access_log;
 mod artifacts;
 mod assets;
 mod caller;
+mod devices;
 mod disk;
 mod download;
 mod drain;
@@ -46,7 +47,13 @@ mod usage;
 mod view;
 mod workers;
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub use accept::preferred;
 pub use disk::Disk;
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub use download::Download;
 pub use gates::Gates;
 pub use helper::Helper;
 pub use hosts::Hosts;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod artifact;
 pub mod config;
 pub mod cost;
+pub mod device;
 pub mod ids;
 pub mod job;
 pub mod latent;

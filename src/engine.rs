@@ -7,7 +7,10 @@ pub mod compress;
 mod cuda;
 mod distill;
 pub mod error;
+#[cfg(not(fuzzing))]
 mod evalset;
+#[cfg(fuzzing)]
+pub mod evalset;
 pub mod executor;
 mod extract;
 mod files;

@@ -9,9 +9,14 @@ mod finish;
 mod plan;
 mod progress;
 mod record;
+mod watch;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use self::watch::Watch;
 pub use self::{
     claim::{Claim, Inputs},
     finish::{Ending, Product, Settled},
@@ -40,10 +45,17 @@ impl Default for QueueConfig {
 }
 
 impl QueueConfig {
+    /// How often leases are to be looked at.
+    pub fn look_every(&self) -> Duration {
+        self.lease / 4
+    }
+
+    /// The longest wait before another attempt.
+    const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
     /// The wait after `losses` attempts lost in a row.
     fn wait_after(&self, losses: u32) -> Duration {
-        const LONGEST: Duration = Duration::from_secs(300);
-        self.backoff.saturating_mul(4_u32.saturating_pow(losses.saturating_sub(1))).min(LONGEST)
+        self.backoff.saturating_mul(4_u32.saturating_pow(losses.saturating_sub(1))).min(Self::LONGEST_WAIT)
     }
 }
 
@@ -51,6 +63,7 @@ impl QueueConfig {
 pub struct Queue {
     store: Store,
     config: QueueConfig,
+    watch: Arc<Mutex<Watch>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +80,7 @@ pub enum QueueError {
 
 impl Queue {
     pub fn new(store: Store, config: QueueConfig) -> Self {
-        Self { store, config }
+        Self { store, config, watch: Arc::default() }
     }
 
     pub fn store(&self) -> &Store {

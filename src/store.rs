@@ -8,11 +8,14 @@ mod artifacts;
 mod backup;
 mod cancel;
 mod checkpoints;
+mod condemn;
+mod connections;
 mod doomed;
 mod durations;
 mod error;
 mod events;
 mod expiry;
+mod file;
 mod idempotency;
 mod jobs;
 mod keys;
@@ -30,14 +33,10 @@ mod usage;
 mod waiting;
 mod workers;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use self::signals::Signals;
 pub use self::{
     artifacts::ArtifactRow,
     cancel::{Cancel, Deletion},
@@ -57,17 +56,14 @@ pub use self::{
     samples::SampleRow,
     signals::Signal,
     submit::{NewJob, Submission},
-    tasks::{NewTask, Slot, TaskRow, TaskUpdate},
+    tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
     totals::{Total, Totals},
     usage::Usage,
     waiting::Seen,
     workers::{Occupied, WorkerRow},
 };
+use self::{file::DatabaseFile, signals::Signals};
 use crate::clock::Clock;
-
-/// How long a statement waits for another process's write lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const READERS: u32 = 4;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -78,6 +74,7 @@ pub struct Store {
     readers: SqlitePool,
     signals: Arc<Signals>,
     clock: Clock,
+    file: Arc<DatabaseFile>,
 }
 
 impl Store {
@@ -86,32 +83,35 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is no database, or was written by a newer version.
     pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A job that was accepted survives a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        MIGRATIONS.run(&writer).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "1")).await?;
-        Ok(Self { writer, readers, signals: Arc::default(), clock })
+        let at_open = |cause| StoreError::at_open(path.to_owned(), cause);
+        let writer = connections::writer(path).await.map_err(at_open)?;
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+        MIGRATIONS.run(&writer).await.map_err(|error| StoreError::at_migration(path.to_owned(), known, error))?;
+        let readers = connections::readers(path).await?;
+        let file = Arc::new(DatabaseFile::at(path)?);
+        Ok(Self { writer, readers, signals: Arc::default(), clock, file })
     }
 
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Whether the database answers; for the readiness probe.
+    /// Whether the database is where it was, and answers; for the readiness probe.
     ///
     /// # Errors
-    /// It does not.
+    /// It is not, or does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.check_file()?;
         sqlx::query("select 1").execute(&self.readers).await?;
         Ok(())
+    }
+
+    /// Whether the file that is open is still the one at its path.
+    ///
+    /// # Errors
+    /// `Gone`: what is written from now on is lost.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        self.file.check()
     }
 
     /// Ends all connections; what is running ends first.
@@ -122,6 +122,8 @@ impl Store {
 
     /// A write transaction.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        // SQLite would go on writing into a deleted file, and a job would be accepted that no restart finds.
+        self.check_file()?;
         let sql = self.writer.begin_with("begin immediate").await?;
         Ok(Tx { sql, now: self.clock.now(), signals: Arc::clone(&self.signals), pending: Vec::new() })
     }

@@ -28,6 +28,9 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub use self::channel::Events;
 use self::slot::SlotPlan;
 pub use self::{devices::slots, ladder::Grace};
 use crate::{
@@ -159,7 +162,7 @@ fn take_directory(runs: &Path) -> Result<File, WorkerError> {
 
 /// Looks for runs whose lease ran out, a few times within each lease.
 async fn reap(shop: Arc<Shop>) {
-    let mut turn = tokio::time::interval(shop.queue.config().lease / 4);
+    let mut turn = tokio::time::interval(shop.queue.config().look_every());
     loop {
         turn.tick().await;
         match shop.queue.reap(&shop.config.name).await {

@@ -112,8 +112,7 @@ async fn a_checkpoint_is_fenced_and_named_like_any_file() {
     let id = inspected(&house).await;
     let stale = house.claim().await.unwrap();
     let _ = checkpoint(&house, &stale, 1).await;
-    house.clock.advance(LONG);
-    assert_eq!(house.queue.reap("worker-2").await.unwrap(), 1);
+    assert_eq!(house.lapse("worker-2").await, 1);
     house.clock.advance(LONG);
     let late = house.queue.keep_checkpoint(&stale, &file(&stale, 2), 2).await;
     assert!(matches!(late, Err(QueueError::LeaseLost)), "{late:?}");

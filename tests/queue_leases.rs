@@ -87,8 +87,7 @@ async fn a_run_that_lost_its_lease_writes_nothing() {
     let house = House::standing().await;
     let id = house.submit(json!({})).await;
     let stale = house.claim().await.unwrap();
-    house.clock.advance(LONG);
-    assert_eq!(house.queue.reap("worker-2").await.unwrap(), 1);
+    assert_eq!(house.lapse("worker-2").await, 1);
     house.clock.advance(LONG);
     let fresh = house.claim().await.unwrap();
     assert_eq!((fresh.fence().task, fresh.fence().run), (stale.fence().task, 2));
@@ -116,12 +115,68 @@ async fn a_renewed_lease_is_not_reaped() {
     let house = House::standing().await;
     house.submit(json!({})).await;
     let claim = house.claim().await.unwrap();
-    let most = house.queue.config().lease - Duration::from_secs(1);
-    for _ in 0..3 {
-        house.clock.advance(most);
-        assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+    for _ in 0..12 {
+        // Three looks find nothing new; the fourth would be the last.
+        for _ in 0..3 {
+            house.clock.advance(house.queue.config().look_every());
+            assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+        }
         assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
     }
+    assert_eq!(house.lapse("worker-1").await, 1, "and then nobody renews it");
+}
+
+/// A day, forward or back.
+const DAY: i64 = 86_400_000;
+
+#[rstest::rstest]
+#[case::forward(DAY)]
+#[case::back(-DAY)]
+// By as much as has passed: the end of the lease would be the one that it had.
+#[case::back_to_where_it_was(-15_000)]
+#[tokio::test]
+async fn setting_the_clock_takes_no_lease_and_keeps_none(#[case] by: i64) {
+    let house = House::standing().await;
+    house.submit(json!({})).await;
+    let claim = house.claim().await.unwrap();
+    for _ in 0..6 {
+        assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+        house.clock.advance(house.queue.config().look_every());
+        house.clock.set(house.clock.now() + by);
+        assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0, "it was renewed just now");
+        assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
+    }
+    house.clock.set(house.clock.now() - by);
+    assert_eq!(house.lapse("worker-1").await, 1, "a run that is silent for a lease is lost, whatever the clock shows");
+}
+
+#[tokio::test]
+async fn a_worker_that_slept_takes_no_lease_before_others_could_renew_it() {
+    let house = House::standing().await;
+    house.submit(json!({})).await;
+    let claim = house.claim().await.unwrap();
+    assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+    // A stopped process, or a database that was locked: nobody could renew, and nobody looked.
+    house.clock.advance(LONG);
+    assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+    assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
+}
+
+#[tokio::test]
+async fn work_that_waits_does_not_wait_for_a_clock_that_was_set_back() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    house.clock.set(house.clock.now() - DAY);
+    let inspect = house.claim().await.expect("what was submitted on the later clock");
+    let product = Product::Inspected(Box::new(facts::inspection(TeacherKind::PlainImage)));
+    house.queue.finish(&inspect, Ending::Succeeded(product)).await.unwrap();
+    let first = house.claim().await.expect("what follows it");
+    house.queue.finish(&first, lost("it was killed by SIGSEGV")).await.unwrap();
+    let _second = house.claim().await.expect("its sibling");
+    assert!(house.claim().await.is_none(), "the first one waits before its next attempt");
+    house.clock.set(house.clock.now() - DAY);
+    let again = house.claim().await.expect("but not for a day");
+    assert_eq!((again.fence().job, again.fence().run), (id, 2));
 }
 
 #[tokio::test]
@@ -180,8 +235,7 @@ async fn a_canceled_run_that_is_lost_is_not_tried_again() {
     let id = house.submit(json!({})).await;
     let _claim = house.claim().await.unwrap();
     assert_eq!(house.store.cancel(id).await.unwrap(), Cancel::Asked);
-    house.clock.advance(LONG);
-    house.queue.reap("worker-2").await.unwrap();
+    assert_eq!(house.lapse("worker-2").await, 1);
     assert_eq!(house.job(id).await.status, JobStatus::Canceled);
     house.clock.advance(LONG);
     assert!(house.claim().await.is_none());
@@ -198,4 +252,32 @@ async fn what_an_update_returns_is_what_the_row_holds() {
     house.store.cancel(id).await.unwrap();
     assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::Stop);
     assert!(house.store.tasks(id).await.unwrap()[0].cancel_requested);
+}
+
+/// Breaks what the database holds of a job, past the store.
+async fn garble(house: &House, id: kegd::domain::ids::JobId) {
+    use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+    let options = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
+    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = "update jobs set settings = '{\"of\": \"another version\"}' where id = ?";
+    sqlx::query(sql).bind(id.to_string()).execute(&mut database).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_holds_up_no_other() {
+    let house = House::standing().await;
+    let (running, waiting, sound) =
+        (house.submit(json!({})).await, house.submit(json!({})).await, house.submit(json!({})).await);
+    let claim = house.claim().await.unwrap();
+    assert_eq!(claim.fence().job, running);
+    garble(&house, running).await;
+    garble(&house, waiting).await;
+    assert_eq!(house.claim().await.expect("the one that can be read").fence().job, sound);
+    assert_eq!(house.queue.begin_life("worker-1", &["cpu".into()]).await.unwrap(), 2, "and a worker can begin");
+    assert_eq!(house.claim().await.unwrap().fence().job, sound);
+    let mut ledger = house.ledger().await;
+    ledger.check().await;
+    let failed =
+        ledger.texts("select id from jobs where status = 'failed' and error like '%cannot be read%' order by id");
+    assert_eq!(failed.await, [running.to_string(), waiting.to_string()]);
 }

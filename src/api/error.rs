@@ -28,6 +28,9 @@ use crate::{
     store::StoreError,
 };
 
+/// When a client whom we could not serve should ask again.
+const RETRY_SECONDS: u64 = 10;
+
 /// A failed request. [`render`] writes the body, because only there the request's id is known.
 #[derive(Clone, Debug)]
 pub struct ApiError(Arc<Problem>);
@@ -213,6 +216,9 @@ pub async fn render(request: Request, next: Next) -> Response {
     }
     let mut problem = problem.map_or_else(|| unexplained(response.status()), Arc::unwrap_or_clone);
     problem.request_id = id;
+    if problem.code == ErrorCode::Unavailable {
+        problem.retry_after = problem.retry_after.or(Some(RETRY_SECONDS));
+    }
     let retry_after = problem.retry_after;
     let (mut parts, _) = response.into_parts();
     let body = Json(problem).into_response().into_body();

@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     caller::Caller,
+    devices::Offer,
     error::ApiResult,
     etag::is_known,
     extract::{Path, Query, SmallBody},
@@ -90,10 +91,11 @@ pub async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Api
     let page = app.store.jobs(&query).await?;
     let waits = page.jobs.iter().any(|job| job.status == JobStatus::Queued);
     let positions = if waits { app.store.queue_positions().await? } else { HashMap::new() };
+    let offer = Offer::now(&app.store).await?;
     let mut data = Vec::with_capacity(page.jobs.len());
     for job in page.jobs {
         let position = positions.get(&job.id).copied();
-        data.push(placed(&app, job, position).await?);
+        data.push(placed(&app, job, position, &offer).await?);
     }
     Ok(axum::Json(JobList { data, next: page.next }))
 }
@@ -357,14 +359,19 @@ fn gone(id: JobId) -> Problem {
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {
     let position = if job.status == JobStatus::Queued { app.store.queue_position(job.id).await? } else { None };
-    placed(app, job, position).await
+    let offer = Offer::now(&app.store).await?;
+    placed(app, job, position, &offer).await
 }
 
 /// A job whose place in the queue is known.
-async fn placed(app: &App, job: Job, position: Option<u64>) -> ApiResult<JobView> {
+async fn placed(app: &App, job: Job, position: Option<u64>, offer: &Offer) -> ApiResult<JobView> {
+    let warning = offer.warning(&job);
     let stopped_short = matches!(job.status, JobStatus::Failed | JobStatus::Canceled);
     let can_resume = stopped_short && job.upload_deleted_at.is_none() && app.store.has_leftovers(job.id).await?;
-    Ok(JobView { can_resume, ..JobView::new(job, position, app.collector.policy()) })
+    let mut view = JobView { can_resume, ..JobView::new(job, position, app.collector.policy()) };
+    // Of this moment, and so not kept: it goes when a worker comes.
+    view.warnings.extend(warning);
+    Ok(view)
 }
 
 pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> {
@@ -372,7 +379,7 @@ pub async fn shown(app: &App, job: Job) -> ApiResult<impl IntoResponse + use<>> 
     Ok((tags, axum::Json(view(app, job).await?)))
 }
 
-/// Weak, since a job's position in the queue changes without it.
+/// Weak, since a job's position in the queue, and whether a worker is there for it, change without it.
 fn tag(job: &Job) -> HeaderValue {
     HeaderValue::try_from(format!("W/\"{}\"", job.revision)).unwrap_or(HeaderValue::from_static("W/\"0\""))
 }

@@ -1,5 +1,7 @@
 //! `/livez` and `/readyz`: whether it answers, whether it can take jobs, and how each part does.
 
+use std::collections::BTreeSet;
+
 use axum::{
     Json,
     extract::State,
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    devices::Offer,
     error::{self, ApiResult},
     extract::Query,
     state::App,
@@ -91,13 +94,28 @@ pub async fn ready(State(app): State<App>, Query(query): Query<ReadyQuery>) -> A
     }
     app.store.ping().await.map_err(|error| {
         tracing::error!(%error, "not ready");
-        Problem::new(ErrorCode::Unavailable, "The database does not answer.").hint("The server's log has the cause.")
+        match error {
+            StoreError::Gone(_) => Problem::from(error),
+            _ => Problem::new(ErrorCode::Unavailable, "The database does not answer.")
+                .hint("The server's log has the cause."),
+        }
+    })?;
+    can_write(&app).map_err(|detail| {
+        Problem::new(ErrorCode::Unavailable, detail).hint("The server's log names the place and the cause.")
     })?;
     app.room().map_err(|error| {
         let problem = error.problem();
         Problem::new(ErrorCode::Unavailable, problem.detail.clone()).hint("Delete jobs that are no longer needed.")
     })?;
     Ok(Json(Readiness { status: "ok", checks: Vec::new() }).into_response())
+}
+
+/// Room is not enough: the directory may have become read-only.
+fn can_write(app: &App) -> Result<(), &'static str> {
+    tempfile::tempfile_in(&app.scratch).map(drop).map_err(|error| {
+        tracing::error!(%error, directory = %app.scratch.display(), "no file can be written");
+        "The server cannot write where it keeps its files."
+    })
 }
 
 const DRAINING: &str = "The service is about to end.";
@@ -110,6 +128,7 @@ async fn verbose(app: &App) -> Response {
         disk(app),
         storage(app).await,
         workers(app).await,
+        devices(app).await,
         queue(app).await,
         isolation(app),
     ];
@@ -159,6 +178,9 @@ async fn migrations(app: &App) -> Check {
 }
 
 fn disk(app: &App) -> Check {
+    if let Err(detail) = can_write(app) {
+        return check("disk", Verdict::Failed, detail);
+    }
     let least = app.limits.min_free_disk;
     match app.free_disk() {
         Ok(free) if free >= least.0 => check("disk", Verdict::Ok, format!("{free} bytes are free.")),
@@ -199,6 +221,19 @@ async fn workers(app: &App) -> Check {
         // Jobs are taken all the same, and wait.
         false if detail.is_empty() => check("workers", Verdict::Warning, "There is none yet: jobs wait."),
         false => check("workers", Verdict::Warning, format!("None is alive: jobs wait. {}.", detail.join("; "))),
+    }
+}
+
+async fn devices(app: &App) -> Check {
+    let asked = async { Ok((Offer::now(&app.store).await?, app.store.wanted_devices().await?)) };
+    let (offer, wanted) = match asked.await {
+        Ok(asked) => asked,
+        Err(error) => return unknown("devices", &error),
+    };
+    let complaints: BTreeSet<String> = wanted.iter().filter_map(|wanted| offer.complaint(wanted)).collect();
+    match complaints.is_empty() {
+        true => check("devices", Verdict::Ok, "What waits has a worker that may run it."),
+        false => check("devices", Verdict::Warning, complaints.into_iter().collect::<Vec<_>>().join(" ")),
     }
 }
 

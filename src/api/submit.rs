@@ -11,6 +11,7 @@ use tracing::Instrument;
 use super::{
     access_log,
     caller::Caller,
+    devices::Offer,
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
@@ -103,11 +104,13 @@ async fn submit(
     form: &mut Multipart,
 ) -> ApiResult<Submission> {
     let upload = Upload::receive(draft, form).await?;
+    // What depends on the model is resolved again once it has been inspected.
+    let settings = upload.settings(TeacherKind::PlainImage)?;
+    Offer::now(&app.store).await?.check(&settings.device)?;
     let job = NewJob {
         id: draft.id(),
         owner: caller.owner().cloned(),
-        // What depends on the model is resolved again once it has been inspected.
-        settings: upload.settings(TeacherKind::PlainImage)?,
+        settings,
         idempotency: key.map(|key| upload.idempotency(key)),
         config: upload.config,
         model_file: upload.model,

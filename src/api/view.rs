@@ -61,6 +61,7 @@ pub struct JobView {
     pub result: Option<JobResult>,
     /// Only when failed.
     pub error: Option<Problem>,
+    /// What its owner should know, also that no worker is there which may run it.
     pub warnings: Vec<String>,
     /// Whether it has stopped short, and can go on from where it did: `POST /jobs/{id}/retry` with `{"from":"checkpoint"}`.
     pub can_resume: bool,

@@ -22,28 +22,34 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
-    fn is_disk_full(&self) -> bool {
+    /// What the file system said, if it comes from there.
+    fn io_kind(&self) -> Option<io::ErrorKind> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            let full =
-                error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull);
-            if full {
-                return true;
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Some(error.kind());
             }
             cause = error.source();
         }
-        false
+        None
     }
 }
 
 impl From<ArtifactError> for Problem {
     fn from(error: ArtifactError) -> Self {
-        if error.is_disk_full() {
-            return Self::new(ErrorCode::DiskFull, "the disk that holds the files is full")
-                .hint("Delete jobs that are no longer needed, or free some space.");
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match error.io_kind() {
+            Some(StorageFull | QuotaExceeded) => {
+                Self::new(ErrorCode::DiskFull, "the disk that holds the files is full")
+                    .hint("Delete jobs that are no longer needed, or free some space.")
+            }
+            Some(PermissionDenied | ReadOnlyFilesystem) => {
+                Self::new(ErrorCode::Unavailable, "The server may not write where it keeps its files.")
+                    .hint("Whoever runs the server has to give it back the right to; its log names the place.")
+            }
+            // The cause may name paths: it belongs in the log, not in an answer.
+            _ => Self::new(ErrorCode::Internal, "a file could not be kept or read; the server's log has the cause"),
         }
-        // The cause may name paths: it belongs in the log, not in an answer.
-        Self::new(ErrorCode::Internal, "a file could not be kept or read; the server's log has the cause")
     }
 }
 

@@ -1,19 +1,26 @@
 //! What lies under the data directory.
 
-use std::path::PathBuf;
+use std::{
+    fs::{File, TryLockError},
+    path::PathBuf,
+    time::Duration,
+};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::{
     artifacts::Artifacts,
     clock::Clock,
     config::{RetentionConfig, StorageConfig},
     retention::{self, Collector, Policy},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 const DATABASE: &str = "kegd.db";
 const SCRATCH: &str = "scratch";
+
+/// How often a process sees whether its database is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Data {
     pub directory: PathBuf,
@@ -32,6 +39,38 @@ impl Data {
         let store = Store::open(&directory.join(DATABASE), Clock::System).await.with_context(cannot)?;
         let artifacts = Artifacts::open(directory.join("artifacts")).with_context(cannot)?;
         Ok(Self { directory, store, artifacts })
+    }
+
+    /// Makes this process the one that takes uploads here, for as long as what is returned lives.
+    ///
+    /// # Errors
+    /// Another one is, or the directory cannot be used.
+    pub fn own(&self) -> anyhow::Result<File> {
+        let path = self.directory.join("serve.lock");
+        let lock = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "another kegd serve uses {}; stop it first, or give this one a --data-dir of its own",
+                    self.directory.display()
+                )
+            }
+            Err(TryLockError::Error(cause)) => {
+                Err(cause).with_context(|| format!("{} cannot be locked", path.display()))
+            }
+        }
+    }
+
+    /// Returns why, once the database is no longer where it was: from then on nothing that is written would last.
+    pub async fn gone(&self) -> anyhow::Error {
+        loop {
+            if let Err(error @ StoreError::Gone(_)) = self.store.check_file() {
+                let error = anyhow::Error::from(error);
+                return error.context("the data directory is gone; what it kept is lost unless it was moved");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// For a command that only makes sense where a service has kept something already.

@@ -63,6 +63,8 @@ impl Serve {
         let stop = shutdown::on_signal()?;
         Support::of_kernel().announce(self.child.sandbox)?;
         let data = Data::open(&self.storage).await?;
+        // Before anything is cleaned up: the files of another server's uploads look like litter.
+        let _owned = data.own()?;
         admit(self.server.listen, &self.access, data.store.has_keys().await?)?;
         let scratch = data.clean().await?;
         let listener = TcpListener::bind(self.server.listen)
@@ -92,6 +94,7 @@ impl Serve {
                 false => work_until((&self.worker, &self.child), &self.shutdown, &data, stop.clone()).await,
             }
         };
+        let guarding = guard(&data, &stop);
         // Either of them failing ends the other.
         let ends = async |ended: anyhow::Result<()>| {
             if ended.is_err() {
@@ -104,10 +107,22 @@ impl Serve {
         writeln!(std::io::stdout(), "kegd listens on http://{address}")?;
         let serving = api::serve(listener, api::router(app), &self.traffic, stop.clone());
         let serving = until_grace(serving, &stop, self.shutdown.shutdown_grace);
-        let (served, worked, ()) =
-            tokio::join!(async { ends(serving.await).await }, async { ends(working.await).await }, collecting);
+        let (served, worked, guarded, ()) = tokio::join!(
+            async { ends(serving.await).await },
+            async { ends(working.await).await },
+            async { ends(guarding.await).await },
+            collecting
+        );
         data.store.close().await;
-        served.and(worked)
+        guarded.and(served).and(worked)
+    }
+}
+
+/// Fails once the data are gone; until `stop`.
+pub async fn guard(data: &Data, stop: &CancellationToken) -> anyhow::Result<()> {
+    match stop.run_until_cancelled(data.gone()).await {
+        Some(gone) => Err(gone),
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! `kegd work`: a worker without the HTTP service.
 
-use super::{data::Data, serve::work_until};
+use super::{
+    data::Data,
+    serve::{guard, work_until},
+};
 use crate::{
     config::{ChildConfig, LogConfig, ShutdownConfig, StorageConfig, WorkerConfig},
     sandbox::Support,
@@ -31,9 +34,19 @@ impl Work {
             let stop = shutdown::on_signal()?;
             Support::of_kernel().announce(self.child.sandbox)?;
             let data = Data::open(&self.storage).await?;
-            work_until((&self.worker, &self.child), &self.shutdown, &data, stop).await?;
+            let guarding = async {
+                let guarded = guard(&data, &stop).await;
+                stop.cancel();
+                guarded
+            };
+            let working = async {
+                let worked = work_until((&self.worker, &self.child), &self.shutdown, &data, stop.clone()).await;
+                stop.cancel();
+                worked
+            };
+            let (guarded, worked) = tokio::join!(guarding, working);
             data.store.close().await;
-            Ok(())
+            guarded.and(worked)
         })
     }
 }

@@ -1,12 +1,15 @@
 //! Taking a task, and giving back what dead workers held.
 
-use super::{Ending, Queue, QueueError, plan};
+use std::sync::PoisonError;
+
+use super::{Ending, Queue, QueueConfig, QueueError, plan};
 use crate::{
     clock::millis,
     domain::{
         artifact::{Artifact, FileName, Role},
         config::Settings,
         job::{JobStatus, Progress},
+        problem::{ErrorCode, Problem},
         task::{Fence, TaskKind},
     },
     store::{Checkpoint, Job, NewEvent, Slot, StoreError, TaskRow, Timing, Tx},
@@ -57,9 +60,18 @@ impl Queue {
     pub async fn claim(&self, slot: &Slot) -> Result<Option<Claim>, QueueError> {
         let mut tx = self.store.begin().await?;
         let until = tx.now + millis(self.config.lease);
-        let Some(task) = tx.claim_task(slot, until).await? else { return Ok(None) };
+        let longest_wait = millis(QueueConfig::LONGEST_WAIT);
+        let Some(task) = tx.claim_task(slot, until, longest_wait).await? else { return Ok(None) };
         let fence = task.fence();
-        let job = tx.job(task.job).await?.ok_or(QueueError::LeaseLost)?;
+        let job = match tx.job(task.job).await {
+            Err(cause @ StoreError::Corrupt { .. }) => {
+                tx.insert_run(fence, slot, None).await?;
+                condemn(&mut tx, fence, &cause).await?;
+                tx.commit().await?;
+                return Box::pin(self.claim(slot)).await;
+            }
+            job => job?.ok_or(QueueError::LeaseLost)?,
+        };
         let checkpoint = tx.checkpoint(fence.task).await?;
         let resumed_step = checkpoint.as_ref().map(|checkpoint| checkpoint.step);
         tx.insert_run(fence, slot, checkpoint.as_ref()).await?;
@@ -92,21 +104,38 @@ impl Queue {
 
     /// Says that `worker` is there, and counts as lost every run whose lease has run out, whoever held it.
     ///
+    /// To be called every [`QueueConfig::look_every`]. A lease runs out when its run has not renewed it for as long as a lease
+    /// lasts, seen by this queue's own looks: clocks that are set, a machine that slept and a database that was locked cost
+    /// no run its lease.
+    ///
     /// # Errors
     /// The database fails.
     pub async fn reap(&self, worker: &str) -> Result<usize, QueueError> {
         let mut tx = self.store.begin().await?;
         tx.see_worker(worker).await?;
-        let expired = tx.expired_tasks().await?;
-        for task in &expired {
-            let (job, kind, run) = (task.job, task.kind.name(), task.run);
-            tracing::warn!(%job, task = kind, run, "a run lost its lease");
+        let leased = tx.leased_tasks().await?;
+        let expired = {
+            // A panic while looking leaves times that are still times.
+            let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            watch.look(&leased, self.store.clock().steady(), &self.config)
+        };
+        for fence in &expired {
+            tracing::warn!(job = %fence.job, task = %fence.task, run = fence.run, "a run lost its lease");
             let detail = "its lease ran out: the worker is gone, or hangs".to_owned();
-            self.settle(&mut tx, task.fence(), Ending::Lost(detail)).await?;
+            self.settle(&mut tx, *fence, Ending::Lost(detail)).await?;
         }
         tx.commit().await?;
         Ok(expired.len())
     }
+}
+
+/// Ends a job that this version cannot read, so that it does not hold up all others.
+pub(super) async fn condemn(tx: &mut Tx, fence: Fence, cause: &StoreError) -> Result<(), StoreError> {
+    tracing::error!(job = %fence.job, %cause, "a job cannot be read, and is ended");
+    let detail = "what the database holds of the job cannot be read by this version of kegd";
+    let problem =
+        Problem::new(ErrorCode::Internal, detail).hint("The server's log has the cause. Submit its model again.");
+    tx.condemn(fence.job, &problem).await
 }
 
 fn run_started<'a>(task: &TaskRow, slot: &'a Slot, resumed_step: Option<u64>) -> NewEvent<'a> {

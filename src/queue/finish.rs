@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Claim, Queue, QueueError, plan};
+use super::{Claim, Queue, QueueError, claim::condemn, plan};
 use crate::{
     clock::millis,
     domain::{
@@ -59,7 +59,13 @@ impl Queue {
 
     pub(super) async fn settle(&self, tx: &mut Tx, fence: Fence, ending: Ending) -> Result<Settled, QueueError> {
         let task = tx.held_task(fence).await?.ok_or(QueueError::LeaseLost)?;
-        let job = tx.job(fence.job).await?.ok_or(QueueError::LeaseLost)?;
+        let job = match tx.job(fence.job).await {
+            Err(cause @ StoreError::Corrupt { .. }) => {
+                condemn(tx, fence, &cause).await?;
+                return Ok(Settled::Ended(TaskStatus::Failed));
+            }
+            job => job?.ok_or(QueueError::LeaseLost)?,
+        };
         let mut verdict = self.verdict(&task, &job, ending, tx.now);
         if let Some(problem) = verdict.problem() {
             problem.log = tx.latest_log(fence).await?;
@@ -95,8 +101,8 @@ impl Queue {
             Ending::Succeeded(Product::Extracted) => Verdict::Extracted,
             Ending::Succeeded(Product::Distilled(report)) => Verdict::Distilled(report),
             Ending::Failed(problem) => Verdict::Failed(problem),
-            Ending::Canceled => Verdict::Canceled,
-            Ending::Interrupted => Verdict::GivenBack,
+            // An end that nobody asked for must not leave a job that nothing continues.
+            Ending::Canceled | Ending::Interrupted => Verdict::GivenBack { run_after: task.run_after.min(now) },
             Ending::Lost(detail) => {
                 let losses = task.losses + 1;
                 let run_after = now + millis(self.config.wait_after(losses));
@@ -119,7 +125,7 @@ enum Verdict {
     Distilled(Box<Report>),
     Failed(Problem),
     Canceled,
-    GivenBack,
+    GivenBack { run_after: i64 },
     TriedAgain { detail: String, losses: u32, run_after: i64 },
     GivenUp { detail: String, problem: Problem },
 }
@@ -130,7 +136,7 @@ impl Verdict {
             Self::Inspected { .. } | Self::Extracted | Self::Distilled(_) => TaskUpdate::Ended(TaskStatus::Succeeded),
             Self::Failed(_) | Self::GivenUp { .. } => TaskUpdate::Ended(TaskStatus::Failed),
             Self::Canceled => TaskUpdate::Ended(TaskStatus::Canceled),
-            Self::GivenBack => TaskUpdate::Queued { run_after: task.run_after, losses: task.losses },
+            Self::GivenBack { run_after } => TaskUpdate::Queued { run_after: *run_after, losses: task.losses },
             Self::TriedAgain { losses, run_after, .. } => TaskUpdate::Queued { run_after: *run_after, losses: *losses },
         }
     }
@@ -147,7 +153,7 @@ impl Verdict {
             Self::Inspected { .. } | Self::Extracted | Self::Distilled(_) => (RunEnd::Succeeded, None),
             Self::Failed(problem) => (RunEnd::Failed, Some(&problem.detail)),
             Self::Canceled => (RunEnd::Canceled, None),
-            Self::GivenBack => (RunEnd::Interrupted, None),
+            Self::GivenBack { .. } => (RunEnd::Interrupted, None),
             Self::TriedAgain { detail, .. } | Self::GivenUp { detail, .. } => (RunEnd::Lost, Some(detail)),
         }
     }
@@ -194,7 +200,7 @@ async fn carry_on(tx: &mut Tx, mut job: Job, verdict: Verdict) -> Result<(), Sto
             let ended = tx.tasks(job.id).await?.iter().all(|task| task.status.is_final());
             if ended { tx.end_job_canceled(job.id).await } else { Ok(()) }
         }
-        Verdict::GivenBack | Verdict::TriedAgain { .. } => {
+        Verdict::GivenBack { .. } | Verdict::TriedAgain { .. } => {
             let running = tx.tasks(job.id).await?.iter().any(|task| task.status == TaskStatus::Running);
             if running { Ok(()) } else { wait(tx, job).await }
         }
@@ -203,7 +209,9 @@ async fn carry_on(tx: &mut Tx, mut job: Job, verdict: Verdict) -> Result<(), Sto
 
 /// Enqueues a task of a job that is under way: at the job's own age, before everything that was submitted after it.
 async fn enqueue(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<(), StoreError> {
-    let (device, priority, run_after) = (&job.settings.device, job.priority, job.created_at.as_millisecond());
+    let (device, priority) = (&job.settings.device, job.priority);
+    // The clock may have been set back since the job was made; what has to follow does not wait for that.
+    let run_after = job.created_at.as_millisecond().min(tx.now);
     tx.insert_task(NewTask { job: job.id, kind, device, priority, run_after }).await
 }
 

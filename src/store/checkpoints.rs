@@ -75,7 +75,7 @@ impl Tx {
         step: u64,
     ) -> Result<(), StoreError> {
         let sql = "insert into checkpoints (task, job, artifact, step, worked, at) \
-                   select task, ?2, ?3, ?4, ?5 - started_at + worked_before, ?5 from runs where task = ?1 and run = ?6";
+                   select task, ?2, ?3, ?4, max(?5 - started_at, 0) + worked_before, ?5 from runs where task = ?1 and run = ?6";
         sqlx::query(sql)
             .bind(fence.task.to_string())
             .bind(fence.job.to_string())

@@ -1,5 +1,9 @@
 //! What can go wrong in the store.
 
+use std::path::PathBuf;
+
+use sqlx::migrate::MigrateError;
+
 use crate::domain::problem::{ErrorCode, Problem};
 
 #[derive(Debug, thiserror::Error)]
@@ -10,27 +14,100 @@ pub enum StoreError {
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
     #[error("database schema: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(MigrateError),
+    #[error(
+        "the database was written by a newer version of kegd (its schema is number {found}, and this version knows {known}): \
+         start that version, or choose another directory"
+    )]
+    Newer { found: i64, known: i64 },
+    /// A file that is no database, or no longer one.
+    #[error("{} is damaged, or is no database of kegd: put a backup of it in its place, or move it away to begin anew ({cause})", path.display())]
+    Damaged { path: PathBuf, cause: sqlx::Error },
+    /// What is written now would be lost with the process.
+    #[error("{} was deleted or replaced while it was in use", .0.display())]
+    Gone(PathBuf),
     /// A row that this version did not write, or that was changed by hand.
     #[error("database: `{column}` holds something that is not its type: {cause}")]
     Corrupt { column: &'static str, cause: String },
 }
 
-/// SQLite's result code for a full disk.
-const SQLITE_FULL: &str = "13";
+/// What SQLite complains about, where that means something to a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Another process holds the lock, or so many writes wait that ours did not get its turn.
+    Locked,
+    Full,
+    /// The file cannot be opened, read or written.
+    Unreachable,
+    Damaged,
+}
+
+impl Trouble {
+    /// From SQLite's result codes: <https://www.sqlite.org/rescode.html>.
+    fn of(error: &sqlx::Error) -> Option<Self> {
+        /// Not even the index of the log fits the disk.
+        const IOERR_SHMSIZE: u32 = 4874;
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Some(Self::Locked);
+        }
+        let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+        // The low byte is the kind; the rest says more about it.
+        match (code, code & 0xff) {
+            (IOERR_SHMSIZE, _) | (_, 13) => Some(Self::Full),
+            (_, 5 | 6) => Some(Self::Locked),
+            (_, 8 | 10 | 14) => Some(Self::Unreachable),
+            (_, 11 | 26) => Some(Self::Damaged),
+            _ => None,
+        }
+    }
+}
+
+impl StoreError {
+    /// A failure to open the database at `path`.
+    pub(super) fn at_open(path: PathBuf, cause: sqlx::Error) -> Self {
+        match Trouble::of(&cause) {
+            Some(Trouble::Damaged) => Self::Damaged { path, cause },
+            _ => Self::Database(cause),
+        }
+    }
+
+    /// A failure to bring the schema to number `known`.
+    pub(super) fn at_migration(path: PathBuf, known: i64, error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(found) if found > known => Self::Newer { found, known },
+            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => Self::at_open(path, cause),
+            error => Self::Migration(error),
+        }
+    }
+}
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Problem(problem) => problem,
-            StoreError::Database(sqlx::Error::Database(cause)) if cause.code().as_deref() == Some(SQLITE_FULL) => {
-                Self::new(ErrorCode::DiskFull, "the disk that holds the database is full")
-                    .hint("Free some space; nothing that was accepted is lost.")
+        // The cause may name files and statements: it belongs in the log, not in an answer.
+        match &error {
+            StoreError::Problem(problem) => return problem.clone(),
+            StoreError::Gone(_) => {
+                return Self::new(ErrorCode::Unavailable, "The server's data directory was deleted or replaced.")
+                    .hint("Whoever runs the server has to start it again; what it kept is where the directory went.");
             }
-            // The cause may name files and statements: it belongs in the log, not in an answer.
-            _ => {
-                Self::new(ErrorCode::Internal, "the database did not do what it should; the server's log has the cause")
-            }
+            StoreError::Database(cause) => match Trouble::of(cause) {
+                Some(Trouble::Full) => {
+                    return Self::new(ErrorCode::DiskFull, "the disk that holds the database is full")
+                        .hint("Free some space; nothing that was accepted is lost.");
+                }
+                Some(Trouble::Locked) => {
+                    return Self::new(ErrorCode::Unavailable, "The database is busy; nothing was changed.")
+                        .hint("Try again in a moment.");
+                }
+                Some(Trouble::Unreachable) => {
+                    return Self::new(ErrorCode::Unavailable, "The database cannot be read or written.").hint(
+                        "Whoever runs the server finds the cause in its log; nothing that was accepted is lost.",
+                    );
+                }
+                Some(Trouble::Damaged) | None => {}
+            },
+            _ => {}
         }
+        Self::new(ErrorCode::Internal, "the database did not do what it should; the server's log has the cause")
     }
 }

@@ -75,6 +75,7 @@ impl Store {
     /// # Errors
     /// It does not.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.check_file()?;
         let mut connection = self.writer.acquire().await?;
         connection.begin_with("begin immediate").await?.rollback().await?;
         Ok(())

@@ -110,8 +110,8 @@ impl Tx {
     /// How long training the job's generators took, summed over them: the successful runs, and the work in the checkpoints
     /// that these went on from.
     pub(crate) async fn extracting_seconds(&mut self, job: JobId) -> Result<f64, StoreError> {
-        let sql = "select coalesce(sum(ended_at - runs.started_at + worked_before), 0) as millis from runs join tasks on tasks.id = task \
-                   where job = ? and kind = 'extract' and outcome = 'succeeded'";
+        let sql = "select coalesce(sum(max(ended_at - runs.started_at, 0) + worked_before), 0) as millis from runs \
+                   join tasks on tasks.id = task where job = ? and kind = 'extract' and outcome = 'succeeded'";
         let row = sqlx::query(sql).bind(job.to_string()).fetch_one(&mut *self.sql).await?;
         Ok(row.try_get::<i64, _>("millis")? as f64 / 1e3)
     }

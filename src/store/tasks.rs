@@ -66,6 +66,13 @@ impl TaskRow {
     }
 }
 
+/// A running task with the end of its lease, which rises with every renewal.
+#[derive(Clone, Debug)]
+pub struct LeasedTask {
+    pub task: TaskRow,
+    pub lease_until: Millis,
+}
+
 #[derive(Clone, Debug)]
 pub struct NewTask<'a> {
     pub job: JobId,
@@ -87,22 +94,30 @@ pub enum TaskUpdate {
     },
 }
 
+/// A wait that is longer than any of ours was reckoned on a clock that has been set back since: the task is not kept
+/// waiting for the old time to come again.
 const CLAIM: &str = "\
 update tasks set status = 'running', run = run + 1, worker = ?1, slot = ?2, lease_until = ?3, started_at = ?4, \
     cancel_requested = 0, progress = null \
-where id = (select id from tasks where status = 'queued' and run_after <= ?4 \
+where id = (select id from tasks where status = 'queued' and run_after not between ?4 + 1 and ?4 + ?5 \
     and (device = 'auto' or device = ?2 or (device = 'cuda' and ?2 like 'cuda:%')) \
     order by priority desc, run_after, id limit 1) \
 returning *";
 
 impl Tx {
-    /// Takes the next task for `slot`, if there is one, until `lease_until`.
-    pub(crate) async fn claim_task(&mut self, slot: &Slot, lease_until: Millis) -> Result<Option<TaskRow>, StoreError> {
+    /// Takes the next task for `slot`, if there is one, until `lease_until`. No task waits for longer than `longest_wait`.
+    pub(crate) async fn claim_task(
+        &mut self,
+        slot: &Slot,
+        lease_until: Millis,
+        longest_wait: Millis,
+    ) -> Result<Option<TaskRow>, StoreError> {
         let row = sqlx::query(CLAIM)
             .bind(&slot.worker)
             .bind(&slot.device)
             .bind(lease_until)
             .bind(self.now)
+            .bind(longest_wait)
             .fetch_optional(&mut *self.sql)
             .await?;
         row.as_ref().map(TaskRow::read).transpose()
@@ -154,7 +169,8 @@ impl Tx {
         progress: Option<&Progress>,
     ) -> Result<Option<TaskRow>, StoreError> {
         let progress = progress.map(|progress| rows::to_json(progress, "progress")).transpose()?;
-        let sql = "update tasks set lease_until = ?, progress = coalesce(?, progress) \
+        // It rises whatever the clock says: that it does is how others see that the run is alive.
+        let sql = "update tasks set lease_until = max(?, lease_until + 1), progress = coalesce(?, progress) \
                    where id = ? and run = ? and status = 'running' returning *";
         let row = sqlx::query(sql)
             .bind(lease_until)
@@ -211,18 +227,20 @@ impl Tx {
         Ok(running)
     }
 
-    /// Running tasks whose lease has run out.
-    pub(crate) async fn expired_tasks(&mut self) -> Result<Vec<TaskRow>, StoreError> {
-        let rows = sqlx::query("select * from tasks where status = 'running' and lease_until < ?")
-            .bind(self.now)
-            .fetch_all(&mut *self.sql)
-            .await?;
-        rows.iter().map(TaskRow::read).collect()
+    /// Every running task, with its lease.
+    pub(crate) async fn leased_tasks(&mut self) -> Result<Vec<LeasedTask>, StoreError> {
+        let rows =
+            sqlx::query("select * from tasks where status = 'running' order by id").fetch_all(&mut *self.sql).await?;
+        let leased = rows.iter().map(|row| {
+            let lease_until = row.try_get("lease_until")?;
+            TaskRow::read(row).map(|task| LeasedTask { task, lease_until })
+        });
+        leased.collect()
     }
 
     /// Running tasks that `worker` holds.
     pub(crate) async fn held_tasks(&mut self, worker: &str) -> Result<Vec<TaskRow>, StoreError> {
-        let rows = sqlx::query("select * from tasks where status = 'running' and worker = ?")
+        let rows = sqlx::query("select * from tasks where status = 'running' and worker = ? order by id")
             .bind(worker)
             .fetch_all(&mut *self.sql)
             .await?;

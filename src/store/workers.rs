@@ -1,5 +1,7 @@
 //! Who works here: each worker's slots, and what they run.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use sqlx::{Row as _, sqlite::SqliteRow};
 
@@ -79,6 +81,32 @@ impl Store {
             worker.running = rows.iter().map(Occupied::read).collect::<Result<_, _>>()?;
         }
         Ok(workers)
+    }
+
+    /// The devices of the workers that are there now, each once.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn offered_devices(&self) -> Result<Vec<String>, StoreError> {
+        let now = self.clock().now();
+        // Seen in the future: the clock was set back, and the worker has not spoken since.
+        let rows = sqlx::query("select slots from workers where seen_at between ? and ?")
+            .bind(now.saturating_sub(SILENCE))
+            .bind(now.saturating_add(SILENCE))
+            .fetch_all(&self.readers)
+            .await?;
+        let slots = rows.iter().map(|row| rows::json::<Vec<String>>(row, "slots")).collect::<Result<Vec<_>, _>>()?;
+        Ok(slots.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    /// What waiting tasks ask for, each device once.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn wanted_devices(&self) -> Result<Vec<String>, StoreError> {
+        let sql = "select distinct device from tasks where status = 'queued' order by device";
+        let rows = sqlx::query(sql).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok(row.try_get("device")?)).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a supervisor listens to: a child's event pipe, bounded lines read as messages, and what is asked of its job.
 
 use futures::StreamExt;
-use tokio::{net::unix::pipe, sync::broadcast};
+use tokio::{io::AsyncRead, net::unix::pipe, sync::broadcast};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use crate::{
@@ -10,18 +10,19 @@ use crate::{
     store::Signal,
 };
 
+/// Over anything that can be read, so that what a hostile child may say can be tried without a child.
 #[derive(Debug)]
-pub(super) struct Events(FramedRead<pipe::Receiver, LinesCodec>);
+pub struct Events<R = pipe::Receiver>(FramedRead<R, LinesCodec>);
 
-impl Events {
-    pub(super) fn new(pipe: pipe::Receiver) -> Self {
+impl<R: AsyncRead + Unpin> Events<R> {
+    pub fn new(pipe: R) -> Self {
         Self(FramedRead::new(pipe, LinesCodec::new_with_max_length(MAX_LINE)))
     }
 
     /// The next event; `None` when the pipe is closed; what was wrong with the line, in words.
     ///
     /// May be given up and called again: a line that was read half-way is kept.
-    pub(super) async fn next(&mut self) -> Option<Result<Event, String>> {
+    pub async fn next(&mut self) -> Option<Result<Event, String>> {
         let line = match self.0.next().await? {
             Ok(line) => line,
             Err(LinesCodecError::MaxLineLengthExceeded) => {

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
@@ -19,6 +18,7 @@ use crate::{
     domain::artifact::Artifact,
     queue::{Claim, Ending, QueueError},
     retention,
+    store::StoreError,
 };
 
 /// Runs a claimed task to its end, and records the end.
@@ -83,19 +83,18 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
     }
 }
 
-/// Records the end. A database that fails for a moment must not cost a finished run; one that fails for longer than the
-/// lease leaves the run to the reaper.
+/// Records the end. A database that fails must not cost a finished run: while it fails, nobody else gets the task either.
+/// A worker that is told to end does not wait for it; then the run is given back by its next life.
 async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
-    let give_up = Instant::now() + shop.queue.config().lease;
     loop {
         match shop.queue.finish(claim, ending.clone()).await {
             Ok(settled) => {
                 tracing::info!(?settled, "run ended");
                 return bury(shop).await;
             }
-            Err(QueueError::Store(error)) if Instant::now() < give_up => {
+            Err(QueueError::Store(error @ StoreError::Database(_))) if !shop.shutdown.is_cancelled() => {
                 tracing::error!(%error, "the end of a run cannot be recorded; trying again");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                shop.shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "the end of a run is not recorded");

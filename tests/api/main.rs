@@ -7,6 +7,7 @@ mod access;
 mod bad_input;
 mod conformity;
 mod contract;
+mod devices;
 mod events;
 mod idempotency;
 mod inspect;

@@ -18,6 +18,8 @@ use kegd::{
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::ledger::Ledger;
+
 pub struct House {
     pub directory: TempDir,
     pub clock: Clock,
@@ -111,6 +113,21 @@ impl House {
             .await
             .trim()
             .to_owned()
+    }
+
+    /// Lets `worker` look after leases for as long as one lasts, while nobody renews any. Returns how many ran out.
+    pub async fn lapse(&self, worker: &str) -> usize {
+        let mut expired = self.queue.reap(worker).await.unwrap();
+        for _ in 0..4 {
+            self.clock.advance(self.queue.config().look_every());
+            expired += self.queue.reap(worker).await.unwrap();
+        }
+        expired
+    }
+
+    /// The database, past the store.
+    pub async fn ledger(&self) -> Ledger {
+        Ledger::open(&self.directory.path().join("kegd.db")).await
     }
 
     /// A log of the job, by its name.

@@ -6,5 +6,6 @@
 pub mod child;
 pub mod facts;
 pub mod house;
+pub mod ledger;
 pub mod script;
 pub mod wait;

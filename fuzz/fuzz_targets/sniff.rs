@@ -1,0 +1,15 @@
+//! The first bytes of a file of any size.
+
+#![no_main]
+
+use kegd::formats::sniff::{HEAD, sniff};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u64, &[u8])| {
+    let (more, bytes) = input;
+    let head = &bytes[..bytes.len().min(HEAD)];
+    // A head is never longer than its file.
+    if let Ok(format) = sniff(head, (head.len() as u64).saturating_add(more)) {
+        let _ = format.importable();
+    }
+});

@@ -1,0 +1,106 @@
+"""Fills fuzz/corpus/ with what the search begins from: small fixtures, and files written here. Standard library alone."""
+
+import io
+import json
+import pathlib
+import struct
+import zipfile
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent
+CORPUS = HERE / "corpus"
+
+# Larger ones make each execution slow, and hold no operator that the small ones lack.
+LARGEST = 24_000
+
+
+def seed(target, name, content):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def npy(descr, shape, data, fortran=False):
+    """https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html"""
+    header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}"
+    header += " " * (63 - (10 + len(header)) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + data
+
+
+def npz(arrays, compression=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, array in arrays.items():
+            archive.writestr(f"{name}.npy", array)
+    return file.getvalue()
+
+
+def models():
+    for path in sorted((ROOT / "tests/fixtures").glob("**/*.onnx")):
+        if path.stat().st_size <= LARGEST:
+            seed("onnx_bytes", path.name, path.read_bytes())
+            head = path.read_bytes()[:512]
+            seed("sniff", path.name, struct.pack("<Q", 0) + head)
+
+
+def sets():
+    y = npy("<i8", (2,), struct.pack("<2q", 1, 3))
+    logits = npy("<f4", (2, 3), struct.pack("<6f", *range(6)))
+    floats = npy("<f4", (2, 1, 8, 8), struct.pack("<128f", *([0.5] * 128)))
+    seed("npz", "floats", npz({"x": floats, "y": y, "teacher_logits": logits}))
+    seed("npz", "compressed", npz({"x": floats, "y": y}, zipfile.ZIP_DEFLATED))
+    seed("npz", "bytes", npz({"x": npy("|u1", (2, 9, 9), bytes(162)), "y": npy("|u1", (2,), b"\x01\x02")}))
+    seed("npz", "colour", npz({"x": npy("|u1", (2, 3, 4, 4), bytes(96)), "y": npy("<i4", (2,), bytes(8))}))
+    seed("npz", "features", npz({"x": npy("<f4", (2, 4), bytes(32)), "y": y}))
+    seed("npz", "fortran", npz({"x": npy("<f4", (2, 4), bytes(32), fortran=True), "y": y}))
+    seed("npz", "vast", npz({"x": npy("<f4", (1 << 40, 4), bytes(32)), "y": npy("<i8", (1 << 40,), bytes(8))}))
+
+
+def configurations():
+    seed("config", "demo", (ROOT / "demo/config.json").read_bytes())
+    full = {
+        "name": "lenet5",
+        "preset": "paper",
+        "input": {"shape": [1, 32, 32], "mean": [0.1307], "std": [0.3081]},
+        "classes": ["0", "1"],
+        "compression": {"method": "tucker", "ratio": 4.0},
+        "extraction": {"sampler": "kegnet", "generators": 5, "epochs": 200, "steps_per_epoch": 100, "batch_size": 256,
+                       "latent_dim": 10, "alpha": 1.0, "beta": 0.0, "decoder_layers": 1, "learning_rate": 0.001},
+        "distillation": {"samples_per_generator": 6400, "epochs": 400, "batch_size": 64, "learning_rate": 0.00001},
+        "seed": 2019, "device": "cuda:0", "priority": -3,
+    }
+    seed("config", "full", json.dumps(full).encode())
+    layers = {"compression": {"layers": {"conv1": "evbmf", "fc": {"ranks": [4, 4]}, "fc2": "keep"}}}
+    seed("config", "layers", json.dumps(layers).encode())
+
+
+def messages():
+    file = {"name": "a.npz", "bytes": 3, "sha256": "00"}
+    progress = {"fraction": 0.5, "phase": "extracting", "step": 1, "steps": 2, "eta_seconds": 1.5}
+    events = [
+        {"type": "hello", "version": 1, "device": "cpu", "pid": 7},
+        {"type": "alive"},
+        {"type": "progress", **progress},
+        {"type": "metrics", "points": [{"name": "loss", "step": 1, "value": 0.5}]},
+        {"type": "sample", "file": file, "generator": 0, "epoch": 1, "count": 10},
+        {"type": "checkpoint", "file": file, "epoch": 3},
+        {"type": "artifact", "file": file, "role": "student"},
+        {"type": "failed", "problem": {"type": "about:blank", "title": "t", "status": 422, "detail": "d",
+                                       "code": "invalid_model", "param": None, "errors": [], "hint": None}},
+        {"type": "done"},
+        {"type": "cancel"},
+        {"type": "checkpoint_and_exit"},
+    ]
+    lines = [json.dumps(event).encode() for event in events]
+    for number, line in enumerate(lines):
+        seed("protocol", f"line-{number}", struct.pack("<I", 1) + line)
+    seed("protocol", "all", struct.pack("<I", 1) + b"\n".join(lines))
+    seed("protocol", "long", struct.pack("<I", 2 << 20) + b"\n" + lines[1])
+
+
+if __name__ == "__main__":
+    models()
+    sets()
+    configurations()
+    messages()
+    print(", ".join(f"{folder.name}: {len(list(folder.iterdir()))}" for folder in sorted(CORPUS.iterdir())))

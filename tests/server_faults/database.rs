@@ -1,0 +1,110 @@
+//! The database is locked, damaged, or not ours.
+
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+
+use super::server::{LONG, Server, accepted, check, files, serve};
+
+async fn connect(data: &std::path::Path) -> SqliteConnection {
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(data.join("kegd.db"))).await.unwrap()
+}
+
+#[tokio::test]
+async fn locked_by_another_process() {
+    let data = TempDir::new().unwrap();
+    let mut server = Server::start(data.path());
+    let running = accepted(server.post(LONG).await).await;
+    server.until(&running, |job| job["phase"] == "extracting").await;
+    let before = files(&data.path().join("artifacts")).len();
+
+    let mut other = connect(data.path()).await;
+    other.execute("begin exclusive").await.unwrap();
+    let refused = server.refused(503).await;
+    assert_eq!((refused.code.as_str(), refused.retry_after), ("unavailable", true));
+    assert_eq!(server.get(&format!("/jobs/{running}")).await.status(), 200, "reading goes on");
+    assert_eq!(files(&data.path().join("artifacts")).len(), before, "of what is refused nothing is kept");
+    other.execute("rollback").await.unwrap();
+
+    server.submit().await;
+    let step = server.json(&format!("/jobs/{running}")).await["progress"]["step"].as_u64();
+    server.until(&running, |job| job["progress"]["step"].as_u64() > step).await;
+    assert_eq!(server.outcomes(&running).await, ["succeeded"], "the run went on through it");
+    assert!(server.stop());
+    check(data.path()).await;
+}
+
+/// What a start says that must fail.
+fn fails(data: &std::path::Path) -> String {
+    Server::run(serve(data)).err().expect("it does not start")
+}
+
+#[tokio::test]
+async fn written_by_a_newer_version() {
+    let data = TempDir::new().unwrap();
+    assert!(Server::start(data.path()).stop());
+    let mut database = connect(data.path()).await;
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 values (9999, 'of the future', true, x'00', 0)";
+    database.execute(newer).await.unwrap();
+    database.close().await.unwrap();
+    let said = fails(data.path());
+    assert!(said.contains("newer version") && said.contains("9999"), "{said}");
+    assert!(said.contains(data.path().to_str().unwrap()), "{said}");
+}
+
+#[tokio::test]
+async fn no_database_at_all() {
+    let data = TempDir::new().unwrap();
+    let file = data.path().join("kegd.db");
+    std::fs::write(&file, "this is a shopping list, and no database. ".repeat(200)).unwrap();
+    let said = fails(data.path());
+    assert!(said.contains("is damaged") && said.contains("backup"), "{said}");
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("this is a shopping list"), "and is left as it was");
+}
+
+#[tokio::test]
+async fn damaged_in_the_middle() {
+    let data = TempDir::new().unwrap();
+    let mut server = Server::run({
+        let mut command = serve(data.path());
+        command.arg("--no-worker");
+        command
+    })
+    .unwrap();
+    let id = server.submit().await;
+    assert!(server.stop());
+    let file = data.path().join("kegd.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    // The first page has the schema: with it the file opens.
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&file, bytes).unwrap();
+    match Server::run(serve(data.path())) {
+        Err(said) => assert!(said.contains("is damaged"), "{said}"),
+        Ok(mut server) => {
+            assert_eq!(server.get(&format!("/jobs/{id}")).await.status(), 500);
+            assert_eq!(server.get("/livez").await.status(), 200, "it answers");
+            assert!(server.log().contains("malformed"), "{}", server.log());
+            server.stop();
+        }
+    }
+}
+
+#[tokio::test]
+async fn in_use_by_another_server() {
+    let data = TempDir::new().unwrap();
+    let mut first = Server::start(data.path());
+    let upload = first.half_an_upload();
+    let kept = || files(&data.path().join("artifacts"));
+    crate::common::wait::until("a part of the upload is on the disk", async || (!kept().is_empty()).then_some(()))
+        .await;
+    let said = fails(data.path());
+    assert!(said.contains("another kegd serve") && said.contains("--data-dir"), "{said}");
+    let mut alone = serve(data.path());
+    alone.arg("--no-worker");
+    assert!(Server::run(alone).err().unwrap().contains("another kegd serve"), "not without a worker either");
+    assert!(!kept().is_empty(), "the first one's upload is left alone");
+    drop(upload);
+    first.submit().await;
+    assert!(first.stop());
+    assert!(Server::start(data.path()).stop(), "the directory is free again");
+}

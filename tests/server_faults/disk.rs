@@ -1,0 +1,116 @@
+//! The disk fills up: a small file system of memory, in a mount namespace of the service's own.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::Client;
+use tempfile::TempDir;
+
+use super::server::{LONG, Server, accepted, check, is_root, serve};
+use crate::common::wait::until;
+
+/// A service on a disk of its own, and that disk as seen from here.
+struct Small {
+    server: Server,
+    disk: PathBuf,
+    _mount: TempDir,
+}
+
+/// `None`, with the reason, where this machine does not let us mount.
+fn start(size: &str) -> Option<Small> {
+    let mount = TempDir::new().unwrap();
+    let namespace = if is_root() { "-m" } else { "-rm" };
+    let tmpfs = format!("mount -t tmpfs -o size={size},mode=700 none {}", mount.path().display());
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args([namespace, "sh", "-c", script, "kegd"]);
+        command
+    };
+    match unshare(&tmpfs).output() {
+        Ok(tried) if tried.status.success() => {}
+        tried => {
+            eprintln!("skipped: no file system can be mounted here: {tried:?}");
+            return None;
+        }
+    }
+    let mut command = unshare(&format!("{tmpfs} && exec \"$@\""));
+    let service = serve(&mount.path().join("data"));
+    command.arg(service.get_program()).args(service.get_args()).args(["--min-free-disk", "0"]);
+    let server = Server::run(command).unwrap();
+    // The same files, through the service's own view of the system.
+    let root = PathBuf::from(format!("/proc/{}/root", server.process.id()));
+    let disk = root.join(mount.path().strip_prefix("/").unwrap());
+    Some(Small { server, disk, _mount: mount })
+}
+
+/// Fills the disk to the last byte.
+fn fill(disk: &Path) -> PathBuf {
+    let path = disk.join("ballast");
+    let mut ballast = std::fs::File::create(&path).unwrap();
+    for block in [1 << 20, 1 << 12, 1] {
+        while ballast.write_all(&vec![0; block]).is_ok() {}
+    }
+    path
+}
+
+/// The rules of the queue hold in the database, as a crash at this moment would leave it. A copy: SQLite resolves paths, and
+/// the way into the service's view of the system is none that it could resolve.
+async fn check_copy(small: &Small) {
+    let copy = TempDir::new().unwrap();
+    let service = Pid::from_raw(small.server.process.id() as i32);
+    kill(service, Signal::SIGSTOP).unwrap();
+    for file in ["kegd.db", "kegd.db-wal"] {
+        std::fs::copy(small.disk.join("data").join(file), copy.path().join(file)).unwrap();
+    }
+    kill(service, Signal::SIGCONT).unwrap();
+    check(copy.path()).await;
+}
+
+#[tokio::test]
+async fn full_when_a_job_is_submitted() {
+    let Some(small) = start("24m") else { return };
+    let server = &small.server;
+    let done = server.submit().await;
+    server.until(&done, |job| job["status"] == "succeeded").await;
+    let ballast = fill(&small.disk);
+    assert_eq!(server.refused(507).await.code, "disk_full");
+    assert_eq!(server.get(&format!("/jobs/{done}/student")).await.status(), 200, "what is there can be had");
+    assert_eq!(server.get("/livez").await.status(), 200);
+    check_copy(&small).await;
+
+    std::fs::remove_file(ballast).unwrap();
+    let id = server.submit().await;
+    server.until(&id, |job| job["status"] == "succeeded").await;
+    check_copy(&small).await;
+}
+
+#[tokio::test]
+async fn full_while_a_job_runs() {
+    let Some(small) = start("24m") else { return };
+    let server = &small.server;
+    let running = accepted(server.post(LONG).await).await;
+    server.until(&running, |job| job["phase"] == "extracting").await;
+    let ballast = fill(&small.disk);
+    until("something cannot be written", async || server.log().contains("full").then_some(())).await;
+    assert_eq!(server.get(&format!("/jobs/{running}")).await.status(), 200);
+    std::fs::remove_file(ballast).unwrap();
+    // Either its child could not write and said so, or it did not need to just then, and goes on.
+    let step = server.json(&format!("/jobs/{running}")).await["progress"]["step"].as_u64();
+    let job = until("the job ends or goes on", async || {
+        let job = server.json(&format!("/jobs/{running}")).await;
+        (job["status"] == "failed" || job["progress"]["step"].as_u64() > step).then_some(job)
+    })
+    .await;
+    assert!(job["error"].is_null() || job["error"]["code"] == "disk_full", "{job:#}");
+    Client::new().delete(server.url(&format!("/jobs/{running}?force=true"))).send().await.unwrap();
+    let next = server.submit().await;
+    server.until(&next, |job| job["status"] == "succeeded").await;
+    check_copy(&small).await;
+}
