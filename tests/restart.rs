@@ -389,7 +389,8 @@ async fn a_job_that_is_canceled_and_retried() {
         })
         .await;
         let (status, job) = rig.post(&format!("/jobs/{id}/retry"), &json!({"from": "checkpoint"})).await;
-        assert_eq!((status, &job["status"]), (202, &json!("queued")), "{job:#}");
+        // A slot may have taken it before the answer was written.
+        assert!(status == 202 && (job["status"] == "queued" || job["status"] == "running"), "{job:#}");
     })
     .await;
     went_on_everywhere(&rig, &id).await;
