@@ -190,7 +190,10 @@ async fn what_would_go_is_told_beside_the_running_service_and_then_goes() {
         .output()
         .unwrap();
     let text = String::from_utf8(health.stdout).unwrap();
-    assert!(health.status.success() && text.lines().count() == 8 && text.contains("ok       database"), "{text}");
+    let checks = ["draining", "database", "migrations", "disk", "storage", "workers", "devices", "queue", "isolation"];
+    let listed: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert!(health.status.success() && text.contains("ok       database"), "{text}");
+    assert_eq!(listed, checks, "{text}");
     service.stop();
     let elsewhere = Command::new(KEGD).args(["gc", "--data-dir", "/nonexistent"]).output().unwrap();
     assert_eq!(elsewhere.status.code(), Some(1));
