@@ -120,7 +120,7 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
             epochs: 2,
             batch_size: 128,
             learning_rate: 1e-3,
-            adversarial_steps: 400,
+            adversarial_steps: 100,
             student_steps: 5,
             average_decay: 0.995,
         },
