@@ -24,7 +24,7 @@ setup: ## fetch libtorch to .libtorch/ (GPU=1: the CUDA build)
 build: setup ## leave target/release/kegd, which runs without further environment
 	cargo build --release --locked
 
-demo: build ## a real classifier in, a smaller one out, without its data: about ten minutes
+demo: build ## a real classifier in, a smaller one out, without its data: some minutes
 	$(PYTHON) demo/demo.py
 
 serve: build ## start the service and its page on http://127.0.0.1:8080
