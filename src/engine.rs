@@ -15,6 +15,8 @@ pub mod executor;
 mod extract;
 mod files;
 mod finish;
+mod game;
+mod landmarks;
 mod latency;
 pub mod latent;
 mod losses;

@@ -3,4 +3,5 @@
 pub mod decoder;
 pub mod generator;
 mod layers;
+pub mod pixels;
 pub mod smooth;

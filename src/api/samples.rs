@@ -347,6 +347,8 @@ pub async fn latent(
     let generator = &generator.artifact;
     let request = LatentRequest {
         generator: generator.name.to_string(),
+        form: job.settings.extraction.form,
+        input: job.settings.input.clone(),
         classes: model.classes,
         latent_dim: job.settings.extraction.latent_dim as usize,
         shape: model.input.shape.iter().skip(1).copied().flatten().collect(),

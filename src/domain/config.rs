@@ -33,6 +33,17 @@ pub enum Sampler {
     Gaussian,
 }
 
+/// Which network generates images; feature vectors have one alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// That of the KegNet paper: transposed convolutions, each image standardised.
+    #[default]
+    Reference,
+    /// Upsampling with convolutions, and pixels as `input.mean` and `input.std` tell.
+    Smooth,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -82,6 +93,7 @@ pub struct CompressionConfig {
 #[serde(deny_unknown_fields)]
 pub struct ExtractionConfig {
     pub sampler: Option<Sampler>,
+    pub form: Option<Form>,
     pub generators: Option<u32>,
     pub epochs: Option<u32>,
     pub steps_per_epoch: Option<u32>,
@@ -173,6 +185,9 @@ pub struct Compression {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Extraction {
     pub sampler: Sampler,
+    /// Jobs from before there was a choice had the reference's.
+    #[serde(default)]
+    pub form: Form,
     pub generators: u32,
     pub epochs: u32,
     pub steps_per_epoch: u32,

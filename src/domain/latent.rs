@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::config::{Form, InputConfig};
+
 /// How the latent vector z changes along a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -17,6 +19,9 @@ pub enum LatentMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatentRequest {
     pub generator: String,
+    pub form: Form,
+    /// As the job declared it.
+    pub input: InputConfig,
     pub classes: usize,
     pub latent_dim: usize,
     /// One input of the teacher, without the batch.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     config::{
-        Compression, CompressionConfig, Distillation, DistillationConfig, Extraction, ExtractionConfig, JobConfig,
-        Method, Preset, Sampler, Settings,
+        Compression, CompressionConfig, Distillation, DistillationConfig, Extraction, ExtractionConfig, Form,
+        JobConfig, Method, Preset, Sampler, Settings,
     },
     cost::Extent,
     problem::{ErrorCode, Problem},
@@ -74,6 +74,7 @@ fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
     };
     let paper = Extraction {
         sampler: Sampler::Kegnet,
+        form: Form::Reference,
         generators: 5,
         epochs: 200,
         steps_per_epoch: 100,
@@ -131,6 +132,7 @@ impl ExtractionConfig {
     fn over(&self, preset: Extraction) -> Extraction {
         Extraction {
             sampler: self.sampler.unwrap_or(preset.sampler),
+            form: self.form.unwrap_or(preset.form),
             generators: self.generators.unwrap_or(preset.generators),
             epochs: self.epochs.unwrap_or(preset.epochs),
             steps_per_epoch: self.steps_per_epoch.unwrap_or(preset.steps_per_epoch),

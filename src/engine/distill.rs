@@ -1,45 +1,25 @@
-//! Distils the teacher into the student on generated inputs alone (KegNet, section 4.3), then sharpens it in a game
-//! against a generator that looks for inputs on which the two differ (Fang et al., 2019).
-
-use tch::{TchError, Tensor, no_grad};
+//! Distils the teacher into the student on generated inputs alone (KegNet, section 4.3), then in a game
+//! against a generator that looks for inputs on which the two differ.
 
 use super::{
-    adam::Adam,
-    checkpoint::{Keeper, Stage, State, trainable, under, variables},
+    checkpoint::{Keeper, Stage, State},
+    game::{Game, Rival},
     losses,
     observer::{Observer, Stop},
     pool::Pool,
-    procedural,
-    sampler::{Draw, Trained, shape},
     seed::{Stream, seed},
     student::Student,
     teacher::Teacher,
     ticker::Ticker,
 };
-use crate::{
-    domain::{
-        config::Settings,
-        job::Phase,
-        problem::{ErrorCode, Problem},
-    },
-    nets::generator::Form,
+use crate::domain::{
+    config::Settings,
+    job::Phase,
+    problem::{ErrorCode, Problem},
 };
 
 /// Steps between two points of a loss curve.
 const REPORT_EVERY: u64 = 10;
-
-/// Share of each student batch in the game that comes from the pool, so that what was learned stays learned.
-const REPLAYED: f64 = 0.125;
-
-/// Share of procedural images: the generator's inputs alone are so alike that the student drifts everywhere else.
-const PROCEDURAL: f64 = 0.25;
-
-/// Weight of the label term in the game's generator loss: enough to spread its inputs over the classes, and no more, for
-/// inputs that the teacher is sure of are those on which the student already agrees.
-const LABEL_WEIGHT: f64 = 0.1;
-
-/// Learning rate of the game's generator.
-const GAME_RATE: f64 = 3e-3;
 
 /// What a student learns from.
 pub struct Course<'a> {
@@ -48,30 +28,10 @@ pub struct Course<'a> {
     pub settings: &'a Settings,
 }
 
-/// The game's generator, which looks for inputs on which student and teacher differ.
-struct Rival {
-    generator: Trained,
-    adam: Adam,
-}
-
-impl Rival {
-    fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
-        seed(settings.seed, Stream::Game { round: 0 });
-        let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
-        let adam = Adam::new(trainable(&generator.store))?;
-        Ok(Self { generator, adam })
-    }
-
-    fn state(&self) -> State {
-        let mut state = under("game.generator", variables(&self.generator.store));
-        state.extend(under("game.adam", self.adam.state()));
-        state
-    }
-}
-
 /// What training changes.
 struct Class<'a> {
     student: &'a mut Student,
+    game: Game<'a>,
     rival: Rival,
 }
 
@@ -110,7 +70,9 @@ impl Course<'_> {
             u64::from(done.epochs) * batches + game
         };
         let all = Done { epochs: distillation.epochs, rounds: distillation.adversarial_steps };
-        let mut class = Class { student: &mut *student, rival: Rival::new(self.teacher, self.settings)? };
+        let game = Game::new(self.teacher, student, self.settings)?;
+        let rival = game.rival()?;
+        let mut class = Class { student: &mut *student, game, rival };
         let done = match keeper.take_up(&class.state())? {
             Some(Stage::Pool { epoch }) => Done { epochs: epoch, rounds: 0 },
             Some(Stage::Game { round }) => Done { rounds: round, ..all },
@@ -118,7 +80,7 @@ impl Course<'_> {
         };
         let mut ticker = Ticker::new(observer, Phase::Distilling, share, steps(all)).with_checkpoints(steps(done));
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
-        self.game(&mut class, done.rounds, keeper, &mut ticker)?;
+        self.play(&mut class, done.rounds, keeper, &mut ticker)?;
         if student.finish()? {
             // What follows looks at the student, and changes nothing: it can be repeated alone.
             keeper.write((Stage::Taught, steps(all)), &student.network(), ticker.observer());
@@ -154,69 +116,20 @@ impl Course<'_> {
         Ok(())
     }
 
-    fn game(
+    fn play(
         &self,
         class: &mut Class<'_>,
         first: u32,
         keeper: &mut Keeper<'_>,
         ticker: &mut Ticker<'_>,
     ) -> Result<(), Stop> {
-        let distillation = &self.settings.distillation;
-        for round in first..distillation.adversarial_steps {
-            seed(self.settings.seed, Stream::Game { round: round + 1 });
-            let pace = cosine(round, distillation.adversarial_steps);
-            let found = self.challenge(class.student, &mut class.rival, GAME_RATE * pace)?;
-            ticker.tick()?;
-            let mut learned = 0.0;
-            for _ in 0..distillation.student_steps {
-                let loss = self.lesson(class.student, &class.rival.generator)?;
-                class.student.minimise(&loss, distillation.learning_rate * pace)?;
-                learned = loss.f_double_value(&[])?;
-                ticker.tick()?;
-            }
-            ticker.metrics(&[("adversarial_distance", found), ("student_distance", learned)]);
-            keeper.boundary(ticker, Stage::Game { round: round + 1 }, || class.state())?;
+        for round in first + 1..=self.settings.distillation.adversarial_steps {
+            seed(self.settings.seed, Stream::Game { round });
+            let Class { student, game, rival } = class;
+            let (found, left) = game.play(round, student, rival, || ticker.tick())?;
+            ticker.metrics(&[("adversarial_distance", found), ("student_distance", left)]);
+            keeper.boundary(ticker, Stage::Game { round }, || class.state())?;
         }
         Ok(())
     }
-
-    /// The generator's move: inputs on which teacher and student differ, yet that the teacher puts into the class asked
-    /// for.
-    fn challenge(&self, student: &Student, rival: &mut Rival, rate: f64) -> Result<f64, TchError> {
-        let batch = i64::from(self.settings.distillation.batch_size);
-        let Rival { generator, adam } = rival;
-        let draw = Draw::random(&generator.shape, batch, self.teacher.device())?;
-        let x = generator.net.forward(&draw.labels, &draw.z, true)?;
-        let logits = self.teacher.logits(&x)?;
-        let distance = losses::logit_distance(&logits, &student.executor.forward(&x)?)?;
-        let label = losses::classifier(&logits, &draw.labels)?;
-        adam.minimise(&label.f_mul_scalar(LABEL_WEIGHT)?.f_sub(&distance)?, rate)?;
-        distance.f_double_value(&[])
-    }
-
-    /// The student's loss on fresh inputs of the generator, procedural images and some of the pool.
-    fn lesson(&self, student: &Student, generator: &Trained) -> Result<Tensor, TchError> {
-        let batch = self.settings.distillation.batch_size;
-        let share = |share: f64| (f64::from(batch) * share) as i64;
-        let (replayed, procedural) = (share(REPLAYED).min(self.pool.len()), share(PROCEDURAL).max(1));
-        // Batch norm in training needs two values for each channel.
-        let fresh = (i64::from(batch) - replayed - procedural).max(2);
-        let device = self.teacher.device();
-        let (x, logits) = no_grad(|| {
-            let draw = Draw::random(&generator.shape, fresh, device)?;
-            let fresh = generator.net.forward(&draw.labels, &draw.z, true)?;
-            let drawn = procedural::draw(&generator.shape.output, procedural, device)?;
-            let new = Tensor::f_cat(&[fresh, drawn], 0)?;
-            let indices = Tensor::f_randint(self.pool.len(), [replayed], (tch::Kind::Int64, tch::Device::Cpu))?;
-            let (old, old_logits) = self.pool.pick(&indices.f_to_device(device)?)?;
-            let new_logits = self.teacher.logits(&new)?;
-            Ok::<_, TchError>((Tensor::f_cat(&[new, old], 0)?, Tensor::f_cat(&[new_logits, old_logits], 0)?))
-        })?;
-        losses::logit_distance(&logits, &student.executor.forward(&x)?)
-    }
-}
-
-/// From 1 to 0 along half a cosine.
-fn cosine(step: u32, steps: u32) -> f64 {
-    0.5 * (1.0 + (std::f64::consts::PI * f64::from(step) / f64::from(steps)).cos())
 }

@@ -22,7 +22,7 @@ use crate::{
         problem::{ErrorCode, Problem},
         task::TaskSpec,
     },
-    nets::{decoder::Decoder, generator::Form},
+    nets::decoder::Decoder,
     protocol::Role,
 };
 
@@ -57,7 +57,7 @@ impl<'a> Training<'a> {
         seed(settings.seed, Stream::Extract { index, epoch: 0 });
         let shape = super::sampler::shape(&teacher.graph, settings);
         let features: i64 = shape.output.iter().product();
-        let generator = Trained::fresh(shape.clone(), Form::Reference, teacher.device());
+        let generator = Trained::fresh(shape.clone(), settings.extraction.form, teacher.device());
         let decoder_store = nn::VarStore::new(teacher.device());
         let decoder = Decoder::new(&decoder_store.root(), features, shape.latent, settings.extraction.decoder_layers);
         let mut weights = under("generator", trainable(&generator.store));

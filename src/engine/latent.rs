@@ -7,7 +7,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::{
     npz,
     observer::Stop,
-    sampler::{Draw, Trained},
+    sampler::{Draw, Trained, pixels},
     seed::{Stream, seed},
 };
 use crate::{
@@ -28,8 +28,9 @@ pub fn render(request: &LatentRequest, dir: &Path) -> Result<(), Stop> {
         classes: request.classes as i64,
         latent: request.latent_dim as i64,
         output: request.shape.iter().map(|&extent| extent as i64).collect(),
+        pixels: pixels(&request.input),
     };
-    let generator = Trained::load(&dir.join(&request.generator), shape.clone(), Device::Cpu)?;
+    let generator = Trained::load(&dir.join(&request.generator), shape.clone(), request.form, Device::Cpu)?;
     seed(request.seed, Stream::Latent);
     let rows = request.rows as i64;
     let classes = match request.class {

@@ -50,14 +50,31 @@ pub fn cross_entropy(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor, 
     log.f_mul(probabilities)?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?.f_mean(Kind::Float)?.f_neg()
 }
 
-/// Mean absolute difference of logits (Fang et al., Data-Free Adversarial Distillation, 2019): unlike a divergence of
-/// probabilities it does not fade where both networks are sure.
+/// Squared distance of centred logits (N, classes) relative to the teacher's own, mean over the batch: 0 for the same
+/// probabilities, 1 for a student that answers evenly. Unlike a divergence of probabilities it does not fade where both
+/// networks are sure, and unlike a plain distance it does not depend on how large a teacher's logits are.
 ///
 /// # Errors
 /// What libtorch reports.
-pub fn logit_distance(teacher: &Tensor, student: &Tensor) -> Result<Tensor, TchError> {
-    teacher.f_l1_loss(student, tch::Reduction::Mean)
+pub fn relative_distance(teacher: &Tensor, student: &Tensor) -> Result<Tensor, TchError> {
+    let centred = |logits: &Tensor| logits.f_sub(&logits.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?);
+    let squares = |x: &Tensor| x.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float);
+    let teacher = centred(teacher)?;
+    let distance = squares(&teacher.f_sub(&centred(student)?)?)?;
+    distance.f_div(&squares(&teacher)?.f_add_scalar(SMALL)?)?.f_mean(Kind::Float)
 }
+
+/// Mean squared error of a value relative to the teacher's mean square.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn relative_error(teacher: &Tensor, student: &Tensor) -> Result<Tensor, TchError> {
+    let size = teacher.f_square()?.f_mean(Kind::Float)?.f_add_scalar(SMALL)?;
+    student.f_mse_loss(teacher, tch::Reduction::Mean)?.f_div(&size)
+}
+
+/// What keeps a quotient finite.
+const SMALL: f64 = 1e-6;
 
 #[cfg(test)]
 mod tests {

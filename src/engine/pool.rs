@@ -46,7 +46,7 @@ impl Pool {
         } else {
             for (index, path) in generators.iter().enumerate() {
                 seed(settings.seed, Stream::Pool { index: index as u32 });
-                let generator = Trained::load(path, shape.clone(), device)?;
+                let generator = Trained::load(path, shape.clone(), settings.extraction.form, device)?;
                 parts.push(generator.sample(&Draw::balanced(&shape, each, device)?)?);
             }
         }

@@ -6,11 +6,14 @@ use tch::{Device, Kind, TchError, Tensor, nn, no_grad};
 
 use crate::{
     domain::{
-        config::{Sampler, Settings},
+        config::{Form, InputConfig, Sampler, Settings},
         problem::{ErrorCode, Problem},
     },
     formats::graph::Graph,
-    nets::generator::{Form, Generator, Shape},
+    nets::{
+        generator::{Generator, Shape},
+        pixels::Pixels,
+    },
 };
 
 /// What generators of this job make, and from what.
@@ -19,6 +22,15 @@ pub fn shape(graph: &Graph, settings: &Settings) -> Shape {
         classes: graph.classes() as i64,
         latent: i64::from(settings.extraction.latent_dim),
         output: graph.input.shape.iter().map(|&extent| extent as i64).collect(),
+        pixels: pixels(&settings.input),
+    }
+}
+
+/// What an upload says of its images.
+pub fn pixels(input: &InputConfig) -> Pixels {
+    match (&input.mean, &input.std) {
+        (Some(mean), Some(std)) => Pixels::declared(mean, std),
+        _ => Pixels::Standardised,
     }
 }
 
@@ -72,12 +84,12 @@ impl Trained {
         Self { store, net, shape }
     }
 
-    /// A generator of the reference's form from a `.safetensors` file that [`Trained::save`] wrote.
+    /// A generator from a `.safetensors` file that [`Trained::save`] wrote.
     ///
     /// # Errors
     /// Where the file does not hold such a generator.
-    pub fn load(path: &Path, shape: Shape, device: Device) -> Result<Self, Problem> {
-        let mut trained = Self::fresh(shape, Form::Reference, device);
+    pub fn load(path: &Path, shape: Shape, form: Form, device: Device) -> Result<Self, Problem> {
+        let mut trained = Self::fresh(shape, form, device);
         trained.store.load(path).map_err(|error| {
             Problem::new(ErrorCode::Internal, format!("{} holds no generator of this job: {error}", path.display()))
         })?;

@@ -58,6 +58,11 @@ impl Student {
         Ok(())
     }
 
+    /// The compressed graph, with the weights that it began with.
+    pub fn beginning(&self) -> &Graph {
+        &self.graph
+    }
+
     /// Everything that the next step depends on.
     pub fn state(&self) -> State {
         let mut state = self.network();

@@ -31,6 +31,14 @@ impl Teacher {
         self.executor.forward(x)
     }
 
+    /// Logits, and the named values on the way to them.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn logits_with(&self, x: &Tensor, names: &[String]) -> Result<(Tensor, Vec<Tensor>), TchError> {
+        self.executor.forward_with(x, names)
+    }
+
     /// Logits without gradients, in pieces of `BATCH`.
     ///
     /// # Errors

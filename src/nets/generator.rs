@@ -1,23 +1,16 @@
 //! The generators of KegNet, for images and for feature vectors of any size: (y, z) -> x.
 
-use tch::{Kind, TchError, Tensor, nn};
+use tch::{TchError, Tensor, nn};
 
 use super::{
     layers::{Deconv, Norm, deconv, linear},
+    pixels::{Pixels, each_image},
     smooth::SmoothGenerator,
 };
-
-/// Which generator makes images; vectors have one alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// That of the reference.
-    Reference,
-    /// See [`SmoothGenerator`].
-    Smooth,
-}
+use crate::domain::config::Form;
 
 /// What a generator makes, and from what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
     /// Classes of the one-hot label y.
     pub classes: i64,
@@ -25,6 +18,8 @@ pub struct Shape {
     pub latent: i64,
     /// One input of the teacher, without the batch.
     pub output: Vec<i64>,
+    /// What the smooth form's images are made of.
+    pub pixels: Pixels,
 }
 
 /// A generator that fits the teacher's input.
@@ -117,7 +112,7 @@ impl ImageGenerator {
             }
         }
         let [height, width] = self.extent;
-        each_image(&crop(&crop(&x, 2, height)?, 3, width)?.f_tanh()?)
+        each_image(&crop(&crop(&x, 2, height)?, 3, width)?.f_tanh()?, 1e-8)
     }
 }
 
@@ -142,14 +137,6 @@ fn widths(doublings: usize) -> Vec<i64> {
 fn crop(x: &Tensor, axis: i64, extent: i64) -> Result<Tensor, TchError> {
     let excess = x.size()[axis as usize] - extent;
     if excess == 0 { Ok(x.shallow_clone()) } else { x.f_narrow(axis, excess / 2, extent) }
-}
-
-/// Zero mean and unit variance for each image and channel.
-fn each_image(x: &Tensor) -> Result<Tensor, TchError> {
-    let mean = x.f_mean_dim([2i64, 3].as_slice(), true, Kind::Float)?;
-    let centred = x.f_sub(&mean)?;
-    let variance = centred.f_square()?.f_mean_dim([2i64, 3].as_slice(), true, Kind::Float)?;
-    centred.f_div(&variance.f_add_scalar(1e-8)?.f_sqrt()?)
 }
 
 /// Two hidden layers of 120 units with ELU and batch norm, and a non-affine batch norm on the output.
@@ -191,7 +178,7 @@ impl VectorGenerator {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
+    use tch::{Device, Kind};
 
     use super::*;
 
@@ -202,7 +189,8 @@ mod tests {
         {
             for form in [Form::Reference, Form::Smooth] {
                 let store = nn::VarStore::new(Device::Cpu);
-                let shape = Shape { classes: 5, latent: 3, output: output.clone() };
+                let pixels = Pixels::declared(&vec![0.3; output[0] as usize], &vec![0.2; output[0] as usize]);
+                let shape = Shape { classes: 5, latent: 3, output: output.clone(), pixels };
                 let generator = Generator::new(&store.root(), &shape, form);
                 let (y, z) =
                     (Tensor::eye(5, (Kind::Float, Device::Cpu)), Tensor::zeros([5, 3], (Kind::Float, Device::Cpu)));
@@ -216,7 +204,7 @@ mod tests {
     #[test]
     fn the_reference_image_generator_has_its_layers() {
         let store = nn::VarStore::new(Device::Cpu);
-        let shape = Shape { classes: 10, latent: 10, output: vec![1, 32, 32] };
+        let shape = Shape { classes: 10, latent: 10, output: vec![1, 32, 32], pixels: Pixels::Standardised };
         Generator::new(&store.root(), &shape, Form::Reference);
         let mut kernels: Vec<Vec<i64>> = store
             .variables()

@@ -8,6 +8,7 @@ use tch::{TchError, Tensor, nn};
 use super::{
     generator::Shape,
     layers::{Conv, Norm, conv, linear},
+    pixels::Pixels,
 };
 
 /// Channels on the way, and before the last convolution.
@@ -17,9 +18,9 @@ const LAST_CHANNELS: i64 = 16;
 /// The largest extent that the first layer draws at once.
 const START: i64 = 8;
 
-/// Fully connected to a small image, then doublings, each with a 3x3 convolution, batch norm and leaky ReLU; tanh, and a
-/// batch norm without scale and shift, so that images keep their own brightness and contrast (as the generators of Chen et
-/// al., "Data-Free Learning of Student Networks", ICCV 2019).
+/// Fully connected to a small image, then doublings, each with a 3x3 convolution, batch norm and leaky ReLU; a batch norm
+/// without scale and shift, so that images keep their own brightness and contrast (as the generators of Chen et al.,
+/// "Data-Free Learning of Student Networks", ICCV 2019); and the pixels that the teacher's normalisation speaks of.
 #[derive(Debug)]
 pub struct SmoothGenerator {
     stem: nn::Linear,
@@ -27,6 +28,7 @@ pub struct SmoothGenerator {
     steps: Vec<(Conv, Norm)>,
     last: Conv,
     output_norm: Norm,
+    pixels: Pixels,
     /// (height, width) from the smallest to the full one: one more than there are steps.
     extents: Vec<[i64; 2]>,
 }
@@ -50,6 +52,7 @@ impl SmoothGenerator {
             steps,
             last: conv(path / "last", (if doublings == 0 { CHANNELS } else { LAST_CHANNELS }, channels)),
             output_norm: Norm::new(path / "output_norm", channels, false),
+            pixels: shape.pixels.clone(),
             extents,
         }
     }
@@ -63,7 +66,7 @@ impl SmoothGenerator {
             x = conv.forward(&x.f_upsample_bilinear2d(extent, false, None, None)?)?;
             x = leaky_relu(&norm.forward(&x, train)?)?;
         }
-        self.output_norm.forward(&self.last.forward(&x)?.f_tanh()?, train)
+        self.pixels.of(&self.output_norm.forward(&self.last.forward(&x)?, train)?)
     }
 }
 

@@ -1,0 +1,189 @@
+//! The game between a student and a generator that looks for inputs on which student and teacher differ (Fang et al.,
+//! Data-Free Adversarial Distillation, 2019).
+//!
+//! Two things keep the student from forgetting what it knew while it learns what the generator found last: it also meets
+//! what earlier generators would show it, and images from formulas.
+
+use tch::{Device, Kind, TchError, Tensor, no_grad};
+
+use super::{
+    adam::Adam,
+    checkpoint::{State, trainable, under, variables},
+    losses, procedural,
+    sampler::{Draw, Trained, shape},
+    seed::{Stream, seed},
+    student::Student,
+    teacher::Teacher,
+};
+use crate::domain::{
+    config::{Form, Settings},
+    problem::Problem,
+};
+
+/// Shares of a student batch; the rest is of the generator as it is now.
+const PROCEDURAL: f64 = 0.3;
+const PAST: f64 = 0.25;
+
+/// Generators of earlier rounds that are kept.
+const KEPT: u32 = 8;
+
+/// Learning rate of the generator: enough that it stays ahead of the student.
+const GENERATOR_RATE: f64 = 3e-3;
+
+/// Weight of the error at the landmarks, relative to that of the logits.
+const LANDMARKS: f64 = 1.0;
+
+/// The players' surroundings, which do not change.
+pub struct Game<'a> {
+    teacher: &'a Teacher,
+    settings: &'a Settings,
+    /// Values that both networks compute (see `landmarks`).
+    landmarks: Vec<String>,
+}
+
+/// The generator that plays now, and some that played before.
+pub struct Rival {
+    now: Trained,
+    adam: Adam,
+    past: Vec<Trained>,
+}
+
+impl Rival {
+    fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
+        seed(settings.seed, Stream::Game { round: 0 });
+        let shape = shape(&teacher.graph, settings);
+        let now = Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
+        let adam = Adam::new(trainable(&now.store))?;
+        let past = (0..KEPT).map(|_| Trained::fresh(shape.clone(), Form::Smooth, teacher.device())).collect();
+        Ok(Self { now, adam, past })
+    }
+
+    /// Everything that the next round depends on, but for its random stream.
+    pub fn state(&self) -> State {
+        let mut state = under("game.generator", variables(&self.now.store));
+        state.extend(under("game.adam", self.adam.state()));
+        for (place, generator) in self.past.iter().enumerate() {
+            state.extend(under(&format!("game.past{place}"), variables(&generator.store)));
+        }
+        state
+    }
+
+    /// Keeps the generator as it is after `round`, evenly over a game of `rounds`, in place of the oldest one.
+    fn keep(&self, round: u32, rounds: u32) -> Result<(), TchError> {
+        let every = (rounds / KEPT).max(1);
+        if !round.is_multiple_of(every) {
+            return Ok(());
+        }
+        let place = &self.past[((round / every - 1) % KEPT) as usize];
+        no_grad(|| {
+            for ((_, mut kept), (_, now)) in variables(&place.store).into_iter().zip(variables(&self.now.store)) {
+                kept.f_copy_(&now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// One of those kept before `round` is played; `None` in the first rounds.
+    fn earlier(&self, round: u32, rounds: u32) -> Result<Option<&Trained>, TchError> {
+        let kept = ((round - 1) / (rounds / KEPT).max(1)).min(KEPT);
+        if kept == 0 {
+            return Ok(None);
+        }
+        let place = Tensor::f_randint(i64::from(kept), [1], (Kind::Int64, Device::Cpu))?.f_int64_value(&[0])?;
+        Ok(self.past.get(place as usize))
+    }
+}
+
+impl<'a> Game<'a> {
+    /// # Errors
+    /// Where the graphs do not fit together.
+    pub fn new(teacher: &'a Teacher, student: &Student, settings: &'a Settings) -> Result<Self, Problem> {
+        let landmarks = super::landmarks::landmarks(&teacher.graph, student.beginning())?;
+        Ok(Self { teacher, settings, landmarks })
+    }
+
+    /// The first generator.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn rival(&self) -> Result<Rival, TchError> {
+        Rival::new(self.teacher, self.settings)
+    }
+
+    /// Plays `round`, the first of which is 1: one step of the generator, `student_steps` of the student, each at a rate that
+    /// falls along half a cosine. Returns the distance that the generator found, and the one left after the last step.
+    ///
+    /// # Errors
+    /// What libtorch and `after`, called after each step, report.
+    pub fn play<E: From<TchError>>(
+        &self,
+        round: u32,
+        student: &mut Student,
+        rival: &mut Rival,
+        mut after: impl FnMut() -> Result<(), E>,
+    ) -> Result<(f64, f64), E> {
+        let distillation = &self.settings.distillation;
+        let rounds = distillation.adversarial_steps;
+        let pace = cosine(round - 1, rounds);
+        let found = self.challenge(student, rival, GENERATOR_RATE * pace)?;
+        after()?;
+        let mut left = 0.0;
+        for _ in 0..distillation.student_steps {
+            let loss = self.lesson(student, rival, round)?;
+            student.minimise(&loss, distillation.learning_rate * pace)?;
+            left = loss.f_double_value(&[])?;
+            after()?;
+        }
+        rival.keep(round, rounds)?;
+        Ok((found, left))
+    }
+
+    /// The generator's move: inputs on which the two differ most.
+    fn challenge(&self, student: &Student, rival: &mut Rival, rate: f64) -> Result<f64, TchError> {
+        let batch = i64::from(self.settings.distillation.batch_size);
+        let draw = Draw::random(&rival.now.shape, batch, self.teacher.device())?;
+        let x = rival.now.net.forward(&draw.labels, &draw.z, true)?;
+        let distance = losses::relative_distance(&self.teacher.logits(&x)?, &student.executor.forward(&x)?)?;
+        rival.adam.minimise(&distance.f_neg()?, rate)?;
+        distance.f_double_value(&[])
+    }
+
+    /// The student's loss on inputs of the generators and images from formulas.
+    fn lesson(&self, student: &Student, rival: &Rival, round: u32) -> Result<Tensor, TchError> {
+        let (x, logits, blocks) = no_grad(|| {
+            let x = self.inputs(rival, round)?;
+            let (logits, blocks) = self.teacher.logits_with(&x, &self.landmarks)?;
+            Ok::<_, TchError>((x, logits, blocks))
+        })?;
+        let (answers, ours) = student.executor.forward_with(&x, &self.landmarks)?;
+        let mut loss = losses::relative_distance(&logits, &answers)?;
+        let weight = LANDMARKS / blocks.len().max(1) as f64;
+        for (theirs, ours) in blocks.iter().zip(&ours) {
+            loss = loss.f_add(&losses::relative_error(theirs, ours)?.f_mul_scalar(weight)?)?;
+        }
+        Ok(loss)
+    }
+
+    fn inputs(&self, rival: &Rival, round: u32) -> Result<Tensor, TchError> {
+        let (batch, device) = (self.settings.distillation.batch_size, self.teacher.device());
+        let share = |share: f64| (f64::from(batch) * share) as i64;
+        let drawn = |generator: &Trained, count: i64| {
+            let draw = Draw::random(&generator.shape, count, device)?;
+            generator.net.forward(&draw.labels, &draw.z, true)
+        };
+        let shape = &rival.now.shape;
+        let mut parts = vec![procedural::draw(&shape.output, &shape.pixels, share(PROCEDURAL).max(1), device)?];
+        // Batch norm in training needs two values for each channel.
+        if let Some(past) = rival.earlier(round, self.settings.distillation.adversarial_steps)? {
+            parts.push(drawn(past, share(PAST).max(2))?);
+        }
+        let others: i64 = parts.iter().map(|part| part.size()[0]).sum();
+        parts.push(drawn(&rival.now, (i64::from(batch) - others).max(2))?);
+        Tensor::f_cat(&parts, 0)
+    }
+}
+
+/// From 1 to 0 along half a cosine.
+fn cosine(step: u32, steps: u32) -> f64 {
+    0.5 * (1.0 + (std::f64::consts::PI * f64::from(step) / f64::from(steps)).cos())
+}
