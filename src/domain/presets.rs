@@ -92,6 +92,7 @@ fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
             epochs: 4,
             steps_per_epoch: 50,
             batch_size: 128,
+            form: Form::Smooth,
             learning_rate: if teacher == TeacherKind::Tabular { 1e-3 } else { learning_rate },
             ..paper
         },
@@ -118,7 +119,7 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
         Preset::Paper => paper,
         Preset::Fast | Preset::Best => Distillation {
             samples_per_generator: 2000,
-            epochs: 2,
+            epochs: 0,
             batch_size: 128,
             learning_rate: 1e-3,
             adversarial_steps: 100,

@@ -70,7 +70,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     if !taught_before(&mut student, &mut keeper)? {
         let pool = Pool::draw(teacher, settings, &inputs.generators)?;
         pool.write_bank(dir, observer)?;
-        Course { teacher, pool: &pool, settings }.teach(
+        Course { teacher, pool: &pool, generators: &inputs.generators, settings }.teach(
             &mut student,
             &mut keeper,
             observer,

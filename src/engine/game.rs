@@ -4,6 +4,8 @@
 //! Two things keep the student from forgetting what it knew while it learns what the generator found last: it also meets
 //! what earlier generators would show it, and images from formulas.
 
+use std::path::PathBuf;
+
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::{
@@ -11,9 +13,10 @@ use super::{
     checkpoint::{State, trainable, under, variables},
     losses, procedural,
     sampler::{Draw, Trained, shape},
+    samples::MOST_ELEMENTS,
     seed::{Stream, seed},
     student::Student,
-    teacher::Teacher,
+    teacher::{Teacher, answer},
 };
 use crate::domain::{
     config::{Form, Settings},
@@ -33,12 +36,24 @@ const GENERATOR_RATE: f64 = 3e-3;
 /// Weight of the error at the landmarks, relative to that of the logits.
 const LANDMARKS: f64 = 1.0;
 
+/// What distances are relative to is at least this times the teacher's spread on images from formulas.
+const FLOOR: f64 = 2.0;
+
+/// Images from formulas on which spread and distance are measured before the game.
+const MEASURED: i64 = 500;
+
 /// The players' surroundings, which do not change.
 pub struct Game<'a> {
     teacher: &'a Teacher,
     settings: &'a Settings,
+    /// Those that extraction trained: they play as if they had played before.
+    extracted: Vec<Trained>,
     /// Values that both networks compute (see `landmarks`).
     landmarks: Vec<String>,
+    /// See [`losses::relative_distance`].
+    floor: f64,
+    /// Learning rate of the student at the beginning.
+    rate: f64,
 }
 
 /// The generator that plays now, and some that played before.
@@ -83,23 +98,30 @@ impl Rival {
         })
     }
 
-    /// One of those kept before `round` is played; `None` in the first rounds.
-    fn earlier(&self, round: u32, rounds: u32) -> Result<Option<&Trained>, TchError> {
+    /// Those kept before `round` is played.
+    fn kept(&self, round: u32, rounds: u32) -> &[Trained] {
         let kept = ((round - 1) / (rounds / KEPT).max(1)).min(KEPT);
-        if kept == 0 {
-            return Ok(None);
-        }
-        let place = Tensor::f_randint(i64::from(kept), [1], (Kind::Int64, Device::Cpu))?.f_int64_value(&[0])?;
-        Ok(self.past.get(place as usize))
+        &self.past[..kept as usize]
     }
 }
 
 impl<'a> Game<'a> {
     /// # Errors
     /// Where the graphs do not fit together.
-    pub fn new(teacher: &'a Teacher, student: &Student, settings: &'a Settings) -> Result<Self, Problem> {
+    pub fn new(
+        teacher: &'a Teacher,
+        student: &Student,
+        settings: &'a Settings,
+        generators: &[PathBuf],
+    ) -> Result<Self, Problem> {
+        let shape = shape(&teacher.graph, settings);
+        let load = |path: &PathBuf| Trained::load(path, shape.clone(), settings.extraction.form, teacher.device());
+        let extracted = generators.iter().map(load).collect::<Result<_, _>>()?;
         let landmarks = super::landmarks::landmarks(&teacher.graph, student.beginning())?;
-        Ok(Self { teacher, settings, landmarks })
+        let (spread, distance) = apart(teacher, student, settings)?;
+        // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
+        let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
+        Ok(Self { teacher, settings, extracted, landmarks, floor: FLOOR * spread, rate })
     }
 
     /// The first generator.
@@ -130,7 +152,7 @@ impl<'a> Game<'a> {
         let mut left = 0.0;
         for _ in 0..distillation.student_steps {
             let loss = self.lesson(student, rival, round)?;
-            student.minimise(&loss, distillation.learning_rate * pace)?;
+            student.minimise(&loss, self.rate * pace)?;
             left = loss.f_double_value(&[])?;
             after()?;
         }
@@ -143,7 +165,8 @@ impl<'a> Game<'a> {
         let batch = i64::from(self.settings.distillation.batch_size);
         let draw = Draw::random(&rival.now.shape, batch, self.teacher.device())?;
         let x = rival.now.net.forward(&draw.labels, &draw.z, true)?;
-        let distance = losses::relative_distance(&self.teacher.logits(&x)?, &student.executor.forward(&x)?)?;
+        let distance =
+            losses::relative_distance(&self.teacher.logits(&x)?, &student.executor.forward(&x)?, self.floor)?;
         rival.adam.minimise(&distance.f_neg()?, rate)?;
         distance.f_double_value(&[])
     }
@@ -156,7 +179,7 @@ impl<'a> Game<'a> {
             Ok::<_, TchError>((x, logits, blocks))
         })?;
         let (answers, ours) = student.executor.forward_with(&x, &self.landmarks)?;
-        let mut loss = losses::relative_distance(&logits, &answers)?;
+        let mut loss = losses::relative_distance(&logits, &answers, self.floor)?;
         let weight = LANDMARKS / blocks.len().max(1) as f64;
         for (theirs, ours) in blocks.iter().zip(&ours) {
             loss = loss.f_add(&losses::relative_error(theirs, ours)?.f_mul_scalar(weight)?)?;
@@ -174,13 +197,39 @@ impl<'a> Game<'a> {
         let shape = &rival.now.shape;
         let mut parts = vec![procedural::draw(&shape.output, &shape.pixels, share(PROCEDURAL).max(1), device)?];
         // Batch norm in training needs two values for each channel.
-        if let Some(past) = rival.earlier(round, self.settings.distillation.adversarial_steps)? {
-            parts.push(drawn(past, share(PAST).max(2))?);
+        let kept = rival.kept(round, self.settings.distillation.adversarial_steps);
+        if let Some(earlier) = any_of(&[&self.extracted, kept])? {
+            parts.push(drawn(earlier, share(PAST).max(2))?);
         }
         let others: i64 = parts.iter().map(|part| part.size()[0]).sum();
         parts.push(drawn(&rival.now, (i64::from(batch) - others).max(2))?);
         Tensor::f_cat(&parts, 0)
     }
+}
+
+/// One of all, at random; `None` where there is none.
+fn any_of<'a>(generators: &[&'a [Trained]; 2]) -> Result<Option<&'a Trained>, TchError> {
+    let count = generators.iter().map(|some| some.len()).sum::<usize>();
+    if count == 0 {
+        return Ok(None);
+    }
+    let place = Tensor::f_randint(count as i64, [1], (Kind::Int64, Device::Cpu))?.f_int64_value(&[0])?;
+    Ok(generators.iter().flat_map(|some| some.iter()).nth(place as usize))
+}
+
+/// The teacher's spread on images from formulas, and how far the compressed network is from it there.
+fn apart(teacher: &Teacher, student: &Student, settings: &Settings) -> Result<(f64, f64), TchError> {
+    seed(settings.seed, Stream::Wound);
+    no_grad(|| {
+        let shape = shape(&teacher.graph, settings);
+        let elements = shape.output.iter().product::<i64>().max(1);
+        let count = MEASURED.min(MOST_ELEMENTS / elements).max(2);
+        let x = procedural::draw(&shape.output, &shape.pixels, count, teacher.device())?;
+        let logits = teacher.answer(&x)?;
+        let spread = losses::spread(&logits)?;
+        let distance = losses::spread(&logits.f_sub(&answer(&student.executor, &x)?)?)? / spread.max(f64::MIN_POSITIVE);
+        Ok((spread, distance))
+    })
 }
 
 /// From 1 to 0 along half a cosine.

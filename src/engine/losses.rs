@@ -51,17 +51,34 @@ pub fn cross_entropy(logits: &Tensor, probabilities: &Tensor) -> Result<Tensor, 
 }
 
 /// Squared distance of centred logits (N, classes) relative to the teacher's own, mean over the batch: 0 for the same
-/// probabilities, 1 for a student that answers evenly. Unlike a divergence of probabilities it does not fade where both
-/// networks are sure, and unlike a plain distance it does not depend on how large a teacher's logits are.
+/// probabilities. Unlike a divergence of probabilities it does not fade where both networks are sure, and unlike a plain
+/// distance it does not depend on how large a teacher's logits are.
+///
+/// What it is relative to is at least `floor`, a sum of squares as [`spread`] is one: without one, inputs on which the teacher has next to
+/// no opinion would be the farthest from any student.
 ///
 /// # Errors
 /// What libtorch reports.
-pub fn relative_distance(teacher: &Tensor, student: &Tensor) -> Result<Tensor, TchError> {
-    let centred = |logits: &Tensor| logits.f_sub(&logits.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?);
-    let squares = |x: &Tensor| x.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float);
+pub fn relative_distance(teacher: &Tensor, student: &Tensor, floor: f64) -> Result<Tensor, TchError> {
     let teacher = centred(teacher)?;
     let distance = squares(&teacher.f_sub(&centred(student)?)?)?;
-    distance.f_div(&squares(&teacher)?.f_add_scalar(SMALL)?)?.f_mean(Kind::Float)
+    distance.f_div(&squares(&teacher)?.f_add_scalar(floor + SMALL)?)?.f_mean(Kind::Float)
+}
+
+/// Sum of squares of centred logits (N, classes), mean over the batch.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn spread(logits: &Tensor) -> Result<f64, TchError> {
+    squares(&centred(logits)?)?.f_mean(Kind::Float)?.f_double_value(&[])
+}
+
+fn centred(logits: &Tensor) -> Result<Tensor, TchError> {
+    logits.f_sub(&logits.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?)
+}
+
+fn squares(x: &Tensor) -> Result<Tensor, TchError> {
+    x.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)
 }
 
 /// Mean squared error of a value relative to the teacher's mean square.
@@ -108,6 +125,22 @@ mod tests {
         let theirs = Tensor::run_backward(&[&expected], &[&x], false, false).remove(0);
         let gradient = Tensor::run_backward(&[&ours], &[&x], false, false).remove(0);
         assert!(value(&(theirs - gradient).abs().max()) < 1e-6);
+    }
+
+    #[test]
+    fn relative_distance_knows_neither_a_shift_nor_the_scale_of_logits() {
+        let teacher = Tensor::from_slice2(&[[3.0f32, -1.0, -2.0], [0.0, 4.0, -4.0]]);
+        let even = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+        let of = |student: &Tensor, scale: f64| {
+            value(&relative_distance(&(&teacher * scale), &(student * scale), 0.0).unwrap())
+        };
+        assert!(of(&(&teacher + 7.0), 1.0) < 1e-6);
+        assert!((of(&even, 1.0) - 1.0).abs() < 1e-4 && (of(&even, 50.0) - 1.0).abs() < 1e-4);
+        // (14 + 32) / 2 is the spread: with it as the floor, errors of 14 and 32 count by so much less.
+        let floor = spread(&teacher).unwrap();
+        assert!((floor - 23.0).abs() < 1e-4);
+        let expected = (14.0 / 37.0 + 32.0 / 55.0) / 2.0;
+        assert!((value(&relative_distance(&teacher, &even, floor).unwrap()) - expected).abs() < 1e-4);
     }
 
     #[test]

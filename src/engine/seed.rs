@@ -11,6 +11,8 @@ pub enum Stream {
     Distill { epoch: u32 },
     /// The adversarial game, by round.
     Game { round: u32 },
+    /// Images on which the compressed network is compared before the game.
+    Wound,
     /// Everything the audit draws.
     Audit,
     /// A latent grid that a user asked for.
@@ -26,6 +28,7 @@ pub fn seed(seed: u64, stream: Stream) {
         Stream::Game { round } => (4, 0, round),
         Stream::Audit => (5, 0, 0),
         Stream::Latent => (6, 0, 0),
+        Stream::Wound => (7, 0, 0),
     };
     let mixed =
         [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));
