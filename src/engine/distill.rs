@@ -9,7 +9,7 @@ use super::{
     losses,
     observer::{Observer, Stop},
     pool::Pool,
-    procedural,
+    procedural, rival,
     sampler::{Draw, Trained, shape},
     seed::{Stream, seed},
     student::Student,
@@ -33,10 +33,6 @@ const REPLAYED: f64 = 0.125;
 
 /// Share of procedural images: the generator's inputs alone are so alike that the student drifts everywhere else.
 const PROCEDURAL: f64 = 0.25;
-
-/// Weight of the label term in the game's generator loss: enough to spread its inputs over the classes, and no more, for
-/// inputs that the teacher is sure of are those on which the student already agrees.
-const LABEL_WEIGHT: f64 = 0.1;
 
 /// Learning rate of the game's generator.
 const GAME_RATE: f64 = 3e-3;
@@ -165,7 +161,10 @@ impl Course<'_> {
         for round in first..distillation.adversarial_steps {
             seed(self.settings.seed, Stream::Game { round: round + 1 });
             let pace = cosine(round, distillation.adversarial_steps);
-            let found = self.challenge(class.student, &mut class.rival, GAME_RATE * pace)?;
+            let Rival { generator, adam } = &mut class.rival;
+            let batch = i64::from(distillation.batch_size);
+            let student = &class.student.executor;
+            let found = rival::challenge((generator, adam), self.teacher, student, batch, GAME_RATE * pace)?;
             ticker.tick()?;
             let mut learned = 0.0;
             for _ in 0..distillation.student_steps {
@@ -178,20 +177,6 @@ impl Course<'_> {
             keeper.boundary(ticker, Stage::Game { round: round + 1 }, || class.state())?;
         }
         Ok(())
-    }
-
-    /// The generator's move: inputs on which teacher and student differ, yet that the teacher puts into the class asked
-    /// for.
-    fn challenge(&self, student: &Student, rival: &mut Rival, rate: f64) -> Result<f64, TchError> {
-        let batch = i64::from(self.settings.distillation.batch_size);
-        let Rival { generator, adam } = rival;
-        let draw = Draw::random(&generator.shape, batch, self.teacher.device())?;
-        let x = generator.net.forward(&draw.labels, &draw.z, true)?;
-        let logits = self.teacher.logits(&x)?;
-        let distance = losses::logit_distance(&logits, &student.executor.forward(&x)?)?;
-        let label = losses::classifier(&logits, &draw.labels)?;
-        adam.minimise(&label.f_mul_scalar(LABEL_WEIGHT)?.f_sub(&distance)?, rate)?;
-        distance.f_double_value(&[])
     }
 
     /// The student's loss on fresh inputs of the generator, procedural images and some of the pool.

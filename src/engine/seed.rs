@@ -11,8 +11,8 @@ pub enum Stream {
     Distill { epoch: u32 },
     /// The adversarial game, by round.
     Game { round: u32 },
-    /// Everything the audit draws.
-    Audit,
+    /// What the audit draws, by source.
+    Audit { part: u32 },
     /// A latent grid that a user asked for.
     Latent,
 }
@@ -24,7 +24,7 @@ pub fn seed(seed: u64, stream: Stream) {
         Stream::Pool { index } => (2, index, 0),
         Stream::Distill { epoch } => (3, 0, epoch),
         Stream::Game { round } => (4, 0, round),
-        Stream::Audit => (5, 0, 0),
+        Stream::Audit { part } => (5, part, 0),
         Stream::Latent => (6, 0, 0),
     };
     let mixed =

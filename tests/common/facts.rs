@@ -43,6 +43,7 @@ pub fn report(settings: Settings) -> Report {
         latency_ms: Latency { device: "cpu, 1 thread".into(), batch: 1, teacher: time.clone(), student: time },
         agreement: Agreement { held_out_generator: agreement.clone(), noise: agreement, lowest: 0.9 },
         accuracy: None,
+        audit: None,
         seconds: BTreeMap::from([("total".into(), 1.0)]),
     };
     Report { model: model(), settings, result, layers: vec![], notes: vec![], warnings: vec!["no real data".into()] }
