@@ -24,7 +24,7 @@ fn cell(teacher: &str, step: u32) -> Value {
         "latency_ms": {"device": "cpu", "batch": 1, "teacher": times, "student": times},
         "agreement": {"held_out_generator": {"top1": 1.0, "n": 1}, "noise": {"top1": 1.0, "n": 1}, "lowest": 1.0},
         "accuracy": {"teacher": 0.99, "compressed": 0.5, "student": 0.99 - disagreement / 3.0, "n": 100},
-        "audit": {"sources": [source("held_out_generator", 1.0 - disagreement), source("worst_case", 0.5)],
+        "audit": {"sources": [source("held_out_generator", 1.0 - disagreement), source("noise", 0.5)],
                   "lowest": "held_out_generator", "coverage": coverage, "weight_error": 0.3},
         "seconds": {}}})
 }
@@ -63,7 +63,7 @@ fn files_become_a_calibration_and_a_table() {
     assert!(calibration.left_out.iter().all(|one| one.error < 0.004), "{:?}", calibration.left_out);
     let document = fs::read_to_string(folder.path().join("AUDIT.md")).unwrap();
     assert!(document.starts_with("# A\n") && document.ends_with("\nZ\n") && !document.contains("old"), "{document}");
-    assert!(document.contains("| all | 36 |") && document.contains("`kl_tail`"), "{document}");
+    assert!(document.contains("| all | 36 |") && document.contains("`weight_error`"), "{document}");
 }
 
 #[test]
