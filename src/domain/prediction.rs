@@ -138,7 +138,8 @@ impl Calibration {
 impl Term {
     /// Says so where `value` is outside of what was seen.
     fn outside(&self, value: f64) -> Option<String> {
-        let inside = (self.least..=self.greatest).contains(&value);
+        // What was written as decimals and read again may differ in its last bit.
+        let inside = (self.least - 1e-9..=self.greatest + 1e-9).contains(&value);
         (!inside).then(|| format!("{} is {value:.3}, seen were {:.3} to {:.3}", self.name, self.least, self.greatest))
     }
 }

@@ -54,7 +54,7 @@ const SOURCES = {
   worst_case: 'Worst case',
 };
 
-const range = ({ low, high }) => `${format.percent(low)} to ${format.percent(high)}`;
+const range = ({ low, high }) => `${(100 * low).toFixed(1)} to ${format.percent(high, 1)}`;
 
 /** Reports of older versions have two sources, and no audit. */
 function agreementTable({ agreement, audit }) {

@@ -7,7 +7,7 @@ pub fn section(audit: &Audit) -> String {
     let classes = if audit.coverage.by_class.is_empty() { String::new() } else { table(&classes(&audit.coverage)) };
     format!(
         "<h2>Quality without data</h2><p>Teacher and student on invented inputs that the student did not train on. None of \
-         these figures is accuracy.</p>{}{}<h3>Classes of the unseen generator</h3>{}{classes}",
+         these figures is accuracy.</p><h3>Predicted loss of accuracy</h3>{}<h3>Agreement</h3>{}<h3>Classes of the unseen generator</h3>{}{classes}",
         table(&prediction(audit)),
         table(&sources(&audit.sources)),
         table(&coverage(&audit.coverage)),
@@ -19,7 +19,7 @@ fn percent(share: f64) -> String {
 }
 
 fn with_interval(found: &Proportion) -> String {
-    format!("{} ({} to {})", percent(found.share), percent(found.low), percent(found.high))
+    format!("{} ({:.1} to {:.1})", percent(found.share), 100.0 * found.low, 100.0 * found.high)
 }
 
 fn prediction(audit: &Audit) -> Vec<Vec<String>> {
@@ -37,7 +37,7 @@ fn prediction(audit: &Audit) -> Vec<Vec<String>> {
         ],
         None => vec!["none".to_owned(), String::new(), audit.no_prediction.clone().unwrap_or_default()],
     };
-    vec![cells(["predicted loss of accuracy", "interval", ""]), row]
+    vec![cells(["loss", "interval", ""]), row]
 }
 
 fn sources(sources: &[SourceAudit]) -> Vec<Vec<String>> {
