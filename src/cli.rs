@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod backup;
+mod calibrate;
 mod child;
 mod data;
 mod distill;
@@ -40,6 +41,7 @@ enum Command {
     Gc(gc::Gc),
     Backup(backup::Backup),
     Keys(keys::Keys),
+    Calibrate(calibrate::Calibrate),
     #[command(hide = true)]
     RunTask(child::RunTask),
     #[command(hide = true)]
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Gc(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Keys(command) => command.run(),
+        Command::Calibrate(command) => command.run(),
         Command::RunTask(command) => command.run(),
         Command::RunQuery(command) => command.run(),
         Command::ProbeDevices => {

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod artifact;
+pub mod audit;
 pub mod config;
 pub mod cost;
 pub mod device;
@@ -11,6 +12,7 @@ pub mod latent;
 pub mod metric;
 pub mod model;
 pub mod operators;
+pub mod prediction;
 pub mod presets;
 pub mod problem;
 pub mod query;

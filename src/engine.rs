@@ -25,6 +25,7 @@ mod npz_headers;
 pub mod observer;
 mod pool;
 mod procedural;
+mod rival;
 mod run;
 mod sampler;
 mod samples;

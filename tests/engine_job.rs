@@ -147,6 +147,10 @@ fn a_job_leaves_a_student_that_is_as_small_as_asked_and_a_report_that_says_so() 
     assert!((accuracy.teacher - 0.9922).abs() < 0.001, "{}", accuracy.teacher);
     assert!(accuracy.compressed > 0.8, "{}", accuracy.compressed);
     assert_eq!(report.result.seconds["extracting"], 1.5);
+    let audit = report.result.audit.unwrap();
+    assert_eq!(audit.of(audit.lowest).unwrap().agreement.share, report.result.agreement.lowest);
+    assert!((0.05..1.0).contains(&audit.weight_error), "{}", audit.weight_error);
+    assert!(audit.prediction.is_some() != audit.no_prediction.is_some(), "a prediction, or why there is none");
     for file in [
         "generator-0.safetensors",
         "samples-g0-e0001.npz",
@@ -164,14 +168,18 @@ fn a_job_leaves_a_student_that_is_as_small_as_asked_and_a_report_that_says_so() 
 }
 
 #[test]
-fn the_seed_alone_decides_the_student() {
-    let bytes = |seed| {
+fn the_seed_alone_decides_the_student_and_its_audit() {
+    let made = |seed| {
         let (made, _) = job(seed, false);
-        ["student.onnx", "student.safetensors"].map(|name| std::fs::read(made.path().join(name)).unwrap())
+        let bytes = ["student.onnx", "student.safetensors"].map(|name| std::fs::read(made.path().join(name)).unwrap());
+        let result = read::<Report>(made.path(), "report.json").result;
+        (bytes, result.agreement, result.audit.unwrap())
     };
-    let first = bytes(1);
-    assert!(first == bytes(1), "the same seed gave another student");
-    assert!(first != bytes(2), "another seed gave the same student");
+    let first = made(1);
+    assert!(first == made(1), "the same seed gave another student, or another audit");
+    let other = made(2);
+    assert!(first.0 != other.0, "another seed gave the same student");
+    assert_ne!(first.2, other.2);
 }
 
 #[test]

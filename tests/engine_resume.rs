@@ -201,6 +201,7 @@ fn evaluation_is_repeated_alone() {
     assert!(student(&resumed) == student(&whole), "another student");
     let whole: Report = serde_json::from_slice(&std::fs::read(whole.path().join("report.json")).unwrap()).unwrap();
     assert_eq!(report.result.agreement, whole.result.agreement);
+    assert_eq!(report.result.audit, whole.result.audit);
 }
 
 #[test]

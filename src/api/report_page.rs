@@ -1,5 +1,7 @@
 //! The report as a page for people: tables, no script.
 
+mod audit;
+
 use std::fmt::Write;
 
 use crate::{
@@ -61,10 +63,11 @@ pub fn render(job: &Job, report: &Report) -> String {
          <link rel=\"icon\" href=\"/icon.svg\"><link rel=\"stylesheet\" href=\"/docs.css\"><h1>{name}</h1>\
          <p class=\"links\"><a href=\"/jobs/{id}/student\">Student</a> · <a href=\"/jobs/{id}/samples.png\">Samples</a> · \
          <a href=\"/#/jobs/{id}\">Job</a></p>\
-         <h2>Result</h2>{sizes}<h2>Quality</h2>{quality}<h2>Layers</h2>{layers}<h2>Time</h2><ul>{seconds}</ul>{notes}{warnings}</html>",
+         <h2>Result</h2>{sizes}<h2>Quality</h2>{quality}{audit}<h2>Layers</h2>{layers}<h2>Time</h2><ul>{seconds}</ul>{notes}{warnings}</html>",
         id = job.id,
         sizes = table(&sizes(&report.result)),
         quality = table(&quality(&report.result)),
+        audit = report.result.audit.as_ref().map(audit::section).unwrap_or_default(),
         layers = table(&layers(&report.layers)),
         notes = list("Notes", &report.notes),
         warnings = list("Warnings", &report.warnings),

@@ -14,7 +14,10 @@ use super::{
     table::{counted, render},
     terminal::Terminal,
 };
-use crate::domain::report::{JobResult, Report};
+use crate::domain::{
+    audit::SourceAudit,
+    report::{JobResult, Report},
+};
 
 /// Shrink a classifier here and now, without a server.
 ///
@@ -65,7 +68,7 @@ fn notes(report: &Report) {
 }
 
 fn rows(result: &JobResult) -> Vec<Vec<String>> {
-    let JobResult { teacher, student, ratio, latency_ms: latency, agreement, .. } = result;
+    let JobResult { teacher, student, ratio, latency_ms: latency, .. } = result;
     let row = |cells: [String; 4]| cells.to_vec();
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let size = |name: &str, teacher: u64, student: u64, ratio: f64| {
@@ -83,9 +86,8 @@ fn rows(result: &JobResult) -> Vec<Vec<String>> {
             format!("{:.3}", latency.student.p50),
             format!("{:.2}x", ratio.latency),
         ]),
-        student_only("agreement, unseen generator", agreement.held_out_generator.top1),
-        student_only("agreement, noise", agreement.noise.top1),
     ];
+    rows.extend(quality(result));
     if let Some(accuracy) = &result.accuracy {
         let name = format!("accuracy on {} real inputs", counted(accuracy.n));
         rows.push(row([name, percent(accuracy.teacher), percent(accuracy.student), String::new()]));
@@ -93,5 +95,20 @@ fn rows(result: &JobResult) -> Vec<Vec<String>> {
     }
     let total = result.seconds.get("total").copied().unwrap_or_default();
     rows.push(row(["seconds".to_owned(), String::new(), format!("{total:.0}"), String::new()]));
+    rows
+}
+
+/// What is known without data: agreement on every source, and what is predicted from it.
+fn quality(result: &JobResult) -> Vec<Vec<String>> {
+    let row = |name: String, value: String| vec![name, String::new(), value, String::new()];
+    let Some(audit) = &result.audit else { return Vec::new() };
+    let agreement = |found: &SourceAudit| {
+        row(format!("agreement, {}", found.source.words()), format!("{:.2} %", 100.0 * found.agreement.share))
+    };
+    let mut rows: Vec<Vec<String>> = audit.sources.iter().map(agreement).collect();
+    if let Some(found) = &audit.prediction {
+        let [loss, low, high] = [found.loss, found.low, found.high].map(|share| format!("{:.1}", 100.0 * share));
+        rows.push(row("predicted loss of accuracy, points".to_owned(), format!("{loss} ({low} to {high})")));
+    }
     rows
 }

@@ -69,11 +69,12 @@ pub struct SourceAgreement {
     pub n: u64,
 }
 
-/// Agreement on inputs the student never trained on. It is not accuracy.
+/// Agreement on inputs the student never trained on. It is not accuracy. The audit says more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Agreement {
     pub held_out_generator: SourceAgreement,
     pub noise: SourceAgreement,
+    /// The lowest top-1 agreement of all sources of the audit, but for the worst case, which was searched for.
     pub lowest: f64,
 }
 
@@ -96,6 +97,9 @@ pub struct JobResult {
     pub agreement: Agreement,
     #[serde(default)]
     pub accuracy: Option<Accuracy>,
+    /// What is known of the student's quality without data. Null in reports of versions that had none.
+    #[serde(default)]
+    pub audit: Option<super::audit::Audit>,
     /// Wall seconds by phase, and `total`.
     pub seconds: BTreeMap<String, f64>,
 }

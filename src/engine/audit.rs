@@ -1,72 +1,107 @@
 //! How alike teacher and student answer on inputs that the student never trained on. It is not accuracy.
 
-use tch::{Kind, Tensor};
+mod compare;
+mod coverage;
+mod search;
+mod sources;
+pub mod words;
+
+use tch::Tensor;
 
 use super::{
     executor::Executor,
-    extract::Training,
     observer::{Observer, Stop},
-    sampler::{Draw, noise, shape},
-    samples::MOST_ELEMENTS,
-    seed::{Stream, seed},
     teacher::{Teacher, answer},
     ticker::Ticker,
 };
 use crate::domain::{
-    config::{Sampler, Settings},
+    audit::{Audit, InputSource, SourceAudit},
+    config::Settings,
     job::Phase,
-    report::{Agreement, SourceAgreement},
+    report::{Agreement, LayerRow, SourceAgreement},
 };
+use sources::HeldOut;
 
-/// Inputs of each source, where they are small enough.
-const INPUTS: i64 = 2000;
-
-/// Steps of the held-out generator at most: it hits the class asked for long before.
-const MOST_STEPS: u32 = 500;
-
-/// Its number, which no generator of a job can have: the student must never have seen it.
-const HELD_OUT: u32 = 1 << 20;
-
-/// Trains a generator for this alone, and compares the two networks on its inputs and on N(0, 1).
-///
-/// # Errors
-/// As training a generator.
-pub fn agreement(
-    teacher: &Teacher,
-    student: &Executor,
-    settings: &Settings,
-    observer: &mut dyn Observer,
-    share: (f64, f64),
-) -> Result<Agreement, Stop> {
-    let mut settings = settings.clone();
-    let steps = settings.extraction.steps_per_epoch.min(MOST_STEPS);
-    settings.extraction.steps_per_epoch = steps;
-    settings.extraction.epochs = settings.extraction.epochs.min((MOST_STEPS / steps).max(1));
-    let mut training = Training::new(teacher, &settings, HELD_OUT)?;
-    let total = u64::from(settings.extraction.epochs) * u64::from(steps);
-    let mut silent = Silent(observer);
-    let mut ticker = Ticker::new(&mut silent, Phase::Evaluating, share, total);
-    training.run(1..=settings.extraction.epochs, &mut ticker, |_, _, _| Ok(()))?;
-
-    let shape = shape(&teacher.graph, &settings);
-    let elements = shape.output.iter().product::<i64>().max(1);
-    let count = INPUTS.min(MOST_ELEMENTS / elements).max(1);
-    seed(settings.seed, Stream::Audit);
-    let generated = training.generator.sample(&Draw::balanced(&shape, count, teacher.device())?)?;
-    let held_out_generator = compare(teacher, student, &generated)?;
-    let Some(drawn) = noise(Sampler::Gaussian, &shape, count, teacher.device())? else {
-        unreachable!("Gaussian noise needs no generator")
-    };
-    let noise = compare(teacher, student, &drawn)?;
-    let lowest = held_out_generator.top1.min(noise.top1);
-    Ok(Agreement { held_out_generator, noise, lowest })
+/// Teacher and student, both frozen, with the job's settings.
+pub struct Pair<'a> {
+    pub teacher: &'a Teacher,
+    pub student: &'a Executor,
+    pub settings: &'a Settings,
 }
 
-fn compare(teacher: &Teacher, student: &Executor, x: &Tensor) -> Result<SourceAgreement, Stop> {
-    let theirs = teacher.answer(x)?.f_argmax(-1, false)?;
-    let ours = answer(student, x)?.f_argmax(-1, false)?;
-    let top1 = theirs.f_eq_tensor(&ours)?.f_to_kind(Kind::Double)?.f_mean(Kind::Double)?.f_double_value(&[])?;
-    Ok(SourceAgreement { top1, n: x.size()[0] as u64 })
+impl Pair<'_> {
+    /// Logits of both for `x`, (N, classes) each, without gradients.
+    fn answers(&self, x: &Tensor) -> Result<(Tensor, Tensor), Stop> {
+        Ok((self.teacher.answer(x)?, answer(self.student, x)?))
+    }
+
+    /// Compares the two on every source, and searches for the worst case. `layers` is what compression did.
+    ///
+    /// The job's seed decides all of it; `share` of the run's progress is this.
+    ///
+    /// # Errors
+    /// As training a generator.
+    pub fn audit(
+        &self,
+        layers: &[LayerRow],
+        observer: &mut dyn Observer,
+        share: (f64, f64),
+    ) -> Result<(Agreement, Audit), Stop> {
+        let settings = sources::short(self.settings);
+        let mut silent = Silent(observer);
+        let total = sources::steps(&settings) + search::STEPS;
+        let mut ticker = Ticker::new(&mut silent, Phase::Evaluating, share, total);
+        let held_out = HeldOut::train(self.teacher, &settings, &mut ticker)?;
+
+        let (draw, generated) = held_out.draw()?;
+        let (theirs, ours) = self.answers(&generated)?;
+        let coverage = coverage::coverage(&draw.labels, (&theirs, &ours), self.settings.classes.as_deref())?;
+        let mut sources = vec![compare::compare(InputSource::HeldOutGenerator, &theirs, &ours)?];
+        for source in [InputSource::Mixtures, InputSource::Procedural, InputSource::Noise] {
+            if let Some(x) = held_out.others(source, &generated)? {
+                sources.push(self.compare(source, &x)?);
+            }
+        }
+        let found = search::worst_case(self, held_out.count(), &mut ticker)?;
+        sources.push(self.compare(InputSource::WorstCase, &found)?);
+
+        let agreement = agreement(&sources);
+        let lowest = lowest(&sources).map_or(InputSource::HeldOutGenerator, |found| found.source);
+        let weight_error = weight_error(layers);
+        Ok((agreement, Audit { sources, lowest, coverage, weight_error, prediction: None, no_prediction: None }))
+    }
+
+    fn compare(&self, source: InputSource, x: &Tensor) -> Result<SourceAudit, Stop> {
+        let (theirs, ours) = self.answers(x)?;
+        Ok(compare::compare(source, &theirs, &ours)?)
+    }
+}
+
+fn lowest(sources: &[SourceAudit]) -> Option<&SourceAudit> {
+    let drawn = sources.iter().filter(|found| found.source.is_drawn());
+    drawn.min_by(|a, b| a.agreement.share.total_cmp(&b.agreement.share))
+}
+
+fn agreement(sources: &[SourceAudit]) -> Agreement {
+    let of = |source| {
+        let found = sources.iter().find(|found| found.source == source);
+        found.map_or(SourceAgreement { top1: 0.0, n: 0 }, |SourceAudit { agreement, .. }| SourceAgreement {
+            top1: agreement.share,
+            n: agreement.n,
+        })
+    };
+    Agreement {
+        held_out_generator: of(InputSource::HeldOutGenerator),
+        noise: of(InputSource::Noise),
+        lowest: lowest(sources).map_or(0.0, |found| found.agreement.share),
+    }
+}
+
+/// Root mean square of the layers' relative errors, by their parameters; 0 where nothing was compressed.
+fn weight_error(layers: &[LayerRow]) -> f64 {
+    let parameters: u64 = layers.iter().map(|row| row.parameters_before).sum();
+    let squares = layers.iter().map(|row| row.parameters_before as f64 * row.error.powi(2));
+    (squares.sum::<f64>() / parameters.max(1) as f64).sqrt()
 }
 
 /// Passes progress on but no losses: the held-out generator's curve would be drawn over that of the job's own.
@@ -87,3 +122,6 @@ impl Observer for Silent<'_> {
         self.0.leave_asked()
     }
 }
+
+#[cfg(test)]
+mod tests;

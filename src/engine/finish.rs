@@ -25,7 +25,8 @@ use crate::{
         config::Settings,
         job::{Phase, Progress},
         model::ModelFacts,
-        report::{Accuracy, Agreement, JobResult, LayerRow, NetworkSize, Ratios, Report},
+        prediction,
+        report::{Accuracy, JobResult, LayerRow, NetworkSize, Ratios, Report},
         task::TaskSpec,
     },
     formats::{
@@ -79,7 +80,8 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     }
 
     keeper.watch.begin("evaluating");
-    let agreement = audit::agreement(teacher, &student.executor, settings, observer, (DISTILLED, EVALUATED))?;
+    let pair = audit::Pair { teacher, student: &student.executor, settings };
+    let (agreement, mut audit) = pair.audit(&plan.rows(), observer, (DISTILLED, EVALUATED))?;
     let networks = Networks { teacher: &teacher.graph, compressed: &compressed, student: &student.graph()? };
     let (latency_ms, layers) = measure(&networks, &plan, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
@@ -97,13 +99,19 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
         sha256: None,
         format: None,
     };
+    let ratio = ratios(&teacher_size, &student_size, &latency_ms);
+    match prediction::predict(&prediction::features(&audit, ratio.parameters)) {
+        Ok(prediction) => audit.prediction = Some(prediction),
+        Err(reason) => audit.no_prediction = Some(reason),
+    }
     let result = JobResult {
-        ratio: ratios(&teacher_size, &student_size, &latency_ms),
+        ratio,
         teacher: teacher_size,
         student: student_size,
         latency_ms,
         agreement,
         accuracy,
+        audit: Some(audit),
         seconds: seconds(spec, &mut keeper),
     };
     let notes = notes(&result);
@@ -218,20 +226,7 @@ fn ratios(teacher: &NetworkSize, student: &NetworkSize, latency: &crate::domain:
 }
 
 fn notes(result: &JobResult) -> Vec<String> {
-    let Agreement { held_out_generator, noise, .. } = &result.agreement;
-    let mut notes = vec![
-        format!(
-            "Agreement is how often the student's first choice is the teacher's, on {} inputs of a generator that was trained for this check alone, and on {} inputs of Gaussian noise. It is not accuracy: it says nothing about inputs that look different from these.",
-            held_out_generator.n, noise.n
-        ),
-        "Latency is measured on the machine of this run, both networks in turn on the same input.".to_owned(),
-    ];
-    notes.push(match &result.accuracy {
-        Some(accuracy) => format!(
-            "Accuracy is measured on the {} labelled inputs that came with the job, which were read after training had ended and influenced nothing.",
-            accuracy.n
-        ),
-        None => "No evaluation set was sent, so nothing here is real accuracy. Send one as `eval`, or measure the student where the data is.".to_owned(),
-    });
+    let mut notes = audit::words::notes(result);
+    notes.push("Latency is measured on the machine of this run, both networks in turn on the same input.".to_owned());
     notes
 }

@@ -12,11 +12,11 @@ use super::{
     adam::Adam,
     checkpoint::{State, trainable, under, variables},
     losses, procedural,
+    rival::{Apart, apart, challenge},
     sampler::{Draw, Trained, shape},
-    samples::MOST_ELEMENTS,
     seed::{Stream, seed},
     student::Student,
-    teacher::{Teacher, answer},
+    teacher::Teacher,
 };
 use crate::domain::{
     config::{Form, Settings},
@@ -35,12 +35,6 @@ const GENERATOR_RATE: f64 = 3e-3;
 
 /// Weight of the error at the landmarks, relative to that of the logits.
 const LANDMARKS: f64 = 1.0;
-
-/// What distances are relative to is at least this times the teacher's spread on images from formulas.
-const FLOOR: f64 = 2.0;
-
-/// Images from formulas on which spread and distance are measured before the game.
-const MEASURED: i64 = 500;
 
 /// The players' surroundings, which do not change.
 pub struct Game<'a> {
@@ -118,10 +112,10 @@ impl<'a> Game<'a> {
         let load = |path: &PathBuf| Trained::load(path, shape.clone(), settings.extraction.form, teacher.device());
         let extracted = generators.iter().map(load).collect::<Result<_, _>>()?;
         let landmarks = super::landmarks::landmarks(&teacher.graph, student.beginning())?;
-        let (spread, distance) = apart(teacher, student, settings)?;
+        let Apart { floor, distance } = apart(teacher, &student.executor, settings)?;
         // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
         let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
-        Ok(Self { teacher, settings, extracted, landmarks, floor: FLOOR * spread, rate })
+        Ok(Self { teacher, settings, extracted, landmarks, floor, rate })
     }
 
     /// The first generator.
@@ -147,7 +141,13 @@ impl<'a> Game<'a> {
         let distillation = &self.settings.distillation;
         let rounds = distillation.adversarial_steps;
         let pace = cosine(round - 1, rounds);
-        let found = self.challenge(student, rival, GENERATOR_RATE * pace)?;
+        let found = challenge(
+            (&rival.now, &mut rival.adam),
+            (self.teacher, &student.executor),
+            self.floor,
+            i64::from(distillation.batch_size),
+            GENERATOR_RATE * pace,
+        )?;
         after()?;
         let mut left = 0.0;
         for _ in 0..distillation.student_steps {
@@ -158,17 +158,6 @@ impl<'a> Game<'a> {
         }
         rival.keep(round, rounds)?;
         Ok((found, left))
-    }
-
-    /// The generator's move: inputs on which the two differ most.
-    fn challenge(&self, student: &Student, rival: &mut Rival, rate: f64) -> Result<f64, TchError> {
-        let batch = i64::from(self.settings.distillation.batch_size);
-        let draw = Draw::random(&rival.now.shape, batch, self.teacher.device())?;
-        let x = rival.now.net.forward(&draw.labels, &draw.z, true)?;
-        let distance =
-            losses::relative_distance(&self.teacher.logits(&x)?, &student.executor.forward(&x)?, self.floor)?;
-        rival.adam.minimise(&distance.f_neg()?, rate)?;
-        distance.f_double_value(&[])
     }
 
     /// The student's loss on inputs of the generators and images from formulas.
@@ -215,21 +204,6 @@ fn any_of<'a>(generators: &[&'a [Trained]; 2]) -> Result<Option<&'a Trained>, Tc
     }
     let place = Tensor::f_randint(count as i64, [1], (Kind::Int64, Device::Cpu))?.f_int64_value(&[0])?;
     Ok(generators.iter().flat_map(|some| some.iter()).nth(place as usize))
-}
-
-/// The teacher's spread on images from formulas, and how far the compressed network is from it there.
-fn apart(teacher: &Teacher, student: &Student, settings: &Settings) -> Result<(f64, f64), TchError> {
-    seed(settings.seed, Stream::Wound);
-    no_grad(|| {
-        let shape = shape(&teacher.graph, settings);
-        let elements = shape.output.iter().product::<i64>().max(1);
-        let count = MEASURED.min(MOST_ELEMENTS / elements).max(2);
-        let x = procedural::draw(&shape.output, &shape.pixels, count, teacher.device())?;
-        let logits = teacher.answer(&x)?;
-        let spread = losses::spread(&logits)?;
-        let distance = losses::spread(&logits.f_sub(&answer(&student.executor, &x)?)?)? / spread.max(f64::MIN_POSITIVE);
-        Ok((spread, distance))
-    })
 }
 
 /// From 1 to 0 along half a cosine.

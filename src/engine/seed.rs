@@ -11,10 +11,10 @@ pub enum Stream {
     Distill { epoch: u32 },
     /// The adversarial game, by round.
     Game { round: u32 },
-    /// Images on which the compressed network is compared before the game.
-    Wound,
-    /// Everything the audit draws.
-    Audit,
+    /// Images on which two networks are compared before a game.
+    Apart,
+    /// What the audit draws, by source.
+    Audit { part: u32 },
     /// A latent grid that a user asked for.
     Latent,
 }
@@ -26,9 +26,9 @@ pub fn seed(seed: u64, stream: Stream) {
         Stream::Pool { index } => (2, index, 0),
         Stream::Distill { epoch } => (3, 0, epoch),
         Stream::Game { round } => (4, 0, round),
-        Stream::Audit => (5, 0, 0),
+        Stream::Audit { part } => (5, part, 0),
         Stream::Latent => (6, 0, 0),
-        Stream::Wound => (7, 0, 0),
+        Stream::Apart => (7, 0, 0),
     };
     let mixed =
         [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));

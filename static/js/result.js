@@ -46,13 +46,52 @@ function accuracyTable(accuracy) {
   ], `On the ${format.integer(accuracy.n)} real inputs of the test set that was sent, read after training had ended.`);
 }
 
-function agreementTable(agreement) {
+const SOURCES = {
+  held_out_generator: 'Unseen generator',
+  mixtures: 'Mixtures of its inputs',
+  procedural: 'Images from formulas',
+  noise: 'Noise',
+  worst_case: 'Worst case',
+};
+
+const range = ({ low, high }) => `${(100 * low).toFixed(1)} to ${format.percent(high, 1)}`;
+
+/** Reports of older versions have two sources, and no audit. */
+function agreementTable({ agreement, audit }) {
   const inputs = (source) => `${format.integer(source.n)} inputs`;
   const { held_out_generator: heldOut, noise } = agreement;
-  return shareTable('Agreement with the teacher', [
-    { name: 'Unseen generator', sub: inputs(heldOut), value: heldOut.top1, kind: 'accent' },
-    { name: 'Noise', sub: inputs(noise), value: noise.top1, kind: 'plain' },
-  ], 'Agreement is not accuracy: it tells how often the student’s first choice is the teacher’s, on made-up inputs that it was not trained on.');
+  const rows = audit
+    ? audit.sources.map(({ source, agreement: found }) => ({
+      name: SOURCES[source] ?? source, sub: source === 'worst_case' ? 'searched for' : range(found), value: found.share,
+      kind: source === 'held_out_generator' ? 'accent' : 'plain',
+    }))
+    : [
+      { name: 'Unseen generator', sub: inputs(heldOut), value: heldOut.top1, kind: 'accent' },
+      { name: 'Noise', sub: inputs(noise), value: noise.top1, kind: 'plain' },
+    ];
+  return shareTable('Agreement with the teacher', rows,
+    'Agreement is not accuracy: it tells how often the student’s first choice is the teacher’s, on made-up inputs that it was not trained on.');
+}
+
+const points = (share) => `${(100 * share).toFixed(1)}`;
+
+/** The loss of accuracy that the audit lets expect, or why it does not. */
+function predictionText({ prediction, no_prediction: reason }) {
+  const words = prediction
+    ? [h('p', {}, `${points(prediction.loss)} points of accuracy lost (${points(prediction.low)} to ${points(prediction.high)}, ${format.percent(prediction.level, 0)} confidence)`),
+      h('p', { class: 'hint' }, `Predicted from the agreement, not measured. Learned from ${format.integer(prediction.cells)} students of these teachers: ${prediction.teachers.join(', ')}. The confidence holds for teachers like them.`)]
+    : [h('p', { class: 'hint' }, reason ?? 'The loss of accuracy was not predicted.')];
+  return h('div', {}, h('h3', {}, 'Predicted loss'), words);
+}
+
+function coverageTable({ hits, classes, effective_classes: effective, missed, missed_names: names, lowest_class: lowest, lowest_agreement: agreement, balanced_agreement: balanced }) {
+  const missing = missed > 0 ? ` Never answered: ${names.join(', ')}${missed > names.length ? ', …' : ''}. Of these, agreement says nothing.` : '';
+  return shareTable('Classes of the unseen generator', [
+    { name: 'As asked', sub: 'by the teacher', value: hits.share, kind: 'plain' },
+    { name: 'Reached', sub: `${effective.toFixed(1)} of ${format.integer(classes)}`, value: Math.min(1, effective / classes), kind: 'plain' },
+    { name: 'Agreement', sub: 'mean over classes', value: balanced, kind: 'accent' },
+    ...(lowest === null ? [] : [{ name: 'Agreement', sub: `lowest class: ${lowest}`, value: agreement, kind: 'accent' }]),
+  ], `How well the made-up inputs speak of all classes.${missing}`);
 }
 
 function timeTable(seconds) {
@@ -94,7 +133,8 @@ export function resultPanel(downloads) {
       element.replaceChildren(h('h2', { id: 'result-title', class: 'sr-only' }, 'Result'), headline(result), downloads,
         h('div', { class: 'result-grid' },
           sizeTable(result), ...(result.accuracy ? [accuracyTable(result.accuracy)] : []),
-          agreementTable(result.agreement), timeTable(result.seconds)));
+          agreementTable(result), ...(result.audit ? [coverageTable(result.audit.coverage), predictionText(result.audit)] : []),
+          timeTable(result.seconds)));
       show(element, true);
     },
   };

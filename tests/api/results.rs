@@ -1,10 +1,10 @@
 //! What a job leaves: student, report, layers.
 
 use axum::http::{Method, StatusCode};
-use kegd::domain::artifact::Role;
+use kegd::domain::{artifact::Role, config::JobConfig, presets::TeacherKind, report::Report};
 use serde_json::json;
 
-use crate::service::Service;
+use crate::{common::facts, service::Service};
 
 #[tokio::test]
 async fn the_student_is_a_file_with_a_name() {
@@ -70,8 +70,19 @@ async fn the_report_is_json_for_programs_and_a_page_for_people() {
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     let html = String::from_utf8(page.body.to_vec()).unwrap();
     assert!(html.contains("<table>") && !html.contains("<script") && !html.contains(" style="), "{html}");
+    assert!(html.contains("2.0 points") && html.contains("0.0 points to 5.1 points"), "{html}");
+    assert!(html.contains("predicted, not measured") && html.contains("&lt;dog&gt;"), "{html}");
     let policy = page.header("content-security-policy");
     assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+}
+
+#[test]
+fn reports_of_versions_without_an_audit_are_still_read() {
+    let settings = JobConfig::default().resolve(TeacherKind::PlainImage, "lenet5").unwrap();
+    let mut old = serde_json::to_value(facts::report(settings)).unwrap();
+    assert!(old["result"].as_object_mut().unwrap().remove("audit").unwrap().is_object());
+    let report: Report = serde_json::from_value(old).unwrap();
+    assert_eq!(report.result.audit, None);
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use kegd::domain::{
+    audit::{Audit, Both, ClassCoverage, Coverage, Divergence, InputSource, Proportion, SourceAudit, Sure},
     config::Settings,
     model::{InputFacts, ModelFacts},
+    prediction::Prediction,
     presets::TeacherKind,
     problem::{ErrorCode, Problem},
     report::{Agreement, Inspection, JobResult, Latency, NetworkSize, Percentiles, Ratios, Report, SourceAgreement},
@@ -43,9 +45,48 @@ pub fn report(settings: Settings) -> Report {
         latency_ms: Latency { device: "cpu, 1 thread".into(), batch: 1, teacher: time.clone(), student: time },
         agreement: Agreement { held_out_generator: agreement.clone(), noise: agreement, lowest: 0.9 },
         accuracy: None,
+        audit: Some(audit()),
         seconds: BTreeMap::from([("total".into(), 1.0)]),
     };
     Report { model: model(), settings, result, layers: vec![], notes: vec![], warnings: vec!["no real data".into()] }
+}
+
+/// With a prediction, and with a class that was never answered.
+pub fn audit() -> Audit {
+    let agreement = Proportion::wilson(90, 100);
+    let both = Both { teacher: 0.9, student: 0.8 };
+    let source = |source| SourceAudit {
+        source,
+        agreement: agreement.clone(),
+        kl: Divergence { mean: 0.1, p95: 0.2, p99: 0.3 },
+        logit_difference: 0.1,
+        sure: Sure { share: 0.0, agreement: None },
+        confidence: both.clone(),
+        entropy: both.clone(),
+        effective_classes: 1.5,
+    };
+    let class =
+        |class: &str, answers| ClassCoverage { class: class.into(), asked: 50, hits: 50, answers, agreed: answers };
+    let coverage = Coverage {
+        hits: agreement.clone(),
+        effective_classes: 1.5,
+        classes: 2,
+        missed: 1,
+        missed_names: vec!["<dog>".into()],
+        balanced_agreement: 0.9,
+        lowest_class: Some("cat".into()),
+        lowest_agreement: 0.9,
+        by_class: vec![class("cat", 100), class("<dog>", 0)],
+    };
+    let teachers = vec!["a".into(), "b".into(), "c".into()];
+    Audit {
+        sources: vec![source(InputSource::HeldOutGenerator), source(InputSource::WorstCase)],
+        lowest: InputSource::HeldOutGenerator,
+        coverage,
+        weight_error: 0.25,
+        prediction: Some(Prediction { loss: 0.02, low: 0.0, high: 0.051, level: 0.9, cells: 30, teachers }),
+        no_prediction: None,
+    }
 }
 
 pub fn problem() -> Problem {

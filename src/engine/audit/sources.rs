@@ -1,0 +1,137 @@
+//! The inputs of the audit, apart from those that are searched for.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::super::{
+    extract::Training,
+    observer::Stop,
+    procedural,
+    sampler::{Draw, noise, shape},
+    samples::MOST_ELEMENTS,
+    seed::{Stream, seed},
+    teacher::Teacher,
+    ticker::Ticker,
+};
+use crate::{
+    domain::{
+        audit::InputSource,
+        config::{Sampler, Settings},
+    },
+    formats::facts,
+    nets::generator::Shape,
+};
+
+/// Inputs of each source, where they are small enough.
+const INPUTS: i64 = 2000;
+
+/// Where networks are large there are fewer inputs, but not fewer than this: an interval of ± 6 % at 50 %.
+const FEWEST_INPUTS: i64 = 300;
+
+/// Multiply-accumulates that a network may spend on one source: seconds on a few cores.
+const MOST_MACS: i64 = 200_000_000_000;
+
+/// Steps of the held-out generator at most: it hits the class asked for long before.
+const MOST_STEPS: u32 = 500;
+
+/// Its number, which no generator of a job can have: the student must never have seen it.
+const HELD_OUT: u32 = 1 << 20;
+
+/// The job's settings, with a training of the generator that is no longer than it needs to be.
+pub fn short(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    let steps = settings.extraction.steps_per_epoch.min(MOST_STEPS);
+    settings.extraction.steps_per_epoch = steps;
+    settings.extraction.epochs = settings.extraction.epochs.min((MOST_STEPS / steps).max(1));
+    settings
+}
+
+/// Steps of that training.
+pub fn steps(short: &Settings) -> u64 {
+    u64::from(short.extraction.epochs) * u64::from(short.extraction.steps_per_epoch)
+}
+
+/// The part of the audit's random numbers that belongs to `source`.
+pub fn stream(source: InputSource) -> Stream {
+    let part = match source {
+        InputSource::HeldOutGenerator => 0,
+        InputSource::Noise => 1,
+        InputSource::Mixtures => 2,
+        InputSource::Procedural => 3,
+        InputSource::WorstCase => 4,
+    };
+    Stream::Audit { part }
+}
+
+/// Inputs of each source for this teacher.
+///
+/// # Errors
+/// Where the graph's cost cannot be told.
+fn count(teacher: &Teacher, shape: &Shape) -> Result<i64, Stop> {
+    let (macs, _) = facts::facts(&teacher.graph)?;
+    let elements = shape.output.iter().product::<i64>().max(shape.classes).max(1);
+    let by_cost = (MOST_MACS / i64::try_from(macs).unwrap_or(i64::MAX).max(1)).max(FEWEST_INPUTS);
+    Ok(INPUTS.min(by_cost).min(MOST_ELEMENTS / elements).max(2))
+}
+
+/// A generator that was trained for the audit alone.
+pub struct HeldOut<'a> {
+    training: Training<'a>,
+    shape: Shape,
+    count: i64,
+    seed: u64,
+    device: Device,
+}
+
+impl<'a> HeldOut<'a> {
+    /// # Errors
+    /// As training a generator.
+    pub fn train(teacher: &'a Teacher, short: &'a Settings, ticker: &mut Ticker<'_>) -> Result<Self, Stop> {
+        let mut training = Training::new(teacher, short, HELD_OUT)?;
+        training.run(1..=short.extraction.epochs, ticker, |_, _, _| Ok(()))?;
+        let shape = shape(&teacher.graph, short);
+        let count = count(teacher, &shape)?;
+        Ok(Self { training, shape, count, seed: short.seed, device: teacher.device() })
+    }
+
+    /// How many inputs each source has.
+    pub fn count(&self) -> i64 {
+        self.count
+    }
+
+    /// Inputs of the generator with what they were made from: the classes in turn.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn draw(&self) -> Result<(Draw, Tensor), Stop> {
+        seed(self.seed, stream(InputSource::HeldOutGenerator));
+        let draw = Draw::balanced(&self.shape, self.count, self.device)?;
+        let x = self.training.generator.sample(&draw)?;
+        Ok((draw, x))
+    }
+
+    /// Inputs of another source that is drawn; `None` where this kind of input has no such source.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn others(&self, source: InputSource, generated: &Tensor) -> Result<Option<Tensor>, TchError> {
+        seed(self.seed, stream(source));
+        match source {
+            InputSource::Mixtures => mixtures(generated).map(Some),
+            // Vectors have no images: what would be drawn is noise once more.
+            InputSource::Procedural if self.shape.output.len() == 3 => {
+                procedural::draw(&self.shape.output, &self.shape.pixels, self.count, self.device).map(Some)
+            }
+            InputSource::Noise => noise(Sampler::Gaussian, &self.shape, self.count, self.device),
+            InputSource::Procedural | InputSource::HeldOutGenerator | InputSource::WorstCase => Ok(None),
+        }
+    }
+}
+
+/// Each input with another one, by a weight that is uniform in 0..1 (mixup with α = 1: Zhang et al., ICLR 2018).
+fn mixtures(x: &Tensor) -> Result<Tensor, TchError> {
+    let count = x.size()[0];
+    let order = Tensor::f_randperm(count, (Kind::Int64, Device::Cpu))?.f_to_device(x.device())?;
+    let extents: Vec<i64> = std::iter::once(count).chain(x.size().iter().skip(1).map(|_| 1)).collect();
+    let weight = Tensor::f_rand(extents, (Kind::Float, Device::Cpu))?.f_to_device(x.device())?;
+    x.f_index_select(0, &order)?.f_lerp_tensor(x, &weight)
+}

@@ -1,0 +1,67 @@
+//! A generator that looks for inputs on which two networks differ: one step of it, and the measure of differing.
+
+use tch::{TchError, no_grad};
+
+use super::{
+    adam::Adam,
+    executor::Executor,
+    losses, procedural,
+    sampler::{Draw, Trained, shape},
+    samples::MOST_ELEMENTS,
+    seed::{Stream, seed},
+    teacher::{Teacher, answer},
+};
+use crate::domain::config::Settings;
+
+/// What distances are relative to is at least this times the teacher's spread on images from formulas.
+const FLOOR: f64 = 2.0;
+
+/// Images from formulas on which two networks are held against each other.
+const MEASURED: i64 = 500;
+
+/// How teacher and student are apart before any search, on images from formulas.
+#[derive(Clone, Copy, Debug)]
+pub struct Apart {
+    /// See [`losses::relative_distance`].
+    pub floor: f64,
+    /// Squared distance of the centred logits, relative to the teacher's own.
+    pub distance: f64,
+}
+
+/// # Errors
+/// What libtorch reports.
+pub fn apart(teacher: &Teacher, student: &Executor, settings: &Settings) -> Result<Apart, TchError> {
+    seed(settings.seed, Stream::Apart);
+    no_grad(|| {
+        let shape = shape(&teacher.graph, settings);
+        let elements = shape.output.iter().product::<i64>().max(1);
+        let count = MEASURED.min(MOST_ELEMENTS / elements).max(2);
+        let x = procedural::draw(&shape.output, &shape.pixels, count, teacher.device())?;
+        let logits = teacher.answer(&x)?;
+        let spread = losses::spread(&logits)?;
+        let between = losses::spread(&logits.f_sub(&answer(student, &x)?)?)?;
+        Ok(Apart { floor: FLOOR * spread, distance: between / spread.max(f64::MIN_POSITIVE) })
+    })
+}
+
+/// Moves `generator` towards inputs on which the two differ most, and returns the relative distance of the logits on its
+/// batch before the step.
+///
+/// Labels are drawn, but nothing asks for them: inputs that the teacher is sure of are those on which the student already
+/// agrees.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn challenge(
+    (generator, adam): (&Trained, &mut Adam),
+    (teacher, student): (&Teacher, &Executor),
+    floor: f64,
+    batch: i64,
+    rate: f64,
+) -> Result<f64, TchError> {
+    let draw = Draw::random(&generator.shape, batch, teacher.device())?;
+    let x = generator.net.forward(&draw.labels, &draw.z, true)?;
+    let distance = losses::relative_distance(&teacher.logits(&x)?, &student.forward(&x)?, floor)?;
+    adam.minimise(&distance.f_neg()?, rate)?;
+    distance.f_double_value(&[])
+}
