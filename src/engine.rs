@@ -26,6 +26,7 @@ mod procedural;
 mod run;
 mod sampler;
 mod samples;
+mod score;
 mod seed;
 mod student;
 mod teacher;
@@ -33,3 +34,4 @@ mod ticker;
 
 pub use cuda::gpus;
 pub use run::run;
+pub use score::score;

@@ -28,6 +28,11 @@ pub struct Distill {
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
 
+    /// Train no generators: take these files, or those that `kegd` left in this folder, for the same kind of teacher. May
+    /// be given several times.
+    #[arg(long, value_name = "PATH")]
+    generators: Vec<PathBuf>,
+
     /// Where the results go; made if it is not there. Files of the same names are replaced.
     #[arg(long, short, value_name = "DIR", default_value = "out")]
     out: PathBuf,
@@ -46,6 +51,7 @@ impl Distill {
         let mut terminal = Terminal::new(self.quiet, stop);
         // On the disk of the results, so that they are moved there and not copied.
         let mut pipeline = Pipeline::new(&self.inputs, self.eval.as_deref(), &self.out)?;
+        pipeline.reuse(&self.generators)?;
         for warning in pipeline.inspect(&mut terminal)?.warnings {
             eprintln!("warning: {warning}");
         }

@@ -1,0 +1,163 @@
+//! One cell of a table as a file: what was run, and what came out.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::machine::Machine;
+use crate::domain::report::{JobResult, LayerRow, Report};
+
+/// Which cell: names of the table description, and the seed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub teacher: String,
+    pub student: String,
+    pub approach: String,
+    pub seed: u64,
+}
+
+impl Place {
+    /// What patterns are compared with.
+    pub fn group(&self) -> String {
+        format!("{}/{}/{}", self.teacher, self.student, self.approach)
+    }
+
+    /// The cell's file, below the folder of results.
+    pub fn file(&self, results: &Path) -> PathBuf {
+        results.join(&self.teacher).join(format!("{}--{}--s{}.json", self.student, self.approach, self.seed))
+    }
+}
+
+/// The file. Everything that is printed anywhere comes from such files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cell {
+    #[serde(flatten)]
+    pub place: Place,
+    /// Share of the approach's schedule that was run, 0 to 1.
+    pub fraction: f64,
+    /// SHA-256 of the teacher's file.
+    pub teacher_sha256: String,
+    /// The job's configuration, as `kegd distill --config` took it.
+    pub config: Value,
+    /// The same with every default filled in.
+    pub settings: Value,
+    pub machine: Machine,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum Outcome {
+    Done(Box<Done>),
+    Failed { error: String },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// The report's, with sizes, accuracies, agreement, and seconds by phase.
+    pub result: JobResult,
+    /// The layers that were compressed.
+    pub layers: Vec<Layer>,
+    pub seconds: Seconds,
+    /// The larger one of the two processes'.
+    pub peak_memory_bytes: u64,
+}
+
+/// Wall seconds of the processes, start and measurements included.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Of the generators, which the other students of the same teacher, approach and seed share.
+    pub extraction: f64,
+    pub student: f64,
+}
+
+impl Seconds {
+    pub fn total(self) -> f64 {
+        self.extraction + self.student
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    pub layer: String,
+    pub action: String,
+    pub ranks: Vec<usize>,
+    pub parameters: u64,
+}
+
+impl Done {
+    pub fn new(report: Report, seconds: Seconds, peak_memory_bytes: u64) -> Self {
+        let compressed = |row: LayerRow| {
+            let LayerRow { layer, action, ranks, parameters_after: parameters, .. } = row;
+            (action != "keep").then_some(Layer { layer, action, ranks, parameters })
+        };
+        let layers = report.layers.into_iter().filter_map(compressed).collect();
+        Self { result: report.result, layers, seconds, peak_memory_bytes }
+    }
+}
+
+impl Cell {
+    /// `None` where there is no such file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no cell: it is named, with what to do.
+    pub fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        let json = match fs::read(path) {
+            Ok(json) => json,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        };
+        let cell = serde_json::from_slice(&json).with_context(|| {
+            format!("{} holds no cell of a table; delete it, and the cell is run again", path.display())
+        })?;
+        Ok(Some(cell))
+    }
+
+    /// Writes the whole file or none of it.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let unwritten = || format!("{} cannot be written", path.display());
+        fs::create_dir_all(folder).with_context(unwritten)?;
+        let file = tempfile::Builder::new().prefix(".cell-").tempfile_in(folder).with_context(unwritten)?;
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        io::Write::write_all(&mut file.as_file(), &json).with_context(unwritten)?;
+        file.as_file().sync_all().with_context(unwritten)?;
+        // Temporary files are for the user alone; results are for whoever reads the folder.
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(readable).with_context(unwritten)?;
+        file.persist(path).with_context(unwritten)?;
+        Ok(())
+    }
+
+    /// Every cell below `results`, in the order of names.
+    ///
+    /// # Errors
+    /// As [`Cell::read`].
+    pub fn read_all(results: &Path) -> anyhow::Result<Vec<Self>> {
+        let list = |folder: &Path| -> anyhow::Result<Vec<PathBuf>> {
+            let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be listed", folder.display()))?;
+            let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+            // Hidden ones are being written, or are the bench's scratch.
+            paths.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+            paths.sort_unstable();
+            Ok(paths)
+        };
+        let mut cells = Vec::new();
+        for folder in list(results)?.into_iter().filter(|path| path.is_dir()) {
+            for path in list(&folder)?.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "json")) {
+                cells.extend(Self::read(&path)?);
+            }
+        }
+        Ok(cells)
+    }
+}
