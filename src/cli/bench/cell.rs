@@ -7,10 +7,10 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::machine::Machine;
-use crate::domain::report::{JobResult, LayerRow, Report};
+use crate::domain::report::{Accuracy, LayerRow, NetworkSize, Report};
 
 /// Which cell: names of the table description, and the seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,13 +60,35 @@ pub enum Outcome {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Done {
-    /// The report's, with sizes, accuracies, agreement, and seconds by phase.
-    pub result: JobResult,
+    pub result: Figures,
     /// The layers that were compressed.
     pub layers: Vec<Layer>,
     pub seconds: Seconds,
     /// The larger one of the two processes'.
     pub peak_memory_bytes: u64,
+}
+
+/// The report's result: what tables are made of by name, and all the rest as the report has it, so that a cell can be read
+/// by any version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figures {
+    pub teacher: NetworkSize,
+    pub student: NetworkSize,
+    pub accuracy: Option<Accuracy>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+impl Figures {
+    /// Teacher's parameters for each of the student's.
+    pub fn ratio(&self) -> f64 {
+        self.teacher.parameters as f64 / self.student.parameters.max(1) as f64
+    }
+
+    /// How often the student's first choice is the teacher's on inputs of a generator that it did not learn from, 0 to 1.
+    pub fn agreement(&self) -> Option<f64> {
+        self.more.get("agreement")?.pointer("/held_out_generator/top1")?.as_f64()
+    }
 }
 
 /// Wall seconds of the processes, start and measurements included.
@@ -92,13 +114,16 @@ pub struct Layer {
 }
 
 impl Done {
-    pub fn new(report: Report, seconds: Seconds, peak_memory_bytes: u64) -> Self {
+    /// # Errors
+    /// The report lacks what every cell has.
+    pub fn new(report: Report, seconds: Seconds, peak_memory_bytes: u64) -> anyhow::Result<Self> {
         let compressed = |row: LayerRow| {
             let LayerRow { layer, action, ranks, parameters_after: parameters, .. } = row;
             (action != "keep").then_some(Layer { layer, action, ranks, parameters })
         };
         let layers = report.layers.into_iter().filter_map(compressed).collect();
-        Self { result: report.result, layers, seconds, peak_memory_bytes }
+        let result = serde_json::from_value(serde_json::to_value(report.result)?)?;
+        Ok(Self { result, layers, seconds, peak_memory_bytes })
     }
 }
 

@@ -63,7 +63,10 @@ pub struct Student {
     /// Students of one block are columns of one table.
     pub block: String,
     /// `compression` of its jobs.
+    #[serde(default)]
     pub compression: Map<String, Value>,
+    /// Instead of a compression: our own allocation, with no more parameters than this student of the same teacher.
+    pub size_of: Option<String>,
     /// Those that make it; all of them where absent.
     pub approaches: Option<Vec<String>>,
 }
@@ -104,6 +107,7 @@ impl Description {
         for (family, students) in &self.students {
             distinct(&format!("students of `{family}`"), students.iter().map(|student| &student.name))?;
             students.iter().flat_map(|student| student.approaches.iter().flatten()).try_for_each(known)?;
+            students.iter().try_for_each(|student| student.check(students))?;
         }
         for teacher in &self.teachers {
             if !self.students.contains_key(&teacher.students) {
@@ -117,9 +121,29 @@ impl Description {
     pub fn students_of(&self, teacher: &Teacher) -> &[Student] {
         self.students.get(&teacher.students).map_or(&[], Vec::as_slice)
     }
+
+    /// The students of `teacher` whose size others have.
+    pub fn models_of_size(&self, teacher: &Teacher) -> impl Iterator<Item = &Student> {
+        let students = self.students_of(teacher);
+        let named = |student: &&Student| students.iter().any(|other| other.size_of.as_ref() == Some(&student.name));
+        students.iter().filter(named)
+    }
 }
 
 impl Student {
+    /// It has either a compression or the size of a student that has one.
+    fn check(&self, among: &[Self]) -> anyhow::Result<()> {
+        let Some(other) = &self.size_of else { return Ok(()) };
+        let fits = |student: &Self| student.name == *other && student.size_of.is_none();
+        if !self.compression.is_empty() || !among.iter().any(fits) {
+            anyhow::bail!(
+                "student `{}`: `size_of` names a student with a compression of its own, and stands instead of one",
+                self.name
+            );
+        }
+        Ok(())
+    }
+
     pub fn is_made_by(&self, approach: &str) -> bool {
         self.approaches.as_ref().is_none_or(|names| names.iter().any(|name| name == approach))
     }

@@ -1,5 +1,7 @@
 //! From a table's description to its cells, in the order in which they are run, with the configuration of each.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -86,11 +88,17 @@ impl Planned<'_> {
     }
 
     /// The approach's configuration, with the teacher's overrides, its input, the student's compression and the seed.
-    /// A scaled approach gets `fraction` of the epochs of both trainings, rounded up.
+    /// A scaled approach gets `fraction` of the epochs of both trainings, rounded up. `ratios` has, by name, how many times
+    /// smaller those students are whose size others have.
     ///
     /// # Errors
     /// The description yields no valid configuration.
-    pub fn config(&self, kind: TeacherKind, fraction: f64) -> anyhow::Result<Config> {
+    pub fn config(
+        &self,
+        kind: TeacherKind,
+        fraction: f64,
+        ratios: &BTreeMap<String, f64>,
+    ) -> anyhow::Result<Config> {
         let mut json = Value::Object(self.approach.config.clone());
         if let Some(overrides) = self.teacher.overrides.get(&self.approach.name) {
             merge(&mut json, overrides);
@@ -99,7 +107,9 @@ impl Planned<'_> {
         own.insert("name".to_owned(), json!(self.teacher.name));
         own.insert("seed".to_owned(), json!(self.seed));
         own.insert("input".to_owned(), Value::Object(self.teacher.input.clone()));
-        own.insert("compression".to_owned(), Value::Object(self.student.compression.clone()));
+        let ratio = self.student.size_of.as_ref().and_then(|name| ratios.get(name));
+        let compression = ratio.map_or(json!(self.student.compression), |ratio| json!({ "ratio": ratio }));
+        own.insert("compression".to_owned(), compression);
         own.extend(self.teacher.classes.as_ref().map(|classes| ("classes".to_owned(), json!(classes))));
         merge(&mut json, &own);
         let fraction = if self.approach.scaled { fraction } else { 1.0 };
@@ -148,7 +158,7 @@ mod tests {
             }],
             "students": {"family": [
                 {"name": "a", "title": "A", "block": "b", "compression": {"ratio": 2.0}},
-                {"name": "b", "title": "B", "block": "b", "compression": {"ratio": 4.0}, "approaches": ["alone"]},
+                {"name": "b", "title": "B", "block": "b", "size_of": "a", "approaches": ["alone"]},
             ]},
             "approaches": [
                 {"name": "alone", "title": "alone", "seeds": 1, "config": {"distillation": {"epochs": 0}}},
@@ -177,7 +187,7 @@ mod tests {
     fn a_configuration_is_the_approachs_with_the_teachers_and_the_students_part() {
         let description = description();
         let paper = cells(&description, &[7], &["*/paper".into()]).unwrap()[0];
-        let config = paper.config(TeacherKind::PlainImage, 0.05).unwrap();
+        let config = paper.config(TeacherKind::PlainImage, 0.05, &BTreeMap::new()).unwrap();
         let expected = json!({
             "preset": "paper", "name": "t", "seed": 7, "input": {"mean": [0.5], "std": [0.5]},
             "compression": {"ratio": 2.0},
@@ -187,14 +197,23 @@ mod tests {
         assert_eq!((config.fraction, config.settings.extraction.epochs), (0.05, 10));
         // What is not scaled stays as it is.
         let alone = cells(&description, &[7], &["*/a/alone".into()]).unwrap()[0];
-        assert_eq!(alone.config(TeacherKind::PlainImage, 0.05).unwrap().fraction, 1.0);
+        assert_eq!(alone.config(TeacherKind::PlainImage, 0.05, &BTreeMap::new()).unwrap().fraction, 1.0);
+    }
+
+    #[test]
+    fn a_student_of_anothers_size_gets_the_ratio_that_the_other_turns_out_to_have() {
+        let description = description();
+        let alike = cells(&description, &[7], &["*/b/alone".into()]).unwrap()[0];
+        let ratios = BTreeMap::from([("a".to_owned(), 3.5)]);
+        let config = alike.config(TeacherKind::PlainImage, 1.0, &ratios).unwrap();
+        assert_eq!(config.json["compression"], json!({"ratio": 3.5}));
     }
 
     #[test]
     fn the_smallest_fraction_leaves_an_epoch() {
         let description = description();
         let paper = cells(&description, &[7], &["*/paper".into()]).unwrap()[0];
-        let settings = paper.config(TeacherKind::PlainImage, 1e-6).unwrap().settings;
+        let settings = paper.config(TeacherKind::PlainImage, 1e-6, &BTreeMap::new()).unwrap().settings;
         assert_eq!((settings.extraction.epochs, settings.distillation.epochs), (1, 1));
     }
 }

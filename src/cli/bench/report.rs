@@ -45,15 +45,16 @@ const HEAD: &str = "# Results
 
 Students without data, measured. Accuracy is that on the real test set in percent, mean ± sample standard deviation over
 the seeds. The test set is read once, after the last step of training: no epoch, weight or setting is chosen by it.
-`–` was not run. Seconds are wall time of whole processes, with the training of generators that students of a seed share
-and with all measurements of the report; memory is the most that one process held in RAM at once.
+`–` was not run. Agreement, in percent, is how often the student's first choice is the teacher's on inputs of a generator
+that it did not learn from. Seconds are wall time of whole processes, with the training of generators, which the students
+of a seed share, and with all measurements of the report; memory is the most that one process held in RAM at once.
 ";
 
 fn page(description: &Description, cells: &[Cell], path: &Path) -> String {
     let mut page = Page::new(HEAD);
     let fractions: BTreeSet<String> = cells.iter().map(|cell| cell.fraction).filter(|&f| f < 1.0).map(told).collect();
     let fraction = fractions.first().map(|fraction| format!(" --fraction {fraction}")).unwrap_or_default();
-    page.text("`.scratch` of the results' folder has the logs of what runs. The page is made by:");
+    page.text("Made by:");
     page.code(
         "sh",
         &format!(
@@ -175,7 +176,7 @@ impl Section<'_> {
     }
 
     fn size(&self, student: &Student, approach: Option<&Approach>) -> String {
-        let of = |done: &Done| format!("{} ({:.2}x)", counted(done.result.student.parameters), done.result.ratio.parameters);
+        let of = |done: &Done| format!("{} ({:.2}x)", counted(done.result.student.parameters), done.result.ratio());
         let sizes: BTreeSet<String> = self.of(student, approach).filter_map(done).map(of).collect();
         markdown::joined(sizes)
     }
@@ -206,8 +207,7 @@ impl Section<'_> {
                     continue;
                 }
                 let average = |of: fn(&Done) -> f64| mean(&all.iter().map(|done| of(done)).collect::<Vec<_>>());
-                let agreement: Vec<f64> =
-                    all.iter().map(|done| done.result.agreement.held_out_generator.top1).collect();
+                let agreement: Vec<f64> = all.iter().filter_map(|done| done.result.agreement()).collect();
                 let memory = all.iter().map(|done| done.peak_memory_bytes).max().unwrap_or(0);
                 rows.push(vec![
                     student.title.clone(),
@@ -216,7 +216,7 @@ impl Section<'_> {
                     self.accuracy(student, approach),
                     self.size(student, Some(approach)),
                     markdown::joined(all.iter().map(|done| counted(done.result.student.macs)).collect()),
-                    percent(&agreement),
+                    if agreement.is_empty() { markdown::NOTHING.to_owned() } else { percent(&agreement) },
                     format!("{:.0}", average(|done| done.seconds.extraction)),
                     format!("{:.0}", average(|done| done.seconds.student)),
                     (memory / 1_000_000).to_string(),

@@ -1,6 +1,7 @@
 //! `kegd bench table`: runs the cells that have no file yet, each in a process of its own.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     cell::{Cell, Done, Outcome, Seconds},
@@ -106,6 +107,16 @@ pub struct Subject {
     eval: PathBuf,
     kind: TeacherKind,
     pub sha256: String,
+    /// By student: how many times fewer parameters than the teacher it has.
+    ratios: BTreeMap<String, f64>,
+}
+
+/// Of the student that is planned, rounded up to five decimals: whoever has to keep to it is no larger.
+fn ratio(inspection: &Inspection) -> f64 {
+    let saved: u64 =
+        inspection.plan.iter().map(|row| row.parameters_before.saturating_sub(row.parameters_after)).sum();
+    let teacher = inspection.model.parameters;
+    (1e5 * teacher as f64 / teacher.saturating_sub(saved).max(1) as f64).ceil() / 1e5
 }
 
 /// What all cells have in common.
@@ -134,7 +145,12 @@ impl Table {
             if cells.is_empty() {
                 continue;
             }
-            let Some(subject) = runner.subject(teacher, &places)? else { continue };
+            let Some(mut subject) = runner.subject(teacher, &places)? else { continue };
+            for student in description.models_of_size(teacher) {
+                let compression = json!({"input": teacher.input, "compression": student.compression});
+                let inspection = runner.inspect(&subject.model, Some(&compression))?;
+                subject.ratios.insert(student.name.clone(), ratio(&inspection));
+            }
             let subject = Arc::new(subject);
             for cell in cells {
                 jobs.extend(self.open(*cell, &subject)?);
@@ -145,7 +161,7 @@ impl Table {
 
     /// The cell with its configuration, unless it has its result already.
     fn open<'a>(&self, cell: Planned<'a>, subject: &Arc<Subject>) -> anyhow::Result<Option<Job<'a>>> {
-        let config = cell.config(subject.kind, self.fraction)?;
+        let config = cell.config(subject.kind, self.fraction, &subject.ratios)?;
         let job = Job { cell, config, subject: Arc::clone(subject) };
         let path = cell.place().file(&self.out);
         let Some(found) = Cell::read(&path)? else { return Ok(Some(job)) };
@@ -229,13 +245,24 @@ impl Runner {
             found
         };
         let (Some(model), Some(eval)) = (find(&teacher.model), find(&teacher.eval)) else { return Ok(None) };
-        let output = Command::new(&self.program).arg("inspect").arg("--json").arg(&model).output()?;
-        if !output.status.success() {
-            anyhow::bail!("{}: {}", teacher.name, String::from_utf8_lossy(&output.stderr).trim());
+        let inspection = self.inspect(&model, None).with_context(|| teacher.name.clone())?;
+        let (kind, sha256) = (inspection.kind, inspection.model.sha256);
+        Ok(Some(Subject { model, eval, kind, sha256, ratios: BTreeMap::new() }))
+    }
+
+    fn inspect(&self, model: &Path, config: Option<&Value>) -> anyhow::Result<Inspection> {
+        let mut process = Command::new(&self.program);
+        process.arg("inspect").arg("--json").arg(model);
+        let file = tempfile::NamedTempFile::new()?;
+        if let Some(config) = config {
+            fs::write(file.path(), config.to_string())?;
+            process.arg("--config").arg(file.path());
         }
-        let inspection: Inspection =
-            serde_json::from_slice(&output.stdout).context("the inspection of a teacher cannot be read")?;
-        Ok(Some(Subject { model, eval, kind: inspection.kind, sha256: inspection.model.sha256 }))
+        let output = process.output()?;
+        if !output.status.success() {
+            anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        serde_json::from_slice(&output.stdout).context("the inspection of a teacher cannot be read")
     }
 
     fn cell(&self, job: &Job<'_>, generators: &mut Generators, keep: bool) -> Result<Done, Failure> {
@@ -258,7 +285,7 @@ impl Runner {
         }
         let (extraction, memory) = shared.map_or((0.0, 0), |shared| (shared.seconds, shared.peak_memory_bytes));
         let seconds = Seconds { extraction, student: ended.seconds };
-        Ok(Done::new(report, seconds, ended.peak_memory_bytes.max(memory)))
+        Ok(Done::new(report, seconds, ended.peak_memory_bytes.max(memory))?)
     }
 
     /// Runs `kegd <command> MODEL --config … --out FOLDER` with `more`, in a fresh folder that also gets its log.
