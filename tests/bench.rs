@@ -39,7 +39,8 @@ impl Bench {
         npz.add_array("y", &Array1::from_shape_fn(40, |row| (row % CLASSES) as i64)).unwrap();
         npz.finish().unwrap();
         let bench = Self { folder };
-        let nothing = json!({"extraction": {"sampler": "gaussian"}, "distillation": {"epochs": 0, "adversarial_steps": 0}});
+        let nothing =
+            json!({"extraction": {"sampler": "gaussian"}, "distillation": {"epochs": 0, "adversarial_steps": 0}});
         bench.describe(&json!({
             "teachers": [
                 {"name": "small", "title": "A small one", "model": TEACHER, "eval": "test.npz", "students": "mlp",
@@ -150,7 +151,10 @@ fn a_table_is_run_once_and_told_with_mean_and_spread() {
     assert!(told.contains("0 cells run"), "{told}");
     // Other settings are named, and run again only when asked for.
     let told = bench.table(&["--seeds", "1", "--only", "small/half/kegnet"]);
-    assert!(told.contains("half--kegnet--s1.json was run with other settings") && told.contains("0 cells run"), "{told}");
+    assert!(
+        told.contains("half--kegnet--s1.json was run with other settings") && told.contains("0 cells run"),
+        "{told}"
+    );
     let told = bench.table(&["--seeds", "1", "--only", "small/half/kegnet", "--retry-changed"]);
     assert!(told.contains("1 cells run"), "{told}");
     assert_eq!(bench.cell("half--kegnet--s1")["settings"]["extraction"]["epochs"], 2);
@@ -244,7 +248,8 @@ fn generators_that_were_trained_before_give_the_same_student() {
     let (config, eval) = (path(folder, "config.json"), path(folder, "test.npz"));
     let [whole, apart, again] = ["whole", "apart", "again"].map(|name| path(folder, name));
     let common = ["--config", &config, "--device", "cpu", "--threads", "1", "--quiet", "--out"];
-    let run = |arguments: &[&str], success| kegd(&[&arguments[..1], &[TEACHER], &common, &arguments[1..]].concat(), success);
+    let run =
+        |arguments: &[&str], success| kegd(&[&arguments[..1], &[TEACHER], &common, &arguments[1..]].concat(), success);
     run(&["distill", &whole, "--eval", &eval], true);
     run(&["extract", &apart], true);
     run(&["distill", &again, "--generators", &apart], true);
@@ -274,7 +279,10 @@ fn pictures_of_an_extraction_and_of_a_job_are_drawn() {
     let folder = bench.folder.path();
     fs::write(folder.join("config.json"), SMALL).unwrap();
     let (config, out, picture) = (path(folder, "config.json"), path(folder, "out"), path(folder, "picture.png"));
-    kegd(&["extract", TEACHER, "--config", &config, "--quiet", "--device", "cpu", "--threads", "1", "--out", &out], true);
+    kegd(
+        &["extract", TEACHER, "--config", &config, "--quiet", "--device", "cpu", "--threads", "1", "--out", &out],
+        true,
+    );
     let size = |arguments: &[&str]| {
         kegd(&[&["samples", &out, "-o", &picture], arguments].concat(), true);
         let decoder = png::Decoder::new(std::io::BufReader::new(File::open(&picture).unwrap()));

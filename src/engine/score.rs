@@ -24,7 +24,9 @@ pub fn score(spec: &TaskSpec, dir: &Path) -> Result<Score, Stop> {
     tch::set_num_threads(spec.threads.max(1) as i32);
     let device = device(&spec.device)?;
     let Some(eval) = &spec.eval else {
-        return Err(Problem::new(ErrorCode::InvalidEval, "there is nothing to score the model on").param("eval").into());
+        return Err(Problem::new(ErrorCode::InvalidEval, "there is nothing to score the model on")
+            .param("eval")
+            .into());
     };
     let Model { imported, facts } = Model::load(spec, dir)?;
     let eval = dir.join(eval);

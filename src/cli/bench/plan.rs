@@ -93,12 +93,7 @@ impl Planned<'_> {
     ///
     /// # Errors
     /// The description yields no valid configuration.
-    pub fn config(
-        &self,
-        kind: TeacherKind,
-        fraction: f64,
-        ratios: &BTreeMap<String, f64>,
-    ) -> anyhow::Result<Config> {
+    pub fn config(&self, kind: TeacherKind, fraction: f64, ratios: &BTreeMap<String, f64>) -> anyhow::Result<Config> {
         let mut json = Value::Object(self.approach.config.clone());
         if let Some(overrides) = self.teacher.overrides.get(&self.approach.name) {
             merge(&mut json, overrides);

@@ -156,9 +156,9 @@ impl Section<'_> {
                 students.iter().map(|student| published.and_then(|figures| figures.get(&student.name))).collect();
             if figures.iter().any(Option::is_some) {
                 let title = format!("*{}: {}*", self.teacher.published.by, approach.title);
-                let figures = figures.into_iter().map(|figure| {
-                    figure.map_or(markdown::NOTHING.to_owned(), |figure| format!("*{figure}*"))
-                });
+                let figures = figures
+                    .into_iter()
+                    .map(|figure| figure.map_or(markdown::NOTHING.to_owned(), |figure| format!("*{figure}*")));
                 rows.push(std::iter::once(title).chain(figures).collect());
             }
         }
@@ -196,7 +196,15 @@ impl Section<'_> {
 
     fn costs(&self, students: &[&Student]) -> Vec<Vec<String>> {
         let head = [
-            "student", "approach", "seeds", "accuracy", "parameters", "MACs", "agreement", "generators, s", "student, s",
+            "student",
+            "approach",
+            "seeds",
+            "accuracy",
+            "parameters",
+            "MACs",
+            "agreement",
+            "generators, s",
+            "student, s",
             "memory, MB",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];

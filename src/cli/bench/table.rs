@@ -23,7 +23,7 @@ use crate::{
     cli::{stop, table::counted},
     domain::{
         presets::TeacherKind,
-        report::{Inspection, Report},
+        report::{Inspection, LayerRow, Report},
     },
 };
 
@@ -113,10 +113,10 @@ pub struct Subject {
 
 /// Of the student that is planned, rounded up to five decimals: whoever has to keep to it is no larger.
 fn ratio(inspection: &Inspection) -> f64 {
-    let saved: u64 =
-        inspection.plan.iter().map(|row| row.parameters_before.saturating_sub(row.parameters_after)).sum();
+    let sum = |of: fn(&LayerRow) -> u64| inspection.plan.iter().map(of).sum::<u64>();
     let teacher = inspection.model.parameters;
-    (1e5 * teacher as f64 / teacher.saturating_sub(saved).max(1) as f64).ceil() / 1e5
+    let student = (teacher + sum(|row| row.parameters_after)).saturating_sub(sum(|row| row.parameters_before));
+    (1e5 * teacher as f64 / student.max(1) as f64).ceil() / 1e5
 }
 
 /// What all cells have in common.
@@ -172,7 +172,10 @@ impl Table {
             return Ok(None);
         }
         if !self.retry_changed {
-            eprintln!("{} was run with other settings or another teacher; --retry-changed runs it again", path.display());
+            eprintln!(
+                "{} was run with other settings or another teacher; --retry-changed runs it again",
+                path.display()
+            );
         }
         Ok(self.retry_changed.then_some(job))
     }
