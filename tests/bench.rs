@@ -53,7 +53,7 @@ impl Bench {
             ]},
             "approaches": [
                 {"name": "alone", "title": "alone", "seeds": 1, "config": nothing},
-                {"name": "kegnet", "title": "trained", "scaled": true, "config": serde_json::from_str::<Value>(SMALL).unwrap()},
+                {"name": "kegnet", "title": "trained", "scaled": true, "picked": true, "config": serde_json::from_str::<Value>(SMALL).unwrap()},
             ],
         }));
         bench
@@ -146,6 +146,13 @@ fn a_table_is_run_once_and_told_with_mean_and_spread() {
     assert!(row.contains(&expected), "{expected} in {row}");
     assert!(page.contains("| *Others: alone* | *56.78 ± 0.09* | – |"), "{page}");
     assert!(page.contains("(Others: 12.34)") && !page.contains("Not here"), "{page}");
+
+    // Beside it what a look at the test set would have picked: never less.
+    let best = first["picked"]["accuracy"].as_f64().unwrap();
+    assert!(
+        best >= first["result"]["accuracy"]["student"].as_f64().unwrap() && first["picked"]["of"].as_u64() > Some(1)
+    );
+    assert!(page.contains("best epoch on the test set, **not data-free**"), "{page}");
 
     let told = bench.table(&["--seeds", "2", "--fraction", "0.5"]);
     assert!(told.contains("0 cells run"), "{told}");
@@ -250,7 +257,7 @@ fn generators_that_were_trained_before_give_the_same_student() {
     let common = ["--config", &config, "--device", "cpu", "--threads", "1", "--quiet", "--out"];
     let run =
         |arguments: &[&str], success| kegd(&[&arguments[..1], &[TEACHER], &common, &arguments[1..]].concat(), success);
-    run(&["distill", &whole, "--eval", &eval], true);
+    run(&["distill", &whole, "--eval", &eval, "--checkpoints", "1"], true);
     run(&["extract", &apart], true);
     run(&["distill", &again, "--generators", &apart], true);
     let student = |out: &str| fs::read(Path::new(out).join("student.onnx")).unwrap();
@@ -271,6 +278,20 @@ fn generators_that_were_trained_before_give_the_same_student() {
     let score: Value = serde_json::from_str(&kegd(&["score", &student, "--eval", &eval, "--json"], true)).unwrap();
     assert_eq!(score["accuracy"], report["result"]["accuracy"]["student"]);
     assert_eq!(score["parameters"], report["result"]["student"]["parameters"]);
+
+    // The checkpoint at the end of training is that student; those before it are others.
+    let mut checkpoints: Vec<PathBuf> = fs::read_dir(&whole).unwrap().map(|entry| entry.unwrap().path()).collect();
+    checkpoints.retain(|path| path.extension().is_some_and(|extension| extension == "checkpoint"));
+    // An epoch of the pool, two rounds of the game, and the end.
+    assert_eq!(checkpoints.len(), 4);
+    let flags = checkpoints.iter().flat_map(|path| ["--checkpoint", path.to_str().unwrap()]);
+    let arguments: Vec<&str> = ["score", &student, "--eval", &eval, "--json"].into_iter().chain(flags).collect();
+    let scores: Vec<Value> = serde_json::from_str(&kegd(&arguments, true)).unwrap();
+    let at = |at: &str| scores.iter().find(|score| score["at"] == at).unwrap_or_else(|| panic!("{at}: {scores:?}"));
+    assert_eq!(at("the end")["accuracy"], score["accuracy"]);
+    let _ = (at("epoch 1"), at("round 1 of the game"), at("round 2 of the game"));
+    let told = kegd(&["score", TEACHER, "--eval", &eval, "--checkpoint", checkpoints[0].to_str().unwrap()], false);
+    assert!(told.contains("is no checkpoint of this student"), "{told}");
 }
 
 #[test]

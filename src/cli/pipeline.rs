@@ -142,6 +142,8 @@ impl Pipeline {
         } else {
             self.spec.settings.extraction.generators = u32::try_from(self.spec.generators.len())?;
         }
+        // Every boundary of the student's training is told; the terminal keeps those that were asked for.
+        self.spec.checkpoint_seconds = terminal.keeps_checkpoints().then_some(0.0);
         self.run(TaskKind::Distill, "student", terminal)?;
         self.read("report.json")
     }
@@ -151,12 +153,12 @@ impl Pipeline {
         &self.spec.settings
     }
 
-    /// Real accuracy of the model itself on the evaluation set that it came with.
+    /// Real accuracy of the model itself on the evaluation set that it came with, or of these checkpoints of it.
     ///
     /// # Errors
     /// A planned failure.
-    pub fn score(&self) -> anyhow::Result<Score> {
-        engine::score(&self.spec, self.directory.path()).map_err(failure)
+    pub fn score(&self, checkpoints: &[PathBuf]) -> anyhow::Result<Vec<Score>> {
+        engine::score(&self.spec, self.directory.path(), checkpoints).map_err(failure)
     }
 
     /// Moves what was made, apart from what only the next task needs, into `out`, and returns the names.

@@ -96,6 +96,9 @@ pub struct Score {
     pub n: u64,
     pub parameters: u64,
     pub macs: u64,
+    /// Of a checkpoint: how far the training was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

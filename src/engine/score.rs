@@ -1,8 +1,9 @@
-//! Real accuracy of one network where real data is: no part of any job.
+//! Real accuracy of one network, where real data is: no part of any job.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
+    checkpoint,
     evalset::{self, EvalSet},
     executor::Executor,
     observer::Stop,
@@ -15,11 +16,12 @@ use crate::domain::{
     task::TaskSpec,
 };
 
-/// How often the model of `spec` is right on the evaluation set of `spec`; both lie in `dir`.
+/// How often the model of `spec` is right on the evaluation set of `spec`; both lie in `dir`. With `checkpoints`, files of
+/// that student's training, the same of each of them instead.
 ///
 /// # Errors
-/// Where either of them cannot be read, or they do not fit each other.
-pub fn score(spec: &TaskSpec, dir: &Path) -> Result<Score, Stop> {
+/// Where one of them cannot be read, or they do not fit each other.
+pub fn score(spec: &TaskSpec, dir: &Path, checkpoints: &[PathBuf]) -> Result<Vec<Score>, Stop> {
     super::cuda::load();
     tch::set_num_threads(spec.threads.max(1) as i32);
     let device = device(&spec.device)?;
@@ -32,11 +34,15 @@ pub fn score(spec: &TaskSpec, dir: &Path) -> Result<Score, Stop> {
     let eval = dir.join(eval);
     evalset::check_headers(&eval, &imported.graph.input.shape)?;
     let set = EvalSet::read(&eval, &imported.graph.input.shape, facts.classes, &spec.settings.input, device)?;
-    let logits = answer(&Executor::new(&imported.graph, device)?, &set.x)?;
-    Ok(Score {
-        accuracy: accuracy(&logits, &set.y)?,
-        n: set.x.size()[0] as u64,
-        parameters: facts.parameters,
-        macs: facts.macs,
-    })
+    let executor = Executor::new(&imported.graph, device)?;
+    let of = |at: Option<String>| -> Result<Score, Stop> {
+        let accuracy = accuracy(&answer(&executor, &set.x)?, &set.y)?;
+        let n = set.x.size()[0] as u64;
+        Ok(Score { accuracy, n, parameters: facts.parameters, macs: facts.macs, at })
+    };
+    if checkpoints.is_empty() {
+        return Ok(vec![of(None)?]);
+    }
+    let weights = executor.weights();
+    checkpoints.iter().map(|path| of(Some(checkpoint::weigh(path, &weights)?.to_string()))).collect()
 }

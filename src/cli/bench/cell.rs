@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::machine::Machine;
-use crate::domain::report::{Accuracy, LayerRow, NetworkSize, Report};
+use crate::domain::report::{Accuracy, LayerRow, NetworkSize, Report, Score};
 
 /// Which cell: names of the table description, and the seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +61,38 @@ pub enum Outcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Done {
     pub result: Figures,
+    /// Not data-free: the best that was found along the training by looking at the test set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picked: Option<Picked>,
     /// The layers that were compressed.
     pub layers: Vec<Layer>,
     pub seconds: Seconds,
     /// The larger one of the two processes'.
     pub peak_memory_bytes: u64,
+}
+
+/// The best of several moments of a training, by the test set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Picked {
+    /// 0 to 1.
+    pub accuracy: f64,
+    /// How far the training was.
+    pub at: String,
+    /// Moments that were looked at, the last one among them.
+    pub of: usize,
+}
+
+impl Picked {
+    /// The best of `scores` and of the end of the training.
+    pub fn best(scores: &[Score], end: f64) -> Self {
+        let best = scores.iter().max_by(|one, other| one.accuracy.total_cmp(&other.accuracy));
+        let (accuracy, at) = best.map_or((0.0, ""), |best| (best.accuracy, best.at.as_deref().unwrap_or_default()));
+        let of = scores.len() + 1;
+        if accuracy > end {
+            return Self { accuracy, at: at.to_owned(), of };
+        }
+        Self { accuracy: end, at: "the end".to_owned(), of }
+    }
 }
 
 /// The report's result: what tables are made of by name, and all the rest as the report has it, so that a cell can be read
@@ -123,7 +150,7 @@ impl Done {
         };
         let layers = report.layers.into_iter().filter_map(compressed).collect();
         let result = serde_json::from_value(serde_json::to_value(report.result)?)?;
-        Ok(Self { result, layers, seconds, peak_memory_bytes })
+        Ok(Self { result, picked: None, layers, seconds, peak_memory_bytes })
     }
 }
 
@@ -184,5 +211,19 @@ impl Cell {
             }
         }
         Ok(cells)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_moment_is_picked_and_the_end_is_one_of_them() {
+        let score = |accuracy, at: &str| Score { accuracy, n: 1, parameters: 1, macs: 1, at: Some(at.to_owned()) };
+        let scores = [score(0.5, "epoch 1"), score(0.9, "epoch 2"), score(0.7, "epoch 3")];
+        let picked = |end| Picked::best(&scores, end);
+        assert_eq!(picked(0.6), Picked { accuracy: 0.9, at: "epoch 2".to_owned(), of: 4 });
+        assert_eq!(picked(0.95), Picked { accuracy: 0.95, at: "the end".to_owned(), of: 4 });
     }
 }

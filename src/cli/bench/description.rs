@@ -81,6 +81,10 @@ pub struct Approach {
     /// Whether `--fraction` shortens it.
     #[serde(default)]
     pub scaled: bool,
+    /// Whether the best of its epochs on the test set is shown too, beside the last one: what a method reaches that picks by
+    /// real data. It is measured when the job is over.
+    #[serde(default)]
+    pub picked: bool,
     /// Most seeds that it makes sense with: one where nothing is drawn.
     pub seeds: Option<usize>,
 }

@@ -12,7 +12,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{
-    cell::{Cell, Done, Outcome, Seconds},
+    cell::{Cell, Done, Outcome, Picked, Seconds},
     child::{self, Ended},
     description::{Description, Places, Teacher},
     machine::Machine,
@@ -23,7 +23,7 @@ use crate::{
     cli::{stop, table::counted},
     domain::{
         presets::TeacherKind,
-        report::{Inspection, LayerRow, Report},
+        report::{Inspection, LayerRow, Report, Score},
     },
 };
 
@@ -81,6 +81,9 @@ pub struct Table {
     #[arg(long)]
     keep: bool,
 }
+
+/// Moments of a training that are looked at where the best of them is shown.
+const LOOKS: u32 = 40;
 
 fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
@@ -261,11 +264,7 @@ impl Runner {
             fs::write(file.path(), config.to_string())?;
             process.arg("--config").arg(file.path());
         }
-        let output = process.output()?;
-        if !output.status.success() {
-            anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        serde_json::from_slice(&output.stdout).context("the inspection of a teacher cannot be read")
+        answered(&mut process)
     }
 
     fn cell(&self, job: &Job<'_>, generators: &mut Generators, keep: bool) -> Result<Done, Failure> {
@@ -280,15 +279,39 @@ impl Runner {
         if let Some(shared) = &shared {
             arguments.extend(["--generators".into(), shared.folder.clone().into_os_string()]);
         }
+        if cell.approach.picked {
+            let every = (config.settings.distillation.epochs / LOOKS).max(1);
+            arguments.extend(["--checkpoints".into(), every.to_string().into()]);
+        }
         let ended = self.run("distill", subject, &config.json, &folder, &arguments)?;
         let report = fs::read(folder.join("report.json")).context("the report was not written")?;
         let report: Report = serde_json::from_slice(&report).context("the report cannot be read")?;
+        let end = report.result.accuracy.as_ref().map(|accuracy| accuracy.student);
+        let picked = match end.filter(|_| cell.approach.picked) {
+            Some(end) => Some(Picked::best(&self.scores(subject, &folder)?, end)),
+            None => None,
+        };
         if !keep {
             fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be deleted", folder.display()))?;
         }
         let (extraction, memory) = shared.map_or((0.0, 0), |shared| (shared.seconds, shared.peak_memory_bytes));
         let seconds = Seconds { extraction, student: ended.seconds };
-        Ok(Done::new(report, seconds, ended.peak_memory_bytes.max(memory))?)
+        Ok(Done { picked, ..Done::new(report, seconds, ended.peak_memory_bytes.max(memory))? })
+    }
+
+    /// What the student in `folder` was worth at each of its checkpoints, on the test set: asked when the job is over.
+    fn scores(&self, subject: &Subject, folder: &Path) -> anyhow::Result<Vec<Score>> {
+        let mut process = Command::new(&self.program);
+        process.arg("score").arg(folder.join("student.onnx")).arg("--eval").arg(&subject.eval).arg("--json");
+        process.arg("--config").arg(folder.join("config.json"));
+        process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]);
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "checkpoint") {
+                process.arg("--checkpoint").arg(path);
+            }
+        }
+        answered(&mut process)
     }
 
     /// Runs `kegd <command> MODEL --config … --out FOLDER` with `more`, in a fresh folder that also gets its log.
@@ -318,4 +341,13 @@ impl Runner {
         }
         if ended.success { Ok(ended) } else { Err(Failure::Failed(child::last_words(&log))) }
     }
+}
+
+/// The JSON that a process prints.
+fn answered<T: serde::de::DeserializeOwned>(process: &mut Command) -> anyhow::Result<T> {
+    let output = process.output().context("kegd cannot be started")?;
+    if !output.status.success() {
+        anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    serde_json::from_slice(&output.stdout).context("what kegd answered cannot be read")
 }
