@@ -8,6 +8,7 @@ mod markdown;
 mod pattern;
 mod plan;
 mod report;
+mod runner;
 mod shared;
 mod statistics;
 mod table;

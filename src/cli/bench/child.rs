@@ -27,6 +27,8 @@ const WORDS: usize = 2000;
 /// How a child ended.
 pub struct Ended {
     pub success: bool,
+    /// What ended it, where it did not end by itself.
+    pub signal: Option<i32>,
     /// Wall time.
     pub seconds: f64,
     /// Most memory resident at once, the kernel's count for this process.
@@ -51,7 +53,8 @@ pub fn run(command: &mut Command, log: &Path, stop: &AtomicBool) -> anyhow::Resu
     loop {
         if let Some((status, peak_memory_bytes)) = ended(pid)? {
             let success = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
-            return Ok(Ended { success, seconds: begin.elapsed().as_secs_f64(), peak_memory_bytes });
+            let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+            return Ok(Ended { success, signal, seconds: begin.elapsed().as_secs_f64(), peak_memory_bytes });
         }
         if stop.load(Ordering::Relaxed) && !told {
             // Ctrl-C has reached it already, SIGTERM has not.
@@ -77,8 +80,14 @@ fn ended(pid: libc::pid_t) -> std::io::Result<Option<(i32, u64)>> {
     }
 }
 
-/// Why it failed, by its own last words.
-pub fn last_words(log: &Path) -> String {
+/// Why it failed: the signal, and its own last words.
+pub fn why(ended: &Ended, log: &Path) -> String {
+    let Some(signal) = ended.signal else { return last_words(log) };
+    let memory = if signal == libc::SIGKILL { ", most likely for memory" } else { "" };
+    format!("killed by signal {signal}{memory}: {}", last_words(log))
+}
+
+fn last_words(log: &Path) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let told = lines.iter().rposition(|line| line.starts_with("kegd: "));
@@ -113,6 +122,14 @@ mod tests {
         assert!(!ended.success);
         assert_eq!(words, "kegd: no such layer\nhint: look");
         assert_eq!(sh("exit 3", false).1, "it ended without a word");
+    }
+
+    #[test]
+    fn a_signal_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let ended = run(Command::new("sh").args(["-c", "kill -9 $$"]), &log, &AtomicBool::new(false)).unwrap();
+        assert!(why(&ended, &log).starts_with("killed by signal 9, most likely for memory"), "{}", why(&ended, &log));
     }
 
     #[test]

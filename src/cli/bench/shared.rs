@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     cell::Place,
     plan::Config,
-    table::{Failure, Runner, Subject},
+    runner::{Failure, Runner, Subject},
 };
 use crate::domain::config;
 

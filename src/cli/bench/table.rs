@@ -1,31 +1,19 @@
 //! `kegd bench table`: runs the cells that have no file yet, each in a process of its own.
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
 };
-
-use anyhow::Context;
-use serde_json::{Value, json};
 
 use super::{
-    cell::{Cell, Done, Outcome, Picked, Seconds},
-    child::{self, Ended},
-    description::{Description, Places, Teacher},
+    cell::{Cell, Outcome},
+    description::{Description, Places},
     machine::Machine,
-    plan::{self, Config, Planned},
+    plan::{self, Planned},
+    runner::{Failure, Job, Runner, Subject},
     shared::Generators,
 };
-use crate::{
-    cli::{stop, table::counted},
-    domain::{
-        presets::TeacherKind,
-        report::{Inspection, LayerRow, Report, Score},
-    },
-};
+use crate::cli::{stop, table::counted};
 
 /// Run the cells of a table that were not run yet.
 ///
@@ -82,52 +70,9 @@ pub struct Table {
     keep: bool,
 }
 
-/// Moments of a training that are looked at where the best of them is shown.
-const LOOKS: u32 = 40;
-
 fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
     if share > 0.0 && share <= 1.0 { Ok(share) } else { Err("give a number above 0 and at most 1".to_owned()) }
-}
-
-/// Why a cell has no result.
-pub enum Failure {
-    /// What its process said.
-    Failed(String),
-    /// The whole table ends: it was stopped, or the bench itself cannot go on.
-    Ends(anyhow::Error),
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Ends(error)
-    }
-}
-
-/// A teacher that is there.
-pub struct Subject {
-    model: PathBuf,
-    eval: PathBuf,
-    kind: TeacherKind,
-    pub sha256: String,
-    /// By student: how many times fewer parameters than the teacher it has.
-    ratios: BTreeMap<String, f64>,
-}
-
-/// Of the student that is planned, rounded up to five decimals: whoever has to keep to it is no larger.
-fn ratio(inspection: &Inspection) -> f64 {
-    let sum = |of: fn(&LayerRow) -> u64| inspection.plan.iter().map(of).sum::<u64>();
-    let teacher = inspection.model.parameters;
-    let student = (teacher + sum(|row| row.parameters_after)).saturating_sub(sum(|row| row.parameters_before));
-    (1e5 * teacher as f64 / student.max(1) as f64).ceil() / 1e5
-}
-
-/// What all cells have in common.
-pub struct Runner {
-    program: PathBuf,
-    out: PathBuf,
-    machine: Machine,
-    stop: Arc<AtomicBool>,
 }
 
 impl Table {
@@ -140,7 +85,7 @@ impl Table {
         let threads =
             self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16));
         let machine = Machine::here(&self.device, threads);
-        let runner = Runner { program: std::env::current_exe()?, out: self.out.clone(), machine, stop };
+        let runner = Runner::new(self.out.clone(), machine, stop)?;
         let mut jobs = Vec::new();
         let places = Places::new(&self.description, &self.data);
         for teacher in &description.teachers {
@@ -148,12 +93,8 @@ impl Table {
             if cells.is_empty() {
                 continue;
             }
-            let Some(mut subject) = runner.subject(teacher, &places)? else { continue };
-            for student in description.models_of_size(teacher) {
-                let compression = json!({"input": teacher.input, "compression": student.compression});
-                let inspection = runner.inspect(&subject.model, Some(&compression))?;
-                subject.ratios.insert(student.name.clone(), ratio(&inspection));
-            }
+            let sizes = description.models_of_size(teacher);
+            let Some(subject) = runner.subject(teacher, sizes, &places)? else { continue };
             let subject = Arc::new(subject);
             for cell in cells {
                 jobs.extend(self.open(*cell, &subject)?);
@@ -182,13 +123,6 @@ impl Table {
         }
         Ok(self.retry_changed.then_some(job))
     }
-}
-
-/// A cell that is to be run.
-struct Job<'a> {
-    cell: Planned<'a>,
-    config: Config,
-    subject: Arc<Subject>,
 }
 
 fn run_all(runner: &Runner, jobs: &[Job<'_>], keep: bool) -> anyhow::Result<()> {
@@ -233,121 +167,4 @@ fn told(outcome: &Outcome) -> String {
             )
         }
     }
-}
-
-impl Runner {
-    /// Generators, logs, and what runs just now.
-    pub fn scratch(&self) -> PathBuf {
-        self.out.join(".scratch")
-    }
-
-    /// Looks at a teacher; `None`, with a line that says so, where its files are not there.
-    fn subject(&self, teacher: &Teacher, places: &Places) -> anyhow::Result<Option<Subject>> {
-        let find = |path: &Path| {
-            let found = places.find(path);
-            if found.is_none() {
-                eprintln!("{}: left out, {} is not there; --data says where to look", teacher.name, path.display());
-            }
-            found
-        };
-        let (Some(model), Some(eval)) = (find(&teacher.model), find(&teacher.eval)) else { return Ok(None) };
-        let inspection = self.inspect(&model, None).with_context(|| teacher.name.clone())?;
-        let (kind, sha256) = (inspection.kind, inspection.model.sha256);
-        Ok(Some(Subject { model, eval, kind, sha256, ratios: BTreeMap::new() }))
-    }
-
-    fn inspect(&self, model: &Path, config: Option<&Value>) -> anyhow::Result<Inspection> {
-        let mut process = Command::new(&self.program);
-        process.arg("inspect").arg("--json").arg(model);
-        let file = tempfile::NamedTempFile::new()?;
-        if let Some(config) = config {
-            fs::write(file.path(), config.to_string())?;
-            process.arg("--config").arg(file.path());
-        }
-        answered(&mut process)
-    }
-
-    fn cell(&self, job: &Job<'_>, generators: &mut Generators, keep: bool) -> Result<Done, Failure> {
-        let Job { cell, config, subject } = job;
-        let place = cell.place();
-        let shared = match config.trains_generators() {
-            true => Some(generators.of(self, subject, &place, config)?),
-            false => None,
-        };
-        let folder = place.file(&self.scratch().join("cells")).with_extension("");
-        let mut arguments = vec!["--eval".into(), subject.eval.clone().into_os_string()];
-        if let Some(shared) = &shared {
-            arguments.extend(["--generators".into(), shared.folder.clone().into_os_string()]);
-        }
-        if cell.approach.picked {
-            let every = (config.settings.distillation.epochs / LOOKS).max(1);
-            arguments.extend(["--checkpoints".into(), every.to_string().into()]);
-        }
-        let ended = self.run("distill", subject, &config.json, &folder, &arguments)?;
-        let report = fs::read(folder.join("report.json")).context("the report was not written")?;
-        let report: Report = serde_json::from_slice(&report).context("the report cannot be read")?;
-        let end = report.result.accuracy.as_ref().map(|accuracy| accuracy.student);
-        let picked = match end.filter(|_| cell.approach.picked) {
-            Some(end) => Some(Picked::best(&self.scores(subject, &folder)?, end)),
-            None => None,
-        };
-        if !keep {
-            fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be deleted", folder.display()))?;
-        }
-        let (extraction, memory) = shared.map_or((0.0, 0), |shared| (shared.seconds, shared.peak_memory_bytes));
-        let seconds = Seconds { extraction, student: ended.seconds };
-        Ok(Done { picked, ..Done::new(report, seconds, ended.peak_memory_bytes.max(memory))? })
-    }
-
-    /// What the student in `folder` was worth at each of its checkpoints, on the test set: asked when the job is over.
-    fn scores(&self, subject: &Subject, folder: &Path) -> anyhow::Result<Vec<Score>> {
-        let mut process = Command::new(&self.program);
-        process.arg("score").arg(folder.join("student.onnx")).arg("--eval").arg(&subject.eval).arg("--json");
-        process.arg("--config").arg(folder.join("config.json"));
-        process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]);
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "checkpoint") {
-                process.arg("--checkpoint").arg(path);
-            }
-        }
-        answered(&mut process)
-    }
-
-    /// Runs `kegd <command> MODEL --config … --out FOLDER` with `more`, in a fresh folder that also gets its log.
-    ///
-    /// # Errors
-    /// It fails or is stopped.
-    pub fn run(
-        &self,
-        command: &str,
-        subject: &Subject,
-        config: &Value,
-        folder: &Path,
-        more: &[std::ffi::OsString],
-    ) -> Result<Ended, Failure> {
-        if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("{} cannot be deleted", folder.display()))?;
-        }
-        fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-        let (settings, log) = (folder.join("config.json"), folder.join("log.txt"));
-        fs::write(&settings, config.to_string()).context("the configuration cannot be written")?;
-        let mut process = Command::new(&self.program);
-        process.arg(command).arg(&subject.model).arg("--config").arg(&settings).arg("--out").arg(folder);
-        process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]).args(more);
-        let ended = child::run(&mut process, &log, &self.stop)?;
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(Failure::Ends(anyhow::anyhow!("stopped; the same command goes on from here")));
-        }
-        if ended.success { Ok(ended) } else { Err(Failure::Failed(child::last_words(&log))) }
-    }
-}
-
-/// The JSON that a process prints.
-fn answered<T: serde::de::DeserializeOwned>(process: &mut Command) -> anyhow::Result<T> {
-    let output = process.output().context("kegd cannot be started")?;
-    if !output.status.success() {
-        anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    serde_json::from_slice(&output.stdout).context("what kegd answered cannot be read")
 }
