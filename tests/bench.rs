@@ -142,7 +142,7 @@ fn a_table_is_run_once_and_told_with_mean_and_spread() {
     let (mean, half) = ((shares[0] + shares[1]) / 2.0, (shares[0] - shares[1]).abs() / 2.0);
     // Of two values: √2 times half their distance.
     let expected = format!("{mean:.2} ± {:.2}", half * 2.0_f64.sqrt());
-    let row = page.lines().find(|line| line.starts_with("| trained (0.5 of the schedule) |")).unwrap();
+    let row = page.lines().find(|line| line.starts_with("| trained (50 % of the schedule) |")).unwrap();
     assert!(row.contains(&expected), "{expected} in {row}");
     assert!(page.contains("| *Others: alone* | *56.78 ± 0.09* | – |"), "{page}");
     assert!(page.contains("(Others: 12.34)") && !page.contains("Not here"), "{page}");

@@ -42,8 +42,6 @@ pub struct Ended {
 pub fn run(command: &mut Command, log: &Path, stop: &AtomicBool) -> anyhow::Result<Ended> {
     let file = File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-    // Otherwise the program starts itself anew to set it.
-    command.env("OMP_WAIT_POLICY", "passive").env("GOMP_SPINCOUNT", "0");
     // SAFETY: prctl is a plain system call, allowed between fork and exec. A cell must not go on without its table.
     unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) };
     let begin = Instant::now();

@@ -52,7 +52,8 @@ of a seed share, and with all measurements of the report; memory is the most tha
 
 fn page(description: &Description, cells: &[Cell], path: &Path) -> String {
     let mut page = Page::new(HEAD);
-    let fractions: BTreeSet<String> = cells.iter().map(|cell| cell.fraction).filter(|&f| f < 1.0).map(told).collect();
+    let fractions: BTreeSet<String> =
+        cells.iter().map(|cell| cell.fraction).filter(|&f| f < 1.0).map(|f| f.to_string()).collect();
     let fraction = fractions.first().map(|fraction| format!(" --fraction {fraction}")).unwrap_or_default();
     page.text("Made by:");
     page.code(
@@ -70,10 +71,6 @@ fn page(description: &Description, cells: &[Cell], path: &Path) -> String {
         }
     }
     page.finish()
-}
-
-fn told(fraction: f64) -> String {
-    fraction.to_string()
 }
 
 fn machines(cells: &[Cell]) -> String {
@@ -173,8 +170,9 @@ impl Section<'_> {
     /// The approach with the share of its schedule that was run.
     fn title(&self, approach: &Approach) -> String {
         let cells = self.cells.iter().filter(|cell| cell.place.approach == approach.name);
-        let shares: BTreeSet<String> = cells.map(|cell| told(cell.fraction)).collect();
-        if shares.iter().all(|share| share == "1") {
+        // Four digits: 7 % of 1 is not 7.000000000000001 % of it.
+        let shares: BTreeSet<String> = cells.map(|cell| format!("{} %", (1e6 * cell.fraction).round() / 1e4)).collect();
+        if shares.iter().all(|share| share == "100 %") {
             return approach.title.clone();
         }
         format!("{} ({} of the schedule)", approach.title, shares.into_iter().collect::<Vec<_>>().join(", "))

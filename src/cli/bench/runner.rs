@@ -61,7 +61,6 @@ pub struct Subject {
 
 /// What all cells have in common.
 pub struct Runner {
-    program: PathBuf,
     pub out: PathBuf,
     pub machine: Machine,
     stop: Arc<AtomicBool>,
@@ -69,11 +68,8 @@ pub struct Runner {
 
 impl Runner {
     /// Results go to `out`. `stop` ends what runs, and the table.
-    ///
-    /// # Errors
-    /// The program cannot find itself.
-    pub fn new(out: PathBuf, machine: Machine, stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        Ok(Self { program: std::env::current_exe()?, out, machine, stop })
+    pub fn new(out: PathBuf, machine: Machine, stop: Arc<AtomicBool>) -> Self {
+        Self { out, machine, stop }
     }
 
     /// Generators, logs, and what runs just now.
@@ -113,7 +109,7 @@ impl Runner {
     fn inspect(&self, model: &Path, config: &Value) -> anyhow::Result<Inspection> {
         let file = tempfile::NamedTempFile::new()?;
         fs::write(file.path(), config.to_string())?;
-        answered(Command::new(&self.program).arg("inspect").arg("--json").arg(model).arg("--config").arg(file.path()))
+        answered(kegd("inspect").arg("--json").arg(model).arg("--config").arg(file.path()))
     }
 
     /// Runs a cell, with the generators that it shares. Its folder goes unless it is to be kept, or it fails.
@@ -154,8 +150,8 @@ impl Runner {
 
     /// What the student in `folder` was worth at each of its checkpoints, on the test set: asked when the job is over.
     fn scores(&self, subject: &Subject, folder: &Path) -> anyhow::Result<Vec<Score>> {
-        let mut process = Command::new(&self.program);
-        process.arg("score").arg(folder.join("student.onnx")).arg("--eval").arg(&subject.eval).arg("--json");
+        let mut process = kegd("score");
+        process.arg(folder.join("student.onnx")).arg("--eval").arg(&subject.eval).arg("--json");
         process.arg("--config").arg(folder.join("config.json"));
         process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]);
         for entry in fs::read_dir(folder)? {
@@ -185,8 +181,8 @@ impl Runner {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let (settings, log) = (folder.join("config.json"), folder.join("log.txt"));
         fs::write(&settings, config.to_string()).context("the configuration cannot be written")?;
-        let mut process = Command::new(&self.program);
-        process.arg(command).arg(&subject.model).arg("--config").arg(&settings).arg("--out").arg(folder);
+        let mut process = kegd(command);
+        process.arg(&subject.model).arg("--config").arg(&settings).arg("--out").arg(folder);
         process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]).args(more);
         let ended = child::run(&mut process, &log, &self.stop)?;
         if self.stop.load(Ordering::Relaxed) {
@@ -194,6 +190,14 @@ impl Runner {
         }
         if ended.success { Ok(ended) } else { Err(Failure::Failed(child::why(&ended, &log))) }
     }
+}
+
+/// This very program: a table takes days, and the file of that name may be another one by then.
+fn kegd(command: &str) -> Command {
+    let mut process = Command::new("/proc/self/exe");
+    // Otherwise the program starts itself anew to set it, by its name.
+    process.arg(command).env("OMP_WAIT_POLICY", "passive").env("GOMP_SPINCOUNT", "0");
+    process
 }
 
 /// The JSON that a process prints.

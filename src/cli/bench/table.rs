@@ -85,7 +85,7 @@ impl Table {
         let threads =
             self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16));
         let machine = Machine::here(&self.device, threads);
-        let runner = Runner::new(self.out.clone(), machine, stop)?;
+        let runner = Runner::new(self.out.clone(), machine, stop);
         let mut jobs = Vec::new();
         let places = Places::new(&self.description, &self.data);
         for teacher in &description.teachers {
