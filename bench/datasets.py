@@ -9,6 +9,7 @@
                      uci/<folder>/*_R.dat: tab-separated, standardised features, the class last
 """
 
+import errno
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def _svhn(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """`X` (32, 32, 3, N) uint8 and `y` (N, 1), where the digit 0 is written as 10."""
     from scipy.io import loadmat
 
-    content = loadmat(path)
+    # scipy's own error for a file that is not there is no FileNotFoundError.
+    with path.open("rb") as file:
+        content = loadmat(file)
     return np.ascontiguousarray(content["X"].transpose(3, 2, 0, 1)), content["y"].reshape(-1) % 10
 
 
@@ -103,7 +106,10 @@ def _uci(folder: Path) -> Dataset:
     if train and test:
         (x_train, y_train), (x_test, y_test) = _table(train[0]), _table(test[0])
     else:
-        x, y = _table(next(iter(folder.glob("*_R.dat"))))
+        whole = next(iter(folder.glob("*_R.dat")), None)
+        if whole is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", str(folder / "*_R.dat"))
+        x, y = _table(whole)
         # In one file the rows are sorted in no useful way: a fixed permutation splits them.
         order = np.random.default_rng(0).permutation(len(x))
         x, y, cut = x[order], y[order], LETTER_TRAINING_ROWS

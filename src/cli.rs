@@ -1,16 +1,21 @@
 //! The command line: one file for each command.
 
 mod backup;
+mod bench;
 mod calibrate;
 mod child;
 mod data;
 mod distill;
+mod extract;
 mod gc;
+mod generators;
 mod health;
 mod inspect;
 mod keys;
 mod pipeline;
 mod quiet_threads;
+mod samples;
+mod score;
 mod serve;
 mod stop;
 mod table;
@@ -36,6 +41,11 @@ enum Command {
     Serve(Box<serve::Serve>),
     Work(work::Work),
     Distill(distill::Distill),
+    Extract(extract::Extract),
+    Samples(samples::Samples),
+    Score(score::Score),
+    #[command(subcommand)]
+    Bench(bench::Bench),
     Inspect(inspect::Inspect),
     Health(health::Health),
     Gc(gc::Gc),
@@ -57,6 +67,10 @@ pub fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Work(command) => command.run(),
         Command::Distill(command) => command.run(),
+        Command::Extract(command) => command.run(),
+        Command::Samples(command) => command.run(),
+        Command::Score(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Health(command) => command.run(),
         Command::Gc(command) => command.run(),

@@ -29,6 +29,7 @@ mod rival;
 mod run;
 mod sampler;
 mod samples;
+mod score;
 mod seed;
 mod student;
 mod teacher;
@@ -36,3 +37,4 @@ mod ticker;
 
 pub use cuda::gpus;
 pub use run::run;
+pub use score::score;

@@ -53,6 +53,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
             "config",
             "domain",
             "engine",
+            "imaging",
             "protocol",
             "queue",
             "retention",

@@ -31,6 +31,15 @@ pub struct Distill {
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
 
+    /// Train no generators: take these files, or those that `kegd` left in this folder, for the same kind of teacher. May
+    /// be given several times.
+    #[arg(long, value_name = "PATH")]
+    generators: Vec<PathBuf>,
+
+    /// Keep the student as it was after every N-th epoch or round of its training, for `kegd score --checkpoint`.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    checkpoints: u32,
+
     /// Where the results go; made if it is not there. Files of the same names are replaced.
     #[arg(long, short, value_name = "DIR", default_value = "out")]
     out: PathBuf,
@@ -46,9 +55,10 @@ impl Distill {
         fs::create_dir_all(&self.out).with_context(|| format!("{} cannot be made", self.out.display()))?;
         let stop = Arc::new(AtomicBool::new(false));
         stop::on_interrupt(Arc::clone(&stop))?;
-        let mut terminal = Terminal::new(self.quiet, stop);
+        let mut terminal = Terminal::new(self.quiet, stop).keep_checkpoints(self.checkpoints);
         // On the disk of the results, so that they are moved there and not copied.
         let mut pipeline = Pipeline::new(&self.inputs, self.eval.as_deref(), &self.out)?;
+        pipeline.reuse(&self.generators)?;
         for warning in pipeline.inspect(&mut terminal)?.warnings {
             eprintln!("warning: {warning}");
         }

@@ -9,13 +9,13 @@ use std::{
 use anyhow::Context;
 use tempfile::TempDir;
 
-use super::terminal::Terminal;
+use super::{generators, terminal::Terminal};
 use crate::{
     domain::{
-        config::{JobConfig, Sampler},
+        config::{JobConfig, Sampler, Settings},
         ids::{JobId, TaskId},
         presets::TeacherKind,
-        report::{Inspection, Report},
+        report::{Inspection, Report, Score},
         task::{TaskKind, TaskSpec},
     },
     engine::{self, observer::Stop},
@@ -100,11 +100,26 @@ impl Pipeline {
         Ok(inspection)
     }
 
-    /// Everything after the inspection.
+    /// Takes these files, or the ones that `kegd` left in these directories, instead of training generators.
+    ///
+    /// # Errors
+    /// A file cannot be read, a directory holds no generators, or the configuration asks for none.
+    pub fn reuse(&mut self, places: &[PathBuf]) -> anyhow::Result<()> {
+        if !places.is_empty() && self.spec.settings.extraction.sampler != Sampler::Kegnet {
+            anyhow::bail!("the configuration's sampler takes no generators: leave out --generators, or the sampler");
+        }
+        for file in generators::find(places)? {
+            let name = generators::name(self.spec.generators.len());
+            self.spec.generators.push(lay_out_as(&file, self.directory.path(), name)?);
+        }
+        Ok(())
+    }
+
+    /// Trains the generators.
     ///
     /// # Errors
     /// A planned failure, or that the user stopped it.
-    pub fn distill(&mut self, terminal: &mut Terminal) -> anyhow::Result<Report> {
+    pub fn extract(&mut self, terminal: &mut Terminal) -> anyhow::Result<()> {
         let extraction = &self.spec.settings.extraction;
         let generators = if extraction.sampler == Sampler::Kegnet { extraction.generators } else { 0 };
         let begin = Instant::now();
@@ -114,8 +129,36 @@ impl Pipeline {
         }
         self.spec.extracting_seconds = begin.elapsed().as_secs_f64();
         self.spec.generators = terminal.files_of(Role::Generator);
+        Ok(())
+    }
+
+    /// Everything after the inspection.
+    ///
+    /// # Errors
+    /// A planned failure, or that the user stopped it.
+    pub fn distill(&mut self, terminal: &mut Terminal) -> anyhow::Result<Report> {
+        if self.spec.generators.is_empty() {
+            self.extract(terminal)?;
+        } else {
+            self.spec.settings.extraction.generators = u32::try_from(self.spec.generators.len())?;
+        }
+        // Every boundary of the student's training is told; the terminal keeps those that were asked for.
+        self.spec.checkpoint_seconds = terminal.keeps_checkpoints().then_some(0.0);
         self.run(TaskKind::Distill, "student", terminal)?;
         self.read("report.json")
+    }
+
+    /// What the run is told, with every default filled in.
+    pub fn settings(&self) -> &Settings {
+        &self.spec.settings
+    }
+
+    /// Real accuracy of the model itself on the evaluation set that it came with, or of these checkpoints of it.
+    ///
+    /// # Errors
+    /// A planned failure.
+    pub fn score(&self, checkpoints: &[PathBuf]) -> anyhow::Result<Vec<Score>> {
+        engine::score(&self.spec, self.directory.path(), checkpoints).map_err(failure)
     }
 
     /// Moves what was made, apart from what only the next task needs, into `out`, and returns the names.
@@ -138,11 +181,7 @@ impl Pipeline {
         terminal.begin(title);
         let ended = engine::run(&self.spec, self.directory.path(), terminal);
         terminal.end();
-        match ended {
-            Ok(()) => Ok(()),
-            Err(Stop::Canceled | Stop::Interrupted) => anyhow::bail!("stopped"),
-            Err(Stop::Failed(problem)) => Err(problem.into()),
-        }
+        ended.map_err(failure)
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
@@ -151,11 +190,22 @@ impl Pipeline {
     }
 }
 
+fn failure(stop: Stop) -> anyhow::Error {
+    match stop {
+        Stop::Canceled | Stop::Interrupted => anyhow::anyhow!("stopped"),
+        Stop::Failed(problem) => problem.into(),
+    }
+}
+
 /// Puts a file into `directory` under its own name: linked where that is possible, which costs neither time nor space.
 fn lay_out(path: &Path, directory: &Path) -> anyhow::Result<String> {
     let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
     let name = name.to_str().with_context(|| format!("{}: the name is not UTF-8", path.display()))?;
-    let target = directory.join(name);
+    lay_out_as(path, directory, name.to_owned())
+}
+
+fn lay_out_as(path: &Path, directory: &Path, name: String) -> anyhow::Result<String> {
+    let target = directory.join(&name);
     if target.exists() {
         anyhow::bail!("two files are called {name}");
     }
@@ -164,7 +214,7 @@ fn lay_out(path: &Path, directory: &Path) -> anyhow::Result<String> {
     if fs::hard_link(&source, &target).is_err() {
         fs::copy(&source, &target).with_context(|| format!("{} cannot be read", path.display()))?;
     }
-    Ok(name.to_owned())
+    Ok(name)
 }
 
 fn device(wanted: &str) -> String {

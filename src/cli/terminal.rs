@@ -34,6 +34,9 @@ pub struct Terminal {
     is_terminal: bool,
     quiet: bool,
     stop: Arc<AtomicBool>,
+    /// Of so many checkpoints one is kept; 0 keeps none.
+    keep_every: u32,
+    checkpoints: u32,
 }
 
 impl Terminal {
@@ -48,7 +51,18 @@ impl Terminal {
             is_terminal: std::io::stderr().is_terminal(),
             quiet,
             stop,
+            keep_every: 0,
+            checkpoints: 0,
         }
+    }
+
+    /// Of `every` checkpoints of the student keeps one; 0, as without this, keeps none.
+    pub fn keep_checkpoints(self, every: u32) -> Self {
+        Self { keep_every: every, ..self }
+    }
+
+    pub fn keeps_checkpoints(&self) -> bool {
+        self.keep_every > 0
     }
 
     /// A task begins.
@@ -147,6 +161,16 @@ impl Observer for Terminal {
 
     fn artifact(&mut self, file: &Path, role: Role) {
         self.note(file, role);
+    }
+
+    fn checkpoint(&mut self, file: &Path, _step: u64) {
+        self.checkpoints += 1;
+        if self.keep_every > 0 && self.checkpoints.is_multiple_of(self.keep_every) {
+            self.note(file, Role::Checkpoint);
+        } else {
+            // One that stays takes space until the end, and nothing else.
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 

@@ -88,6 +88,20 @@ pub struct Accuracy {
     pub n: u64,
 }
 
+/// What one network, teacher or student, reaches on a labelled set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// 0 to 1.
+    pub accuracy: f64,
+    /// Inputs that it was measured on.
+    pub n: u64,
+    pub parameters: u64,
+    pub macs: u64,
+    /// Of a checkpoint: how far the training was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobResult {
     pub teacher: NetworkSize,

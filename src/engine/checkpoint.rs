@@ -10,6 +10,7 @@ mod stopwatch;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -26,6 +27,7 @@ use super::{
 use crate::domain::{
     artifact::FileName,
     ids::JobId,
+    problem::{ErrorCode, Problem},
     task::{TaskKind, TaskSpec},
 };
 
@@ -67,6 +69,36 @@ pub enum Stage {
     Game { round: u32 },
     /// A student whose training is over.
     Taught,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Extract { epoch } => write!(f, "epoch {epoch} of a generator"),
+            Self::Pool { epoch } => write!(f, "epoch {epoch}"),
+            Self::Game { round } => write!(f, "round {round} of the game"),
+            Self::Taught => write!(f, "the end"),
+        }
+    }
+}
+
+/// Overwrites `weights`, a student's by name, with what the student would have been given had its training ended at the
+/// checkpoint `path`: the averages, where it keeps some. Returns how far that was.
+///
+/// # Errors
+/// It is no checkpoint of a student with such weights.
+pub fn weigh(path: &Path, weights: &State) -> Result<Stage, Stop> {
+    let refused = |why: String| {
+        Problem::new(ErrorCode::InvalidConfig, format!("{} is no checkpoint of this student: {why}", path.display()))
+            .hint("A student and its checkpoints lie in the folder that one `kegd distill --checkpoints` wrote.")
+    };
+    let (header, tensors) = file::read(path).map_err(refused)?;
+    let header: Header = serde_json::from_str(&header).map_err(|error| refused(format!("its header: {error}")))?;
+    let prefix = if tensors.any_under("average") { "average" } else { "student" };
+    let state = under(prefix, weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect());
+    tensors.hold(&state).map_err(refused)?;
+    tensors.write_into(&state)?;
+    Ok(header.stage)
 }
 
 /// What a checkpoint says of itself, in the metadata of its file.

@@ -81,13 +81,13 @@ fn no_device(name: &str) -> Problem {
 }
 
 /// The imported model with its facts.
-struct Model {
-    imported: Imported,
-    facts: ModelFacts,
+pub(super) struct Model {
+    pub imported: Imported,
+    pub facts: ModelFacts,
 }
 
 impl Model {
-    fn load(spec: &TaskSpec, dir: &Path) -> Result<Self, Stop> {
+    pub fn load(spec: &TaskSpec, dir: &Path) -> Result<Self, Stop> {
         let bytes = std::fs::read(dir.join(&spec.model))?;
         let format = sniff::sniff(&bytes[..bytes.len().min(sniff::HEAD)], bytes.len() as u64)?;
         format.importable()?;

@@ -92,6 +92,7 @@ impl Trained {
         let mut trained = Self::fresh(shape, form, device);
         trained.store.load(path).map_err(|error| {
             Problem::new(ErrorCode::Internal, format!("{} holds no generator of this job: {error}", path.display()))
+                .hint("A generator fits teachers of its own input shape and number of classes, with its own extraction.latent_dim.")
         })?;
         Ok(trained)
     }

@@ -124,6 +124,18 @@ impl Tensors {
     /// # Errors
     /// What does not fit, in words.
     pub(super) fn fit(&self, state: &State) -> Result<(), String> {
+        self.hold(state)?;
+        if self.0.len() > state.len() {
+            return Err(format!("it has {} tensors, and should have {}", self.0.len(), state.len()));
+        }
+        Ok(())
+    }
+
+    /// Whether those of `state` are among them, by name, kind and shape.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub(super) fn hold(&self, state: &State) -> Result<(), String> {
         for (name, tensor) in state {
             let kept = self.0.get(name).ok_or_else(|| format!("it has no `{name}`"))?;
             if (kept.kind(), kept.size()) != (tensor.kind(), tensor.size()) {
@@ -131,13 +143,15 @@ impl Tensors {
                 return Err(format!("`{name}` is {kept:?}, and should be {tensor:?}"));
             }
         }
-        if self.0.len() > state.len() {
-            return Err(format!("it has {} tensors, and should have {}", self.0.len(), state.len()));
-        }
         Ok(())
     }
 
-    /// Overwrites the tensors of a `state` that they [`fit`](Self::fit).
+    /// Whether a name begins with `prefix` and a dot.
+    pub(super) fn any_under(&self, prefix: &str) -> bool {
+        self.0.keys().any(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// Overwrites the tensors of a `state` that they [`hold`](Self::hold).
     ///
     /// # Errors
     /// What libtorch reports.
