@@ -16,6 +16,7 @@ use crate::{
         ids::{JobId, TaskId},
         presets::TeacherKind,
         report::{Inspection, Report},
+        reuse,
         task::{TaskKind, TaskSpec},
     },
     engine::{self, observer::Stop},
@@ -100,11 +101,15 @@ impl Pipeline {
         Ok(inspection)
     }
 
-    /// Everything after the inspection.
+    /// Everything after the inspection; a report for each student.
     ///
     /// # Errors
     /// A planned failure, or that the user stopped it.
-    pub fn distill(&mut self, terminal: &mut Terminal) -> anyhow::Result<Report> {
+    pub fn distill(&mut self, terminal: &mut Terminal) -> anyhow::Result<Vec<Report>> {
+        if self.spec.settings.from_job.is_some() {
+            let why = "a job is one of a service, and there is none here".to_owned();
+            return Err(reuse::refused(why).hint("Leave `from_job` out.").into());
+        }
         let extraction = &self.spec.settings.extraction;
         let generators = if extraction.sampler == Sampler::Kegnet { extraction.generators } else { 0 };
         let begin = Instant::now();
@@ -114,8 +119,15 @@ impl Pipeline {
         }
         self.spec.extracting_seconds = begin.elapsed().as_secs_f64();
         self.spec.generators = terminal.files_of(Role::Generator);
-        self.run(TaskKind::Distill, "student", terminal)?;
-        self.read("report.json")
+        let students = self.spec.settings.compression.students();
+        let mut reports = Vec::new();
+        for target in 0..students {
+            let title =
+                if students > 1 { format!("student {} of {students}", target + 1) } else { "student".to_owned() };
+            self.run(TaskKind::Distill { target }, &title, terminal)?;
+            reports.push(self.read(&self.spec.own_file("report.json"))?);
+        }
+        Ok(reports)
     }
 
     /// Moves what was made, apart from what only the next task needs, into `out`, and returns the names.

@@ -169,7 +169,7 @@ impl Model {
         }
         let any = |job: &Job, status| job.tasks.iter().any(|task| task.status == status);
         match end {
-            TaskEnd::Succeeded if kind == TaskKind::Distill => job.status = JobStatus::Succeeded,
+            TaskEnd::Succeeded if kind == TaskKind::Distill { .. } => job.status = JobStatus::Succeeded,
             TaskEnd::Succeeded => self.enqueue_next(id, kind),
             TaskEnd::Failed => {
                 job.status = JobStatus::Failed;
@@ -189,7 +189,7 @@ impl Model {
             TaskKind::Inspect if generators > 0 => {
                 (0..generators).map(|generator| TaskKind::Extract { generator }).collect()
             }
-            _ if done => vec![TaskKind::Distill],
+            _ if done => vec![TaskKind::Distill { target: 0 }],
             _ => vec![],
         };
         let age = age.min(self.wall);

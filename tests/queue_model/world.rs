@@ -318,7 +318,7 @@ fn beat(kind: TaskKind, percent: u8, metric: bool) -> Beat {
     let phase = match kind {
         TaskKind::Inspect => Phase::Importing,
         TaskKind::Extract { .. } => Phase::Extracting,
-        TaskKind::Distill => Phase::Distilling,
+        TaskKind::Distill { .. } => Phase::Distilling,
     };
     let (step, fraction) = (u64::from(percent), f64::from(percent) / 100.0);
     let progress = Some(Progress { fraction, phase, step, steps: 100, eta_seconds: None });
@@ -343,7 +343,7 @@ fn ending(claim: &Claim, end: End) -> Ending {
         End::Succeeded => Ending::Succeeded(match claim.kind() {
             TaskKind::Inspect => Product::Inspected(Box::new(facts::inspection(TeacherKind::PlainImage))),
             TaskKind::Extract { .. } => Product::Extracted,
-            TaskKind::Distill => Product::Distilled(Box::new(facts::report(claim.settings.clone()))),
+            TaskKind::Distill { .. } => Product::Distilled(Box::new(facts::report(claim.settings.clone()))),
         }),
         End::Failed => Ending::Failed(Problem::new(ErrorCode::TrainingDiverged, "the loss is not finite")),
         End::Canceled => Ending::Canceled,

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            config::{Compression, LayerChoice, Method},
+            config::{Compression, LayerChoice},
             model::LayerKind,
         },
         engine::{
@@ -244,7 +244,7 @@ mod tests {
         let choice =
             |(name, ranks): &(&str, &[usize])| ((*name).to_owned(), LayerChoice::Ranks { ranks: ranks.to_vec() });
         let layers = Some(ranks.iter().map(choice).collect());
-        plan(graph, &Compression { method: Method::Tucker, ratio: None, layers }).unwrap()
+        plan(graph, &Compression { layers, ..Compression::default() }).unwrap()
     }
 
     fn output(graph: &Graph) -> Tensor {
