@@ -49,7 +49,7 @@ pub struct SeriesView {
     name: String,
     /// The generator that was trained, from 0; null for what belongs to none.
     generator: Option<u32>,
-    /// The target of the student that was trained, in a sweep; null otherwise.
+    /// The target of the student that was trained, in a sweep; absent otherwise.
     target: Option<f64>,
     /// `[step, value]`, steps rising.
     points: Vec<(u64, f64)>,
@@ -134,8 +134,9 @@ impl Form {
         match self {
             Self::Json => {
                 let comma = if first { "" } else { "," };
-                let (name, generator, target) = (json!(key.name), json!(key.generator), json!(target));
-                format!(r#"{comma}{{"name":{name},"generator":{generator},"target":{target},"points":["#)
+                let (name, generator) = (json!(key.name), json!(key.generator));
+                let target = target.map_or(String::new(), |target| format!(r#""target":{},"#, json!(target)));
+                format!(r#"{comma}{{"name":{name},"generator":{generator},{target}"points":["#)
             }
             Self::Csv => String::new(),
         }

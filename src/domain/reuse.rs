@@ -95,7 +95,7 @@ mod tests {
         let other = config(r#"{"extraction": {"epochs": 8, "generators": 2}, "input": {"mean": [0.1], "std": [0.4]}}"#);
         let problem = other.check_reuse(&source).unwrap_err();
         let members: Vec<&str> = problem.errors.iter().map(|cause| cause.param.as_deref().unwrap()).collect();
-        assert_eq!(members, ["config.extraction.epochs", "config.extraction.generators", "config.input.std"]);
+        assert_eq!(members, ["config.extraction.generators", "config.extraction.epochs", "config.input.std"]);
         assert!(problem.detail.contains("`extraction.epochs` is 8 here, and was 7"), "{problem}");
         let noise = config(r#"{"extraction": {"sampler": "uniform"}}"#).resolve(TeacherKind::PlainImage, "m").unwrap();
         assert!(plain.check_reuse(&noise).unwrap_err().detail.contains("noise"));

@@ -135,7 +135,7 @@ impl Compression {
         let CompressionConfig { method, ratio, parameters, macs, bytes, latency, layers, keep } = config.clone();
         let method = method.unwrap_or_default();
         let mut resolved = Self { method, ratio, parameters, macs, bytes, latency, layers, keep };
-        if method == Method::Tucker && resolved.layers.is_none() && resolved.targets().is_empty() {
+        if method == Method::Tucker && resolved.layers.is_none() && resolved.members().is_empty() {
             resolved.ratio = Some(RATIO.into());
         }
         resolved

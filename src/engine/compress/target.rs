@@ -218,3 +218,100 @@ pub fn out_of_reach(target: Target, detail: String, hint: String) -> Problem {
         .param(format!("config.compression.{}", target.by.name()))
         .hint(hint)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{
+        domain::config::JobConfig,
+        domain::{config::Compression, presets::TeacherKind},
+        engine::compress::{fixture, plan, plans},
+    };
+
+    fn compression(json: &str) -> Compression {
+        let config = JobConfig::parse(format!(r#"{{"compression": {json}}}"#).as_bytes()).unwrap();
+        config.resolve(TeacherKind::PlainImage, "m").unwrap().compression
+    }
+
+    /// Parameters, multiply-accumulates and bytes of the file.
+    fn sizes(graph: &Graph) -> [u64; 3] {
+        [graph.parameters(), facts::facts(graph).unwrap().0, onnx::export(graph).unwrap().len() as u64]
+    }
+
+    #[rstest]
+    #[case("parameters", 0)]
+    #[case("macs", 1)]
+    #[case("bytes", 2)]
+    fn spends_no_more_than_asked_for_and_nearly_all_of_it(#[case] member: &str, #[case] size: usize) {
+        let graph = fixture::network();
+        let whole = sizes(&graph)[size];
+        let student = |count: u64| {
+            let plan = plan(&graph, &compression(&format!(r#"{{"{member}": {count}}}"#)))?;
+            Ok::<_, Problem>(sizes(&rewrite::apply(&graph, &plan)?)[size])
+        };
+        // The small network's file is more names and attributes than weights.
+        for share in if member == "bytes" { [0.8, 0.9, 1.0] } else { [0.5, 0.75, 1.0] } {
+            let asked = (whole as f64 * share) as u64;
+            let spent = student(asked).unwrap();
+            assert!(spent <= asked && spent as f64 > 0.9 * asked as f64, "{spent} of {asked} {member}");
+        }
+        let problem = student(1).unwrap_err();
+        assert_eq!(problem.param, Some(format!("config.compression.{member}")));
+        let least: u64 = problem.detail.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!(problem.hint.unwrap().contains(&least.to_string()));
+        assert_eq!(student(least).unwrap(), least, "what is said to be reached is");
+        assert!(student(least - 1).is_err());
+    }
+
+    #[test]
+    fn kept_layers_stay_under_any_target() {
+        let graph = fixture::network();
+        for target in [r#""ratio": 1.5"#, r#""parameters": 1300"#, r#""macs": 15000"#, r#""latency": 1.5"#] {
+            let plan = plan(&graph, &compression(&format!(r#"{{{target}, "keep": ["conv1", "/fc1/Gemm"]}}"#))).unwrap();
+            for (name, reason) in plan
+                .rows()
+                .iter()
+                .map(|row| (row.layer.as_str(), row))
+                .filter(|(name, _)| ["conv1", "fc1"].contains(name))
+            {
+                assert_eq!(
+                    (reason.action.as_str(), reason.reason.as_str()),
+                    ("keep", "kept as asked"),
+                    "{name}, {target}"
+                );
+            }
+            assert!(plan.layers.iter().any(|planned| planned.action != Action::Keep), "{target}");
+        }
+        let problem = plan(&graph, &compression(r#"{"ratio": 2, "keep": ["conv2", "conv9"]}"#)).unwrap_err();
+        assert_eq!(problem.param.as_deref(), Some("config.compression.keep"));
+        assert!(problem.detail.contains("`conv9`: this model has no such layer"), "{problem}");
+        assert!(problem.hint.unwrap().contains("conv2"));
+        let all = r#"{"ratio": 2, "keep": ["conv1", "/point/Conv", "conv2", "fc1", "fc2", "/fc3/MatMul"]}"#;
+        let problem = plan(&graph, &compression(all)).unwrap_err();
+        assert!(problem.detail.contains("every layer that is not kept"), "{problem}");
+    }
+
+    #[test]
+    fn a_sweep_plans_each_target_as_if_it_were_alone() {
+        let graph = fixture::network();
+        let swept = plans(&graph, &compression(r#"{"ratio": [2, 1.5, 3]}"#)).unwrap();
+        for (plan, alone) in swept.iter().zip(["2", "1.5", "3"]) {
+            let alone = super::super::plan(&graph, &compression(&format!(r#"{{"ratio": {alone}}}"#))).unwrap();
+            assert_eq!(plan.rows(), alone.rows());
+        }
+        assert!(plans(&graph, &compression(r#"{"ratio": [2, 900]}"#)).is_err(), "one that cannot be had refuses all");
+    }
+
+    #[test]
+    fn a_plan_of_time_says_that_it_is_an_estimate() {
+        let graph = fixture::network();
+        for latency in ["2", "900"] {
+            let plan = plan(&graph, &compression(&format!(r#"{{"latency": {latency}}}"#))).unwrap();
+            let decomposed = plan.layers.iter().filter(|planned| planned.action != Action::Keep);
+            assert!(decomposed.clone().count() > 0);
+            assert!(decomposed.into_iter().all(|planned| planned.reason.contains("a plan measures no time")));
+        }
+    }
+}

@@ -209,3 +209,58 @@ fn alone_with(graph: &Graph, layer: &Layer, shape: &[usize]) -> Option<Graph> {
     let output = Port { name: node.outputs[0].clone(), shape: Vec::new() };
     Some(Graph { input, output, nodes: vec![node], weights, opset: graph.opset })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            config::Compression,
+            problem::ErrorCode,
+            targets::{Measured, OneOrMore},
+        },
+        engine::compress::{fixture, layer::layers, measure::Measures, plan_measured},
+    };
+
+    fn faster(times: f64, keep: &[&str]) -> Compression {
+        let keep = Some(keep.iter().map(|name| (*name).to_owned()).collect());
+        Compression { latency: Some(OneOrMore::One(times)), keep, ..Compression::default() }
+    }
+
+    #[test]
+    fn small_layers_are_no_faster_in_two_and_are_left_alone() {
+        let graph = fixture::network();
+        let layers = layers(&graph).unwrap();
+        let kept = vec![false; layers.len()];
+        let allocator = Allocator::new(&graph, &layers, kept, &Measures::new(), Measured::Latency).unwrap();
+        let (choices, timed) = time_layers(&allocator, Device::Cpu).unwrap();
+        assert_eq!((choices.len(), timed.len()), (layers.len(), layers.len()));
+        // 14 x 10 numbers: an operator's own cost is most of the time, and two of them take longer than one.
+        let fc1 = layers.iter().position(|layer| layer.name == "fc1").unwrap();
+        let measured = timed[fc1].as_ref().unwrap();
+        assert!(measured.whole > 0.0 && measured.fastest.unwrap() > 0.0);
+        assert!(measured.slower().unwrap().contains("no faster"), "{:?}", measured.forms);
+        let actions = budget::cheapest(&choices);
+        assert_eq!(actions[fc1], Action::Keep);
+        assert!(explain(&allocator, &actions, &timed)[fc1].1.contains("measured"));
+    }
+
+    #[test]
+    fn a_target_out_of_reach_names_what_was_reached() {
+        let problem =
+            plan_measured(&fixture::network(), &faster(500.0, &[]), &Measures::new(), Device::Cpu).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::InvalidCompression);
+        assert_eq!(problem.param.as_deref(), Some("config.compression.latency"));
+        assert!(problem.detail.contains("times as fast") && problem.hint.is_some(), "{problem}");
+    }
+
+    #[test]
+    fn a_large_layer_becomes_as_fast_as_asked_for() {
+        let graph = fixture::wide();
+        let plan = plan_measured(&graph, &faster(2.0, &["last"]), &Measures::new(), Device::Cpu).unwrap();
+        let rows = plan.rows();
+        assert_eq!((rows[0].action.as_str(), rows[1].action.as_str()), ("svd", "keep"), "{rows:?}");
+        assert!(rows[0].reason.contains("ms instead of") && rows[1].reason == "kept as asked", "{rows:?}");
+        assert!(2 * rows[0].macs_after < rows[0].macs_before);
+    }
+}
