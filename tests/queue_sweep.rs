@@ -151,3 +151,29 @@ async fn canceling_a_sweep_ends_all_of_it() {
     assert_eq!(house.job(id).await.status, JobStatus::Canceled);
     house.ledger().await.check().await;
 }
+
+/// What the migration does for jobs of versions that knew of one student only.
+#[tokio::test]
+async fn jobs_of_before_have_their_result_among_the_results() {
+    let house = House::standing().await;
+    let id = house.submit(json!({"compression": {"ratio": 8}, "extraction": {"sampler": "uniform"}})).await;
+    let inspect = house.claim().await.unwrap();
+    done(&house, &inspect, Product::Inspected(Box::new(facts::inspection(TeacherKind::PlainImage)))).await;
+    distilled(&house, &house.claim().await.unwrap()).await;
+    let job = house.job(id).await;
+    assert_eq!((job.results.len(), job.results[0].target), (1, Some(8.0)));
+
+    let mut ledger = house.ledger().await;
+    ledger.texts("update jobs set results = '[]'").await;
+    ledger.texts("update tasks set target = null").await;
+    let migration = include_str!("../migrations/0008_targets.sql");
+    let (_, filling) = migration.split_once("update jobs").unwrap();
+    ledger.texts(&format!("update jobs{filling}")).await;
+    let mut filled = house.job(id).await.results;
+    filled[0].artifacts.sort();
+    let mut expected = job.results;
+    expected[0].artifacts.sort();
+    assert_eq!(filled, expected);
+    let kinds: Vec<TaskKind> = house.store.tasks(id).await.unwrap().iter().map(|task| task.kind).collect();
+    assert_eq!(kinds[1], TaskKind::Distill { target: 0 });
+}

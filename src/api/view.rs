@@ -127,7 +127,11 @@ impl StudentView {
             target: result.target,
             result: result.result.clone(),
             artifacts: result.artifacts.clone(),
-            links: StudentLinks { student: student + &choice, report: report + &choice, layers: layers + &choice },
+            links: StudentLinks {
+                student: format!("{student}{choice}"),
+                report: format!("{report}{choice}"),
+                layers: format!("{layers}{choice}"),
+            },
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod action;
 mod algebra;
 pub mod budget;
 pub mod evbmf;
+mod factors;
 #[cfg(test)]
 mod fixture;
 pub mod layer;

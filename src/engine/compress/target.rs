@@ -122,7 +122,7 @@ impl<'a> Allocator<'a> {
         Ok(self.decisions(&actions, reason))
     }
 
-    /// The parameters that a file of that size has room for: found by writing it, for the rest of it depends on the layers.
+    /// The parameters that a file of that size has room for: found by writing it, for the rest of it depends on the layers. No number in it changes its size.
     fn within_bytes(&self, target: Target) -> Result<Vec<Action>, Problem> {
         const PARAMETER: u64 = 4;
         let (parameters, allowed) = (self.graph.parameters(), target.value as u64);
@@ -145,7 +145,7 @@ impl<'a> Allocator<'a> {
         if bytes <= allowed { Ok(cheapest) } else { Err(too_small(target, bytes)) }
     }
 
-    /// The student's graph, its factors by the weights alone.
+    /// The student's shape: its nodes, with made-up weights.
     ///
     /// # Errors
     /// `internal` where libtorch fails.
@@ -156,7 +156,7 @@ impl<'a> Allocator<'a> {
             error: 0.0,
             reason: String::new(),
         };
-        rewrite::apply(self.graph, &Plan { layers: self.layers.iter().zip(actions).map(planned).collect() })
+        rewrite::sketch(self.graph, &Plan { layers: self.layers.iter().zip(actions).map(planned).collect() })
     }
 
     /// The actions with their reasons; `reason` gives that of a layer that is decomposed.

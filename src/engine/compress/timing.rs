@@ -170,7 +170,7 @@ fn race(
     let mut networks = vec![Executor::new(alone, device)?];
     for form in forms {
         let planned = Planned { layer: layer.at(0), action: form.action, error: 0.0, reason: String::new() };
-        networks.push(Executor::new(&rewrite::apply(alone, &Plan { layers: vec![planned] })?, device)?);
+        networks.push(Executor::new(&rewrite::sketch(alone, &Plan { layers: vec![planned] })?, device)?);
     }
     let extents: Vec<i64> = shape.iter().map(|&extent| extent as i64).collect();
     let x = Tensor::f_randn(extents, (Kind::Float, device))?;
