@@ -20,6 +20,7 @@ use kegd::{
     store::{Cancel, MetricQuery, Retry},
 };
 use serde_json::json;
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 async fn keep(house: &House, claim: &Claim, file: &str, role: Role) {
     let artifact = Artifact { name: name(file), role, bytes: 3, sha256: "00".into(), key: format!("key-{file}") };
@@ -163,12 +164,12 @@ async fn jobs_of_before_have_their_result_among_the_results() {
     let job = house.job(id).await;
     assert_eq!((job.results.len(), job.results[0].target), (1, Some(8.0)));
 
-    let mut ledger = house.ledger().await;
-    ledger.texts("update jobs set results = '[]'").await;
-    ledger.texts("update tasks set target = null").await;
     let migration = include_str!("../migrations/0008_targets.sql");
     let (_, filling) = migration.split_once("update jobs").unwrap();
-    ledger.texts(&format!("update jobs{filling}")).await;
+    let before = "update jobs set results = '[]'; update tasks set target = null; update jobs";
+    let file = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
+    let mut database = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::raw_sql(&format!("{before}{filling}")).execute(&mut database).await.unwrap();
     let mut filled = house.job(id).await.results;
     filled[0].artifacts.sort();
     let mut expected = job.results;
