@@ -31,6 +31,7 @@ mod readiness;
 mod report;
 mod report_page;
 mod request_id;
+mod reuse;
 mod router;
 mod samples;
 mod security;

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod error;
+mod reuse;
 mod sweep;
 mod tidy;
 mod upload;

@@ -18,4 +18,7 @@ pub mod problem;
 pub mod query;
 pub mod report;
 pub mod retention;
+pub mod reuse;
+pub mod students;
+pub mod targets;
 pub mod task;

@@ -22,6 +22,7 @@ mod keys;
 mod metrics;
 mod queue_facts;
 mod retry;
+mod reuse;
 mod rows;
 mod runs;
 mod samples;
@@ -52,6 +53,7 @@ pub use self::{
     metrics::{MetricQuery, Pages, Points, Series, SeriesKey},
     queue_facts::{OpenTasks, StoredBytes},
     retry::Retry,
+    reuse::Reused,
     runs::{Run, RunEnd},
     samples::SampleRow,
     signals::Signal,

@@ -40,9 +40,9 @@ function unknown() {
 function viewFor(hash) {
   const path = hash.replace(/^#/, '') || '/';
   if (path === '/') return home();
-  const job = path.match(/^\/jobs\/([0-9a-f-]+)(\/report)?$/i);
+  const job = path.match(/^\/jobs\/([0-9a-f-]+)(\/report(?:\/([0-9.]+))?)?$/i);
   if (!job) return unknown();
-  return job[2] ? reportPage(job[1]) : jobPage(job[1]);
+  return job[2] ? reportPage(job[1], job[3]) : jobPage(job[1]);
 }
 
 function route() {

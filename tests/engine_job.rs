@@ -104,7 +104,7 @@ fn job(seed: u64, eval: bool) -> (tempfile::TempDir, Seen) {
     let directory = directory();
     let mut seen = Seen::default();
     engine::run(&spec(TaskKind::Extract { generator: 0 }, settings(seed)), directory.path(), &mut seen).unwrap();
-    let mut last = spec(TaskKind::Distill, settings(seed));
+    let mut last = spec(TaskKind::Distill { target: 0 }, settings(seed));
     last.generators = vec!["generator-0.safetensors".into()];
     if eval {
         std::fs::copy(TEST_SET, directory.path().join("eval.npz")).unwrap();

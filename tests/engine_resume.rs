@@ -98,7 +98,7 @@ fn spec(kind: TaskKind) -> TaskSpec {
         threads: 1,
         model: "model.onnx".into(),
         external_data: Vec::new(),
-        generators: if kind == TaskKind::Distill { vec!["generator-0.safetensors".into()] } else { Vec::new() },
+        generators: if kind.student().is_some() { vec!["generator-0.safetensors".into()] } else { Vec::new() },
         eval: None,
         extracting_seconds: 1.5,
         resume: None,
@@ -173,7 +173,7 @@ fn a_student_goes_on_from_the_pool_and_from_the_game() {
     let (_made, generator) = generator();
     // Three epochs of the pool, then four rounds of the game.
     for stop in [1, 3, 4, 6] {
-        whole_and_resumed(TaskKind::Distill, &[&generator], "student.safetensors", stop);
+        whole_and_resumed(TaskKind::Distill { target: 0 }, &[&generator], "student.safetensors", stop);
     }
 }
 
@@ -181,7 +181,7 @@ fn a_student_goes_on_from_the_pool_and_from_the_game() {
 fn evaluation_is_repeated_alone() {
     let _turn = turn();
     let (_made, generator) = generator();
-    let spec = spec(TaskKind::Distill);
+    let spec = spec(TaskKind::Distill { target: 0 });
     let mut first = Seen { leave_in: Some(Phase::Evaluating), ..Seen::default() };
     let (left, end) = run(&spec, &[&generator], None, &mut first);
     assert!(matches!(end, Err(Stop::Interrupted)), "{end:?}");

@@ -410,6 +410,36 @@ async fn a_bad_file_is_explained() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_sweep_is_a_table_of_students() -> Result<()> {
+    in_browser(async |page| {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("config.json");
+        std::fs::write(&config, SMALL_JOB)?;
+        page.open("").await?;
+        page.choose("model", &demo("lenet5-mnist.onnx")).await?;
+        page.choose("config", &config).await?;
+        page.driver.find(By::Id("config-compression-ratio")).await?.send_keys("2, 8").await?;
+        page.until("document.getElementById('config-json').value.includes('[2, 8]')").await?;
+        page.until("document.querySelectorAll('.plan tbody tr').length").await?;
+        page.click(".new-form button[type=submit]").await?;
+        watch_it_run(page).await?;
+
+        page.until("document.querySelectorAll('.sweep tbody tr').length === 2").await?;
+        let targets = page.value("[...document.querySelectorAll('.sweep tbody th')].map((cell) => cell.textContent)");
+        assert_eq!(targets.await?, json!(["2×", "8×"]));
+        let links = page.value("[...document.querySelectorAll('.sweep a[download]')].map((link) => link.href)").await?;
+        for link in serde_json::from_value::<Vec<String>>(links)? {
+            assert!(!reqwest::get(&link).await?.error_for_status()?.bytes().await?.is_empty(), "{link}");
+        }
+        page.expect_fits().await?;
+        page.click(".sweep tbody tr:last-child a[href*=report]").await?;
+        page.until("document.querySelector('.report h1')?.innerText.includes('ratio 8')").await?;
+        page.expect_no_complaints().await
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_job_that_is_not_there_is_said_so() -> Result<()> {
     in_browser(async |page| {
         page.open("#/jobs/01930000-0000-7000-8000-000000000000").await?;

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use kegd::{
-    domain::config::{Compression, LayerChoice, Method},
+    domain::config::{Compression, LayerChoice},
     engine::{
         compress::{self, plan::Plan},
         executor::Executor,
@@ -51,7 +51,7 @@ fn accuracy(graph: &Graph) -> f64 {
 
 fn choices(choices: &[(&str, LayerChoice)]) -> Compression {
     let layers: BTreeMap<_, _> = choices.iter().map(|(name, choice)| ((*name).to_owned(), choice.clone())).collect();
-    Compression { method: Method::Tucker, ratio: None, layers: Some(layers) }
+    Compression { layers: Some(layers), ..Compression::default() }
 }
 
 fn compress(teacher: &Graph, compression: &Compression) -> (Plan, Graph) {
@@ -92,7 +92,7 @@ fn gives_the_papers_students() {
 fn allocates_better_than_the_paper() {
     let teacher = teacher();
     for (ratio, least) in [(2.5, 98.0), (3.62, 96.0), (4.0, 96.0), (4.1, 96.0), (4.49, 95.5)] {
-        let compression = Compression { method: Method::Tucker, ratio: Some(ratio), layers: None };
+        let compression = Compression { ratio: Some(ratio.into()), ..Compression::default() };
         let (plan, student) = compress(&teacher, &compression);
         assert!(teacher.parameters() as f64 / student.parameters() as f64 >= ratio);
         let actual = accuracy(&student);

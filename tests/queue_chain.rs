@@ -73,7 +73,7 @@ async fn a_job_runs_from_inspection_to_its_result() {
     }
 
     let distill = house.claim().await.expect("both generators are there");
-    assert_eq!(distill.kind(), TaskKind::Distill);
+    assert_eq!(distill.kind(), TaskKind::Distill { target: 0 });
     let generators = distill.inputs.generators.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(generators, ["generator-0.safetensors", "generator-1.safetensors"]);
     assert_eq!(distill.inputs.eval, Some(name("eval.npz")));
@@ -93,7 +93,7 @@ async fn a_baseline_trains_no_generators() {
     let house = House::standing().await;
     house.submit(json!({"extraction": {"sampler": "uniform"}})).await;
     pass_inspection(&house).await;
-    assert_eq!(house.claim().await.unwrap().kind(), TaskKind::Distill);
+    assert_eq!(house.claim().await.unwrap().kind(), TaskKind::Distill { target: 0 });
 }
 
 #[tokio::test]

@@ -234,7 +234,7 @@ async fn a_failed_job_goes_on_with_what_is_not_done() {
     let made = Artifact { name: name("generator-1.safetensors"), role: Role::Generator, ..file(&claim, 10) };
     let _ = house.queue.keep(&claim, &made, None).await.unwrap();
     house.queue.finish(&claim, Ending::Succeeded(Product::Extracted)).await.unwrap();
-    assert_eq!(house.claim().await.unwrap().kind(), TaskKind::Distill);
+    assert_eq!(house.claim().await.unwrap().kind(), TaskKind::Distill { target: 0 });
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ async fn siblings_that_finish_together_enqueue_what_follows_once() {
         let tasks = house.store.tasks(id).await.unwrap();
         let waiting: Vec<_> =
             tasks.iter().filter(|task| task.status == TaskStatus::Queued).map(|task| task.kind).collect();
-        assert_eq!(waiting, [TaskKind::Distill]);
+        assert_eq!(waiting, [TaskKind::Distill { target: 0 }]);
         house.store.delete(id, true).await.unwrap();
     }
 }

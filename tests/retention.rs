@@ -52,7 +52,7 @@ async fn succeed(house: &House) {
         let product = match claim.kind() {
             TaskKind::Inspect => Product::Inspected(Box::new(facts::inspection(TeacherKind::PlainImage))),
             TaskKind::Extract { .. } => Product::Extracted,
-            TaskKind::Distill => {
+            TaskKind::Distill { .. } => {
                 keep(house, &claim, "student.onnx").await;
                 Product::Distilled(Box::new(facts::report(settings)))
             }

@@ -69,8 +69,15 @@ impl Service {
     }
 
     async fn submit(&self) -> String {
+        self.submit_with(json!({})).await
+    }
+
+    /// With more members of the configuration.
+    async fn submit_with(&self, more: Value) -> String {
+        let mut config: Value = serde_json::from_str(SMALL).unwrap();
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
-        let form = multipart::Form::new().part("model", model).text("config", SMALL);
+        let form = multipart::Form::new().part("model", model).text("config", config.to_string());
         let answer = Client::new().post(format!("{}/jobs", self.url)).multipart(form).send().await.unwrap();
         assert_eq!(answer.status(), 202);
         answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
@@ -130,6 +137,40 @@ async fn an_upload_comes_back_as_a_student() {
     let service = Service::start(data.path());
     assert_eq!(service.json(&format!("/jobs/{id}")).await["status"], "succeeded", "what was kept is there again");
     assert_eq!(service.get(&format!("/jobs/{id}/student")).await.bytes().await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn one_set_of_generators_makes_students_of_several_jobs() {
+    let data = TempDir::new().unwrap();
+    let service = Service::start_with(data.path(), &["--slots", "2"]);
+    let sweep = service.submit_with(json!({"compression": {"ratio": [2, 8]}})).await;
+    let job = service.until(&sweep, |job| job["status"] == "succeeded").await;
+    let reached = |number: usize| job["results"][number]["result"]["ratio"]["parameters"].as_f64().unwrap();
+    assert!(reached(0) >= 2.0 && reached(0) < 2.5 && reached(1) >= 8.0, "{}", job["results"]);
+    for (target, number) in [(2, 0), (8, 1)] {
+        let student = service.get(&format!("/jobs/{sweep}/student?target={target}")).await.bytes().await.unwrap();
+        assert_eq!(job["results"][number]["result"]["student"]["bytes"], student.len());
+        let layers = service.json(&format!("/jobs/{sweep}/layers?target={target}")).await;
+        assert_eq!(layers["planned"], false);
+    }
+    let trained = async |id: &str| {
+        let events = service.json(&format!("/jobs/{id}/events")).await["data"].clone();
+        let started = |event: &&Value| event["type"] == "run_started" && event["data"]["task"] == "extract";
+        events.as_array().unwrap().iter().filter(started).count()
+    };
+    assert_eq!(trained(&sweep).await, 1, "once for both");
+
+    let extraction = json!({"generators": 1});
+    let config = json!({"from_job": sweep, "compression": {"macs": 150_000}, "extraction": extraction, "input": {}});
+    let again = service.submit_with(config).await;
+    // At any moment of the new job's life.
+    let deleted = Client::new().delete(format!("{}/jobs/{sweep}", service.url)).send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
+    let job = service.until(&again, |job| job["status"] == "succeeded").await;
+    assert_eq!((trained(&again).await, &job["config"]["from_job"]), (0, &json!(sweep)));
+    assert!(job["result"]["student"]["macs"].as_u64().unwrap() <= 150_000, "{}", job["result"]);
+    assert_eq!(service.get(&format!("/jobs/{again}/samples.png")).await.status(), 200);
+    assert_eq!(service.get(&format!("/jobs/{again}/samples/latent.png?rows=2")).await.status(), 200);
 }
 
 #[tokio::test]
@@ -201,6 +242,31 @@ fn the_command_line_does_the_same_without_a_service() {
     for name in ["student.onnx", "student.safetensors", "report.json", "bank.npz"] {
         assert!(names.iter().any(|found| found == name), "{name} is not in {names:?}");
     }
+}
+
+#[test]
+fn the_command_line_makes_a_sweep_too() {
+    let out = TempDir::new().unwrap();
+    let config = out.path().join("config.json");
+    let distill = |more: Value| {
+        let mut settings: Value = serde_json::from_str(SMALL).unwrap();
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        std::fs::write(&config, settings.to_string()).unwrap();
+        let made = out.path().join("made");
+        let args = ["distill", MODEL, "--threads", "1", "--device", "cpu", "--quiet", "--config"];
+        Command::new(KEGD).args(args).args([config.as_path(), Path::new("-o"), &made]).output().unwrap()
+    };
+    let swept = distill(json!({"compression": {"ratio": [2, 8]}}));
+    let stdout = String::from_utf8_lossy(&swept.stdout);
+    assert!(swept.status.success(), "{swept:?}");
+    assert!(stdout.contains("ratio 2\n") && stdout.contains("ratio 8\n"), "{stdout}");
+    assert_eq!(stdout.matches("parameters").count(), 2, "a table for each: {stdout}");
+    for name in ["student-ratio-2.onnx", "student-ratio-8.safetensors", "report-ratio-8.json", "bank.npz"] {
+        assert!(out.path().join("made").join(name).is_file(), "{name}");
+    }
+    let other = distill(json!({"from_job": "01939b5a-0000-7000-8000-000000000000"}));
+    let stderr = String::from_utf8_lossy(&other.stderr);
+    assert!(!other.status.success() && stderr.contains("there is none here"), "{stderr}");
 }
 
 #[test]

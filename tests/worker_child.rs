@@ -83,7 +83,7 @@ fn engine(behaviour: &str, spec: &TaskSpec, directory: &Path, observer: &mut dyn
             observer.artifact(&weights, Role::Generator);
             Ok(())
         }
-        TaskKind::Distill => {
+        TaskKind::Distill { .. } => {
             observer.progress(at(0.2, 1, Phase::Compressing))?;
             assert_eq!(spec.generators.len(), 2);
             observer.artifact(&write("student.onnx", b"student"), Role::Student);

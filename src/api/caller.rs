@@ -49,7 +49,8 @@ impl Caller {
         }
     }
 
-    fn owns(&self, job: &Job) -> bool {
+    /// Whether it is the caller's own job, or the caller an administrator.
+    pub fn owns(&self, job: &Job) -> bool {
         self.scope() == Scope::Admin || (job.owner.is_some() && job.owner.as_ref() == self.owner())
     }
 

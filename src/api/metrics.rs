@@ -23,7 +23,7 @@ use super::{
     state::App,
 };
 use crate::{
-    domain::{ids::JobId, problem::Problem},
+    domain::{config::Settings, ids::JobId, problem::Problem},
     store::{MetricQuery, SeriesKey, StoreError},
 };
 
@@ -49,6 +49,8 @@ pub struct SeriesView {
     name: String,
     /// The generator that was trained, from 0; null for what belongs to none.
     generator: Option<u32>,
+    /// The target of the student that was trained, in a sweep; absent otherwise.
+    target: Option<f64>,
     /// `[step, value]`, steps rising.
     points: Vec<(u64, f64)>,
 }
@@ -61,7 +63,7 @@ pub struct MetricsView {
 
 /// Losses and other measurements of training.
 ///
-/// With `Accept: text/csv`, one line for each point: `name,generator,step,value`.
+/// With `Accept: text/csv`, one line for each point: `name,generator,step,value`, and of a sweep `target` at its end.
 #[utoipa::path(
     get, path = "/jobs/{id}/metrics", tag = "progress", params(("id" = String, Path, format = Uuid), SeriesQuery),
     responses(
@@ -77,7 +79,7 @@ pub async fn get(
     Query(query): Query<SeriesQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    app.job(id).await?;
+    let settings = app.job(id).await?.settings;
     let names = query.names.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
     let query = MetricQuery {
         names: names.map(str::to_owned).collect(),
@@ -91,7 +93,7 @@ pub async fn get(
     };
     let series = app.store.series(id, &query).await?;
     let headers = [(CONTENT_TYPE, form.media_type()), (VARY, "accept")];
-    Ok((headers, Body::from_stream(written(app, series, query.max_points, form))).into_response())
+    Ok((headers, Body::from_stream(written(app, series, query.max_points, (form, settings)))).into_response())
 }
 
 /// How the series are written. By hand, a page at a time: a job may have a million points.
@@ -111,9 +113,11 @@ impl Form {
         }
     }
 
-    fn begin(self) -> &'static str {
+    /// `swept` where the job makes several students.
+    fn begin(self, swept: bool) -> &'static str {
         match self {
             Self::Json => r#"{"series":["#,
+            Self::Csv if swept => "name,generator,step,value,target\r\n",
             Self::Csv => "name,generator,step,value\r\n",
         }
     }
@@ -126,19 +130,20 @@ impl Form {
     }
 
     /// What stands before the points of a series.
-    fn head(self, key: &SeriesKey, first: bool) -> String {
+    fn head(self, key: &SeriesKey, target: Option<f64>, first: bool) -> String {
         match self {
             Self::Json => {
                 let comma = if first { "" } else { "," };
                 let (name, generator) = (json!(key.name), json!(key.generator));
-                format!(r#"{comma}{{"name":{name},"generator":{generator},"points":["#)
+                let target = target.map_or(String::new(), |target| format!(r#""target":{},"#, json!(target)));
+                format!(r#"{comma}{{"name":{name},"generator":{generator},{target}"points":["#)
             }
             Self::Csv => String::new(),
         }
     }
 
-    /// A page of points; `first` of its series.
-    fn points(self, key: &SeriesKey, points: &[(u64, f64)], first: bool) -> String {
+    /// A page of points; `first` of its series. `tail` ends each line of a table.
+    fn points(self, key: &SeriesKey, tail: &str, points: &[(u64, f64)], first: bool) -> String {
         let mut text = String::with_capacity(32 * points.len());
         let generator = key.generator.map(|generator| generator.to_string()).unwrap_or_default();
         for (index, (step, value)) in points.iter().enumerate() {
@@ -149,7 +154,7 @@ impl Form {
                     let comma = if first && index == 0 { "" } else { "," };
                     write!(text, "{comma}[{step},{}]", json!(value))
                 }
-                Self::Csv => write!(text, "{},{generator},{step},{value}\r\n", key.name),
+                Self::Csv => write!(text, "{},{generator},{step},{value}{tail}\r\n", key.name),
             };
         }
         text
@@ -168,15 +173,18 @@ fn written(
     app: App,
     series: Vec<SeriesKey>,
     max_points: Option<usize>,
-    form: Form,
+    (form, settings): (Form, Settings),
 ) -> impl Stream<Item = Result<String, StoreError>> {
     async_stream::try_stream! {
-        yield form.begin().to_owned();
+        let swept = settings.compression.students() > 1;
+        yield form.begin(swept).to_owned();
         for (index, key) in series.iter().enumerate() {
-            yield form.head(key, index == 0);
+            let target = key.student.and_then(|student| settings.swept(student)).map(|target| target.value);
+            let tail = if swept { format!(",{}", target.map(|target| target.to_string()).unwrap_or_default()) } else { String::new() };
+            yield form.head(key, target, index == 0);
             let (mut pages, mut first) = (app.store.pages(key, max_points), true);
             while let Some(points) = pages.next().await? {
-                yield form.points(key, &points, first);
+                yield form.points(key, &tail, &points, first);
                 first = false;
             }
             yield form.tail().to_owned();

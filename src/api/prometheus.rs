@@ -23,7 +23,7 @@ use crate::{
     store::{Durations, Histogram, RunEnd, Timing, Total, Totals},
 };
 
-const KINDS: [TaskKind; 3] = [TaskKind::Inspect, TaskKind::Extract { generator: 0 }, TaskKind::Distill];
+const KINDS: [TaskKind; 3] = [TaskKind::Inspect, TaskKind::Extract { generator: 0 }, TaskKind::Distill { target: 0 }];
 
 /// Figures for Prometheus.
 #[utoipa::path(

@@ -49,8 +49,13 @@ fn list(title: &str, items: &[String]) -> String {
     format!("<h2>{title}</h2><ul>{items}</ul>")
 }
 
-pub fn render(job: &Job, report: &Report) -> String {
-    let name = escape(&job.name);
+/// The page of student `number`.
+pub fn render(job: &Job, number: u32, report: &Report) -> String {
+    let target = job.settings.swept(number);
+    let title =
+        target.map_or(job.name.clone(), |target| format!("{}, {} {}", job.name, target.by.name(), target.value));
+    let name = escape(&title);
+    let choice = target.map_or(String::new(), |target| format!("?target={}", target.value));
     let seconds: String = report
         .result
         .seconds
@@ -61,7 +66,7 @@ pub fn render(job: &Job, report: &Report) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{name}: report</title>\
          <link rel=\"icon\" href=\"/icon.svg\"><link rel=\"stylesheet\" href=\"/docs.css\"><h1>{name}</h1>\
-         <p class=\"links\"><a href=\"/jobs/{id}/student\">Student</a> · <a href=\"/jobs/{id}/samples.png\">Samples</a> · \
+         <p class=\"links\"><a href=\"/jobs/{id}/student{choice}\">Student</a> · <a href=\"/jobs/{id}/samples.png\">Samples</a> · \
          <a href=\"/#/jobs/{id}\">Job</a></p>\
          <h2>Result</h2>{sizes}<h2>Quality</h2>{quality}{audit}<h2>Layers</h2>{layers}<h2>Time</h2><ul>{seconds}</ul>{notes}{warnings}</html>",
         id = job.id,

@@ -14,7 +14,6 @@ use super::{
 use crate::domain::{
     artifact::{Artifact, Role},
     ids::JobId,
-    job::JobStatus,
     problem::{ErrorCode, Problem},
 };
 
@@ -60,6 +59,9 @@ pub struct FormatQuery {
     /// Another format than the one uploaded.
     #[param(inline)]
     format: Option<StudentFormat>,
+    /// Of a sweep, the student of this target; that of the first where absent.
+    #[param(example = 4)]
+    target: Option<f64>,
 }
 
 /// The student, in the format that was uploaded or in another one.
@@ -71,9 +73,9 @@ pub struct FormatQuery {
         (status = 206, description = "The bytes of Range", content_type = "application/octet-stream", body = Vec<u8>),
         (status = 304, description = "You have it already"),
         (status = 400, description = "There is no such format", body = Problem),
-        (status = 404, description = "No such job", body = Problem),
+        (status = 404, description = "No such job, or no such target", body = Problem),
         (status = 406, description = "The student was not written in that format", body = Problem),
-        (status = 409, description = "The job has not succeeded", body = Problem),
+        (status = 409, description = "There is no student of that target yet", body = Problem),
         (status = 412, description = "If-Match names another file", body = Problem),
         (status = 416, description = "The range lies outside the file", body = Problem),
     )
@@ -85,7 +87,9 @@ pub async fn get(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let job = app.job(id).await?;
-    if job.status != JobStatus::Succeeded {
+    let number = job.settings.student_with(query.target)?;
+    // Of a sweep that has not ended, or not well, what is done is there.
+    if job.results.iter().all(|made| made.number != number) {
         return Err(files::not_ready(&job, "student").into());
     }
     let uploaded = job.model.as_ref().map_or("onnx", |model| model.format.as_str());
@@ -99,8 +103,11 @@ pub async fn get(
         .await?
         .into_iter()
         .filter_map(|row| Some((StudentFormat::of(&row.artifact)?, row.artifact)))
+        .filter(|(format, file)| {
+            job.settings.file_of_student(number, &format!("student.{}", format.suffix())) == file.name.as_str()
+        })
         .collect();
-    let Some((format, artifact)) = students.iter().find(|(format, _)| format.name() == wanted) else {
+    let Some((_, artifact)) = students.iter().find(|(format, _)| format.name() == wanted) else {
         let there: Vec<&str> = students.iter().map(|(format, _)| format.name()).collect();
         return Err(Problem::new(ErrorCode::NotAcceptable, format!("The student was not written as {wanted}."))
             .param("format")
@@ -110,7 +117,7 @@ pub async fn get(
     let file = job.model_file.as_str();
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
     let download = Download {
-        name: format!("{stem}-student.{}", format.suffix()),
+        name: format!("{stem}-{}", artifact.name),
         media_type: "application/octet-stream",
         bytes: artifact.bytes,
         sha256: artifact.sha256.clone(),

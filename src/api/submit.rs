@@ -15,6 +15,7 @@ use super::{
     error::ApiResult,
     extract::Multipart,
     jobs::shown,
+    reuse,
     state::App,
     upload::{Draft, Upload, UploadForm, announced},
     view::JobView,
@@ -31,6 +32,9 @@ use crate::{
 ///
 /// Send the model as the part `model` of a multipart form. What may stand in `config` is the schema `JobConfig`; an
 /// `eval` set is read for the report alone, after training.
+///
+/// A list as the target of `config.compression` (`{"ratio": [2, 4, 8]}`) makes a student for each of up to eight targets from
+/// generators that are trained once; the job is done when all are. `config.from_job` takes the generators of a finished job.
 ///
 /// With an `Idempotency-Key`, sending the same request again gives the same job, also many times at once and after a
 /// restart: the same parts, under the same file names. A key stands for its job for 24 hours, or until the job is deleted; a
@@ -107,14 +111,26 @@ async fn submit(
     // What depends on the model is resolved again once it has been inspected.
     let settings = upload.settings(TeacherKind::PlainImage)?;
     Offer::now(&app.store).await?.check(&settings.device)?;
+    let idempotency = key.map(|key| upload.idempotency(key));
+    // What was answered once is answered again, also where the job that it names is gone since.
+    if let Some(key) = &idempotency
+        && let Some(made) = app.store.replay(caller.owner(), key).await?
+    {
+        return Ok(Submission::Replayed(made));
+    }
+    let (settings, reused) = match settings.from_job {
+        None => (settings, Vec::new()),
+        Some(source) => reuse::adopt(app, caller, (draft.id(), &upload), (source, settings)).await?,
+    };
     let job = NewJob {
         id: draft.id(),
         owner: caller.owner().cloned(),
         settings,
-        idempotency: key.map(|key| upload.idempotency(key)),
+        idempotency,
         config: upload.config,
         model_file: upload.model,
         uploads: upload.files,
+        reused,
     };
     draft.check_room().await?;
     Ok(app.store.submit(&job).await?)

@@ -15,6 +15,8 @@ use crate::{
         model::ModelFacts,
         problem::Problem,
         report::JobResult,
+        students::StudentResult,
+        targets::Measured,
     },
     retention::Policy,
     store::Job,
@@ -57,8 +59,11 @@ pub struct JobView {
     pub model: Option<ModelFacts>,
     /// As resolved, with every default filled in.
     pub config: Settings,
-    /// Only when succeeded.
+    /// Only when succeeded; of a sweep, that of its first target.
     pub result: Option<JobResult>,
+    /// What came of each target, in their order, as soon as it has: one of a usual job, several of a sweep. Those of a job that
+    /// failed or was canceled stay.
+    pub results: Vec<StudentView>,
     /// Only when failed.
     pub error: Option<Problem>,
     /// What its owner should know, also that no worker is there which may run it.
@@ -89,6 +94,48 @@ pub struct Links {
     pub latent_png: String,
 }
 
+/// What came of one target.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StudentResult)]
+pub struct StudentView {
+    /// What the target counts; null where the job has none.
+    pub by: Option<Measured>,
+    /// The target, as `target=` of the links takes it.
+    pub target: Option<f64>,
+    pub result: JobResult,
+    /// Names of its files among those of the job: the student in each format, and the report.
+    pub artifacts: Vec<String>,
+    pub links: StudentLinks,
+}
+
+/// Where everything of one student is found.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct StudentLinks {
+    pub student: String,
+    pub report: String,
+    pub layers: String,
+}
+
+impl StudentView {
+    fn of(job: &Job, result: &StudentResult) -> Self {
+        // Without a sweep there is nothing to choose from.
+        let choice =
+            job.settings.swept(result.number).map_or(String::new(), |target| format!("?target={}", target.value));
+        let Links { student, report, layers, .. } = Links::of(job.id);
+        Self {
+            by: result.by,
+            target: result.target,
+            result: result.result.clone(),
+            artifacts: result.artifacts.clone(),
+            links: StudentLinks {
+                student: format!("{student}{choice}"),
+                report: format!("{report}{choice}"),
+                layers: format!("{layers}{choice}"),
+            },
+        }
+    }
+}
+
 impl Links {
     pub fn of(id: JobId) -> Self {
         let this = format!("/jobs/{id}");
@@ -113,6 +160,7 @@ impl JobView {
     pub fn new(job: Job, queue_position: Option<u64>, policy: &Policy) -> Self {
         Self {
             links: Links::of(job.id),
+            results: job.results.iter().map(|result| StudentView::of(&job, result)).collect(),
             expires_at: policy.job_expires(&job),
             upload_expires_at: policy.upload_expires(&job),
             upload_deleted_at: job.upload_deleted_at,

@@ -22,6 +22,11 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        self.io_kind() == Some(io::ErrorKind::NotFound)
+    }
+
     /// What the file system said, if it comes from there.
     fn io_kind(&self) -> Option<io::ErrorKind> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);

@@ -21,7 +21,8 @@ use crate::domain::{
 
 /// Shrink a classifier here and now, without a server.
 ///
-/// It leaves the student, its report, the generators and the samples in the output folder, and prints a table.
+/// It leaves the student, its report, the generators and the samples in the output folder, and prints a table; of a sweep, a
+/// student, a report and a table for each target.
 #[derive(clap::Args, Debug)]
 pub struct Distill {
     #[command(flatten)]
@@ -62,10 +63,20 @@ impl Distill {
         for warning in pipeline.inspect(&mut terminal)?.warnings {
             eprintln!("warning: {warning}");
         }
-        let report = pipeline.distill(&mut terminal)?;
+        let reports = pipeline.distill(&mut terminal)?;
         let files = pipeline.keep(&terminal, &self.out)?;
-        print!("{}", render(&rows(&report.result)));
-        notes(&report);
+        for report in &reports {
+            if let (true, Some(target)) = (reports.len() > 1, report.settings.compression.target()) {
+                println!("{} {}", target.by.name(), target.value);
+            }
+            print!("{}", render(&rows(&report.result)));
+            if reports.len() > 1 {
+                println!();
+            }
+        }
+        for report in reports.iter().take(1) {
+            notes(report);
+        }
         println!("\n{} files in {}", files.len(), self.out.display());
         Ok(())
     }

@@ -39,11 +39,8 @@ fn text(inspection: &Inspection) -> String {
     let model = &inspection.model;
     let shape: Vec<String> =
         model.input.shape.iter().map(|extent| extent.map_or("batch".to_owned(), |extent| extent.to_string())).collect();
-    let after: u64 = inspection.plan.iter().map(|row| row.parameters_after).sum();
-    let before: u64 = inspection.plan.iter().map(|row| row.parameters_before).sum();
-    let student = (model.parameters + after).saturating_sub(before);
     let mut text = format!(
-        "{}, {} bytes\ninput `{}` {} ({}), {} classes\n{} parameters, {} MACs\n\n{}\nplanned student: {} parameters, {:.2}x fewer\n",
+        "{}, {} bytes\ninput `{}` {} ({}), {} classes\n{} parameters, {} MACs\n",
         model.format,
         counted(model.bytes),
         model.input.name,
@@ -52,14 +49,31 @@ fn text(inspection: &Inspection) -> String {
         model.classes,
         counted(model.parameters),
         counted(model.macs),
-        render(&rows(&inspection.plan)),
-        counted(student),
-        model.parameters as f64 / student.max(1) as f64,
     );
+    for planned in &inspection.sweep {
+        text.push_str(&format!(
+            "\n{} {}\n{}",
+            planned.by.name(),
+            planned.target,
+            plan(model.parameters, &planned.plan)
+        ));
+    }
+    if inspection.sweep.is_empty() {
+        text.push_str(&format!("\n{}", plan(model.parameters, &inspection.plan)));
+    }
     for warning in &inspection.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
     text
+}
+
+/// A compression table, and what it comes to.
+fn plan(parameters: u64, plan: &[LayerRow]) -> String {
+    let after: u64 = plan.iter().map(|row| row.parameters_after).sum();
+    let before: u64 = plan.iter().map(|row| row.parameters_before).sum();
+    let student = (parameters + after).saturating_sub(before);
+    let fewer = parameters as f64 / student.max(1) as f64;
+    format!("{}\nplanned student: {} parameters, {fewer:.2}x fewer\n", render(&rows(plan)), counted(student))
 }
 
 fn rows(plan: &[LayerRow]) -> Vec<Vec<String>> {

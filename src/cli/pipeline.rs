@@ -16,6 +16,7 @@ use crate::{
         ids::{JobId, TaskId},
         presets::TeacherKind,
         report::{Inspection, Report, Score},
+        reuse,
         task::{TaskKind, TaskSpec},
     },
     engine::{self, observer::Stop},
@@ -132,11 +133,15 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Everything after the inspection.
+    /// Everything after the inspection; a report for each student.
     ///
     /// # Errors
     /// A planned failure, or that the user stopped it.
-    pub fn distill(&mut self, terminal: &mut Terminal) -> anyhow::Result<Report> {
+    pub fn distill(&mut self, terminal: &mut Terminal) -> anyhow::Result<Vec<Report>> {
+        if self.spec.settings.from_job.is_some() {
+            let why = "a job is one of a service, and there is none here".to_owned();
+            return Err(reuse::refused(why).hint("Leave `from_job` out, and give `--generators`.").into());
+        }
         if self.spec.generators.is_empty() {
             self.extract(terminal)?;
         } else {
@@ -144,8 +149,15 @@ impl Pipeline {
         }
         // Every boundary of the student's training is told; the terminal keeps those that were asked for.
         self.spec.checkpoint_seconds = terminal.keeps_checkpoints().then_some(0.0);
-        self.run(TaskKind::Distill, "student", terminal)?;
-        self.read("report.json")
+        let students = self.spec.settings.compression.students();
+        let mut reports = Vec::new();
+        for target in 0..students {
+            let title =
+                if students > 1 { format!("student {} of {students}", target + 1) } else { "student".to_owned() };
+            self.run(TaskKind::Distill { target }, &title, terminal)?;
+            reports.push(self.read(&self.spec.own_file("report.json"))?);
+        }
+        Ok(reports)
     }
 
     /// What the run is told, with every default filled in.

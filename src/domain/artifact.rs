@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::targets::Measured;
+
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +116,15 @@ impl FileName {
         let name = self.0.as_str();
         Self::RESERVED.contains(&name)
             || Self::NUMBERED.iter().any(|(start, end)| name.starts_with(start) && name.ends_with(end))
+            || Self::is_of_sweep(name)
+    }
+
+    /// `student-ratio-4.onnx`, `report-macs-100000.json`: see `Settings::file_of_student`.
+    fn is_of_sweep(name: &str) -> bool {
+        let rest = name.strip_prefix("student-").or_else(|| name.strip_prefix("report-"));
+        rest.is_some_and(|rest| {
+            Measured::ALL.iter().any(|by| rest.strip_prefix(by.name()).is_some_and(|rest| rest.starts_with('-')))
+        })
     }
 }
 
@@ -179,6 +190,16 @@ mod tests {
         let long = "x".repeat(MAX_NAME + 1);
         for bad in ["", ".", "..", ".hidden", "a/b", "/etc/passwd", "a\\b", "a\nb", "a\0", long.as_str()] {
             assert!(bad.parse::<FileName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_write_is_reserved() {
+        for ours in ["student.onnx", "generator-0.safetensors", "student-ratio-2.5.onnx", "report-bytes-9.json"] {
+            assert!(ours.parse::<FileName>().unwrap().is_reserved(), "{ours}");
+        }
+        for free in ["student-v2.onnx", "student-ratio.onnx", "ratio-4.onnx", "student-latency.onnx"] {
+            assert!(!free.parse::<FileName>().unwrap().is_reserved(), "{free}");
         }
     }
 

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::{ErrorCode, Problem};
+use super::{
+    ids::JobId,
+    problem::{ErrorCode, Problem},
+    targets::OneOrMore,
+};
 
 /// A named set of hyper-parameters; members given beside it override its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -84,9 +88,22 @@ pub struct InputConfig {
 #[serde(deny_unknown_fields)]
 pub struct CompressionConfig {
     pub method: Option<Method>,
-    /// Teacher parameters divided by student parameters.
-    pub ratio: Option<f64>,
+    /// Teacher parameters divided by student parameters. Here as in the four targets below, a list of up to eight asks for a
+    /// student of each: the generators are trained once. Of the five, and `layers`, at most one can be given.
+    pub ratio: Option<OneOrMore<f64>>,
+    /// Most parameters of the student.
+    pub parameters: Option<OneOrMore<u64>>,
+    /// Most multiply-accumulates of the student, for one input.
+    pub macs: Option<OneOrMore<u64>>,
+    /// Most bytes of the student's ONNX file.
+    pub bytes: Option<OneOrMore<u64>>,
+    /// How many times faster than the teacher the student shall be, for one input at a time, measured on the device of the
+    /// run. What is measured differs a little from run to run, and so may the student.
+    pub latency: Option<OneOrMore<f64>>,
+    /// What becomes of layers by name, in place of a target.
     pub layers: Option<BTreeMap<String, LayerChoice>>,
+    /// Names of layers that stay as they are under any target, as `layers` knows them.
+    pub keep: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -143,6 +160,10 @@ pub struct JobConfig {
     /// Whether the uploads (model, side files, `eval`) stay once the job has succeeded. `false` deletes them with its
     /// success: nobody can download or retry them then. Default `true`.
     pub keep_upload: Option<bool>,
+    /// A finished job of the same owner, of the same model, whose trained generators are used again: none is trained.
+    /// `extraction` and `input` are that job's; what is given of them here must be the same.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub from_job: Option<JobId>,
 }
 
 impl JobConfig {
@@ -172,14 +193,24 @@ impl JobConfig {
     }
 }
 
-/// How much of which layer to compress.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+/// How much of which layer to compress: by a target, or several in turn, or by layers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Compression {
     pub method: Method,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ratio: Option<f64>,
+    pub ratio: Option<OneOrMore<f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<OneOrMore<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<OneOrMore<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<OneOrMore<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<OneOrMore<f64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<BTreeMap<String, LayerChoice>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -227,6 +258,10 @@ pub struct Settings {
     /// Whether the uploads stay once the job has succeeded.
     #[serde(default = "kept")]
     pub keep_upload: bool,
+    /// The job whose generators are used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub from_job: Option<JobId>,
 }
 
 /// Jobs from before there was a choice kept theirs.

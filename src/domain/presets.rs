@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     config::{
-        Compression, CompressionConfig, Distillation, DistillationConfig, Extraction, ExtractionConfig, Form,
-        JobConfig, Method, Preset, Sampler, Settings,
+        Compression, Distillation, DistillationConfig, Extraction, ExtractionConfig, Form, JobConfig, Preset, Sampler,
+        Settings,
     },
     cost::Extent,
     problem::{ErrorCode, Problem},
@@ -29,9 +29,6 @@ const SEED: u64 = 2019;
 /// More classes than any classifier names.
 const MAX_CLASSES: usize = 100_000;
 
-/// Ratio of a job that says nothing about compression.
-const RATIO: f64 = 4.0;
-
 impl JobConfig {
     /// Fills in every default; `file_stem` names the job where the configuration does not.
     ///
@@ -43,26 +40,18 @@ impl JobConfig {
             preset: self.preset,
             input: self.input.clone(),
             classes: self.classes.clone(),
-            compression: compression(&self.compression),
+            compression: Compression::resolve(&self.compression),
             extraction: self.extraction.over(extraction(self.preset, teacher)),
             distillation: self.distillation.over(distillation(self.preset, teacher, self.extraction.sampler)),
             seed: self.seed.unwrap_or(SEED),
             device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
             priority: self.priority.unwrap_or(0),
             keep_upload: self.keep_upload.unwrap_or(true),
+            from_job: self.from_job,
         };
         check(&settings)?;
         Ok(settings)
     }
-}
-
-fn compression(config: &CompressionConfig) -> Compression {
-    let method = config.method.unwrap_or_default();
-    let ratio = match (method, &config.layers) {
-        (Method::Tucker, None) => Some(config.ratio.unwrap_or(RATIO)),
-        _ => config.ratio,
-    };
-    Compression { method, ratio, layers: config.layers.clone() }
 }
 
 fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
@@ -182,24 +171,10 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     bounded("distillation.student_steps", f64::from(distillation.student_steps), 1.0, 1000.0)?;
     bounded("distillation.average_decay", distillation.average_decay, 0.0, 0.999_999)?;
     bounded("priority", f64::from(settings.priority), -100.0, 100.0)?;
-    if let Some(ratio) = settings.compression.ratio {
-        bounded("compression.ratio", ratio, 1.0, 1000.0)?;
-    }
-    check_compression(&settings.compression)?;
+    settings.compression.check()?;
     check_input(settings)?;
     check_names(settings)?;
     Extent::configured(settings).check(settings)
-}
-
-fn check_compression(compression: &Compression) -> Result<(), Problem> {
-    if compression.ratio.is_some() && compression.layers.is_some() {
-        return Err(invalid(
-            "compression",
-            "`ratio` and `layers` exclude each other: either the size is given, or each layer's ranks are",
-            "Leave out one of the two.",
-        ));
-    }
-    Ok(())
 }
 
 fn check_input(settings: &Settings) -> Result<(), Problem> {
@@ -254,7 +229,7 @@ fn check_names(settings: &Settings) -> Result<(), Problem> {
     Ok(())
 }
 
-fn bounded(member: &str, value: f64, low: f64, high: f64) -> Result<(), Problem> {
+pub(super) fn bounded(member: &str, value: f64, low: f64, high: f64) -> Result<(), Problem> {
     if value.is_finite() && (low..=high).contains(&value) {
         return Ok(());
     }

@@ -138,7 +138,10 @@ pub struct Inspection {
     /// What the preset's hyper-parameters depend on.
     pub kind: super::presets::TeacherKind,
     pub layers: Vec<super::model::LayerFacts>,
-    /// The compression table that the configuration would give.
+    /// The compression table that the configuration would give; of a sweep, that of its first target.
     pub plan: Vec<LayerRow>,
+    /// Of a sweep, the tables of all its targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sweep: Vec<super::students::PlannedStudent>,
     pub warnings: Vec<String>,
 }

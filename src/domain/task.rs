@@ -17,8 +17,11 @@ pub enum TaskKind {
     Inspect,
     /// Train generator number `generator` (from 0) against the teacher.
     Extract { generator: u32 },
-    /// Compress, distil, evaluate and export.
-    Distill,
+    /// Compress, distil, evaluate and export student number `target` (from 0): one for each target of the job.
+    Distill {
+        #[serde(default)]
+        target: u32,
+    },
 }
 
 impl TaskKind {
@@ -27,7 +30,7 @@ impl TaskKind {
         match self {
             Self::Inspect => "inspect",
             Self::Extract { .. } => "extract",
-            Self::Distill => "distill",
+            Self::Distill { .. } => "distill",
         }
     }
 
@@ -35,7 +38,27 @@ impl TaskKind {
     pub fn generator(self) -> Option<u32> {
         match self {
             Self::Extract { generator } => Some(generator),
-            Self::Inspect | Self::Distill => None,
+            Self::Inspect | Self::Distill { .. } => None,
+        }
+    }
+
+    /// Which student it makes, if any.
+    pub fn student(self) -> Option<u32> {
+        match self {
+            Self::Distill { target } => Some(target),
+            Self::Inspect | Self::Extract { .. } => None,
+        }
+    }
+
+    /// What tells it from other tasks of its job, for the names of files: `extract-0`, `distill`, and `distill-ratio-4` in a
+    /// sweep.
+    pub fn label(self, settings: &Settings) -> String {
+        match self {
+            Self::Inspect => self.name().to_owned(),
+            Self::Extract { generator } => format!("{}-{generator}", self.name()),
+            Self::Distill { target } => {
+                settings.swept(target).map_or(self.name().to_owned(), |target| format!("{}-{target}", self.name()))
+            }
         }
     }
 }
@@ -130,4 +153,16 @@ pub struct TaskSpec {
     /// Least seconds between two checkpoints; 0 writes one at every boundary of the training, and none writes none.
     #[serde(default)]
     pub checkpoint_seconds: Option<f64>,
+}
+
+impl TaskSpec {
+    /// The settings of what the task makes: of one student where it distils one of several.
+    pub fn own_settings(&self) -> Settings {
+        self.kind.student().map_or_else(|| self.settings.clone(), |student| self.settings.of_student(student))
+    }
+
+    /// The name that the task gives to a file of its own: `student.onnx`, or `student-ratio-4.onnx` in a sweep.
+    pub fn own_file(&self, name: &str) -> String {
+        self.kind.student().map_or_else(|| name.to_owned(), |student| self.settings.file_of_student(student, name))
+    }
 }

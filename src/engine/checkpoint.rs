@@ -20,6 +20,7 @@ use tch::{Tensor, nn};
 
 use self::stopwatch::Stopwatch;
 use super::{
+    compress::plan::Decision,
     files,
     observer::{Observer, Stop},
     ticker::Ticker,
@@ -114,6 +115,9 @@ struct Header {
     step: u64,
     /// Wall seconds of the work that it holds, by phase.
     seconds: BTreeMap<String, f64>,
+    /// What was decided about the layers, where another run would measure, and decide, otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plan: Option<Vec<Decision>>,
 }
 
 /// Writes a run's checkpoints, and takes up the one that it begins with.
@@ -124,6 +128,7 @@ pub struct Keeper<'a> {
     pace: Option<Pace>,
     /// Checkpoints tried so far.
     count: u32,
+    plan: Option<Vec<Decision>>,
     /// Wall seconds by phase, those in the checkpoint that the run goes on from among them.
     pub watch: Stopwatch,
 }
@@ -139,8 +144,19 @@ impl<'a> Keeper<'a> {
             }
         });
         let seconds = found.as_ref().map(|(header, _)| header.seconds.clone()).unwrap_or_default();
+        let plan = found.as_ref().and_then(|(header, _)| header.plan.clone());
         let pace = spec.checkpoint_seconds.map(Pace::new);
-        Self { spec, dir, found, pace, count: 0, watch: Stopwatch::new(seconds) }
+        Self { spec, dir, found, pace, count: 0, plan, watch: Stopwatch::new(seconds) }
+    }
+
+    /// What was decided about the layers, if the checkpoint at hand or this run keeps it.
+    pub fn plan(&self) -> Option<&[Decision]> {
+        self.plan.as_deref()
+    }
+
+    /// Keeps what was decided, in every checkpoint from here on.
+    pub fn keep_plan(&mut self, plan: Vec<Decision>) {
+        self.plan = Some(plan);
     }
 
     /// Where the checkpoint at hand leads, as long as it was not taken up.
@@ -189,7 +205,7 @@ impl<'a> Keeper<'a> {
         let Some(pace) = &mut self.pace else { return };
         self.count += 1;
         let path = self.dir.join(name(self.spec, self.count));
-        match write(self.spec, &path, at, (state, self.watch.read())) {
+        match write(self.spec, &path, at, (state, self.watch.read(), self.plan.clone())) {
             Ok(()) => observer.checkpoint(&path, at.1),
             Err(why) => eprintln!("no checkpoint at {:?}, step {}: {why}", at.0, at.1),
         }
@@ -246,18 +262,17 @@ fn write(
     spec: &TaskSpec,
     path: &Path,
     (stage, step): (Stage, u64),
-    (state, seconds): (&State, BTreeMap<String, f64>),
+    (state, seconds, plan): (&State, BTreeMap<String, f64>, Option<Vec<Decision>>),
 ) -> Result<(), String> {
     let settings_sha256 = settings_sha256(spec)?;
-    let header = Header { format: FORMAT, job: spec.job, task: spec.kind, settings_sha256, stage, step, seconds };
+    let header = Header { format: FORMAT, job: spec.job, task: spec.kind, settings_sha256, stage, step, seconds, plan };
     let header = serde_json::to_string(&header).map_err(|error| error.to_string())?;
     file::write(path, header, state)
 }
 
 /// A name for each: its reader may be behind, and must not find another file under the name that it was told.
 fn name(spec: &TaskSpec, count: u32) -> String {
-    let which = spec.kind.generator().map_or_else(String::new, |generator| format!("-{generator}"));
-    format!("{}{which}-run{}-{count}{}", spec.kind.name(), spec.run, FileName::CHECKPOINT_SUFFIX)
+    format!("{}-run{}-{count}{}", spec.kind.label(&spec.settings), spec.run, FileName::CHECKPOINT_SUFFIX)
 }
 
 #[cfg(test)]

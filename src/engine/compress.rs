@@ -7,16 +7,20 @@ pub mod action;
 mod algebra;
 pub mod budget;
 pub mod evbmf;
+mod factors;
 #[cfg(test)]
 mod fixture;
 pub mod layer;
 pub mod measure;
 pub mod moments;
+mod named;
 pub mod plan;
 pub mod refit;
 pub mod rewrite;
 pub mod svd;
+pub mod target;
+mod timing;
 pub mod tucker;
 
-pub use plan::{plan, plan_with};
+pub use plan::{plan, plan_measured, plan_with, plans};
 pub use rewrite::{apply, apply_with};

@@ -10,7 +10,7 @@ use tch::Device;
 use super::{
     audit,
     checkpoint::{Keeper, Stage},
-    compress::{self, plan::Plan},
+    compress::{self, measure::Measures, plan::Plan},
     distill::Course,
     evalset::EvalSet,
     executor::Executor,
@@ -27,6 +27,7 @@ use crate::{
         model::ModelFacts,
         prediction,
         report::{Accuracy, JobResult, LayerRow, NetworkSize, Ratios, Report},
+        targets::Measured,
         task::TaskSpec,
     },
     formats::{
@@ -56,13 +57,13 @@ const EVALUATED: f64 = 0.98;
 /// # Errors
 /// A planned failure, or [`Stop::Canceled`].
 pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
-    let settings = &spec.settings;
+    let settings = &spec.own_settings();
     let teacher = &inputs.teacher;
     let mut keeper = Keeper::new(spec, dir);
 
     keeper.watch.begin("compressing");
     begin(observer, Phase::Compressing, 0.0)?;
-    let plan = compress::plan(&teacher.graph, &settings.compression)?;
+    let plan = plan(teacher, settings, &mut keeper)?;
     let compressed = compress::apply(&teacher.graph, &plan)?;
 
     keeper.watch.begin("distilling");
@@ -70,7 +71,10 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     let mut student = Student::new(compressed.clone(), teacher.device(), settings.distillation.average_decay)?;
     if !taught_before(&mut student, &mut keeper)? {
         let pool = Pool::draw(teacher, settings, &inputs.generators)?;
-        pool.write_bank(dir, observer)?;
+        // All students of a job learn from the same pool.
+        if spec.kind.student() == Some(0) {
+            pool.write_bank(dir, observer)?;
+        }
         Course { teacher, pool: &pool, generators: &inputs.generators, settings }.teach(
             &mut student,
             &mut keeper,
@@ -90,7 +94,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
 
     keeper.watch.begin("exporting");
     begin(observer, Phase::Exporting, EVALUATED)?;
-    let student_size = export(networks.student, dir, observer)?;
+    let student_size = export(networks.student, spec, dir, observer)?;
 
     let teacher_size = NetworkSize {
         parameters: inputs.model.parameters,
@@ -117,9 +121,23 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     let notes = notes(&result);
     let report =
         Report { model: inputs.model, settings: settings.clone(), result, layers, notes, warnings: inputs.warnings };
-    files::write_json(&dir.join("report.json"), &report)?;
-    observer.artifact(&dir.join("report.json"), Role::Report);
+    let path = dir.join(spec.own_file("report.json"));
+    files::write_json(&path, &report)?;
+    observer.artifact(&path, Role::Report);
     reached(observer, Phase::Exporting, 1.0)
+}
+
+/// What becomes of each layer. What was measured to decide it is kept: measured again, it might come to another student.
+fn plan(teacher: &Teacher, settings: &Settings, keeper: &mut Keeper<'_>) -> Result<Plan, Stop> {
+    if let Some(decided) = keeper.plan() {
+        return Ok(compress::plan::repeat(&teacher.graph, decided.to_vec())?);
+    }
+    let compression = &settings.compression;
+    let plan = compress::plan_measured(&teacher.graph, compression, &Measures::new(), teacher.device())?;
+    if compression.target().is_some_and(|target| target.by == Measured::Latency) {
+        keeper.keep_plan(plan.decisions());
+    }
+    Ok(plan)
 }
 
 fn reached(observer: &mut dyn Observer, phase: Phase, fraction: f64) -> Result<(), Stop> {
@@ -199,12 +217,13 @@ fn time_of(student: &Graph, times: &[f64], teacher: &Node, layer: &str) -> f64 {
     student.nodes.iter().zip(times).filter(|(node, _)| belongs(node)).fold(0.0, |sum, (_, time)| sum + time)
 }
 
-fn export(student: &Graph, dir: &Path, observer: &mut dyn Observer) -> Result<NetworkSize, Stop> {
+fn export(student: &Graph, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<NetworkSize, Stop> {
     let bytes = onnx::export(student)?;
-    std::fs::write(dir.join("student.onnx"), &bytes)?;
-    observer.artifact(&dir.join("student.onnx"), Role::Student);
-    std::fs::write(dir.join("student.safetensors"), safetensors::export(student)?)?;
-    observer.artifact(&dir.join("student.safetensors"), Role::Student);
+    for (name, bytes) in [("student.onnx", &bytes), ("student.safetensors", &safetensors::export(student)?)] {
+        let path = dir.join(spec.own_file(name));
+        std::fs::write(&path, bytes)?;
+        observer.artifact(&path, Role::Student);
+    }
     let (macs, _) = facts::facts(student)?;
     Ok(NetworkSize {
         parameters: student.parameters(),

@@ -15,10 +15,12 @@ use crate::{
         job::{Phase, Progress},
         model::{InputFacts, ModelFacts},
         problem::{ErrorCode, Problem},
-        report::Inspection,
+        report::{Inspection, LayerRow},
+        students::PlannedStudent,
+        targets::Target,
         task::{TaskKind, TaskSpec},
     },
-    engine::compress,
+    engine::compress::{self, plan::Plan},
     formats::{
         facts,
         onnx::{self, ImportOptions, Imported},
@@ -39,7 +41,7 @@ pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(
     let phase = match spec.kind {
         TaskKind::Inspect => Phase::Importing,
         TaskKind::Extract { .. } => Phase::Extracting,
-        TaskKind::Distill => Phase::Compressing,
+        TaskKind::Distill { .. } => Phase::Compressing,
     };
     observer.progress(Progress { fraction: 0.0, phase, step: 0, steps: 1, eta_seconds: None })?;
     let model = Model::load(spec, dir)?;
@@ -49,7 +51,7 @@ pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(
             let teacher = Teacher::new(model.imported.graph, device)?;
             extract::extract(&teacher, spec, generator, dir, observer)
         }
-        TaskKind::Distill => {
+        TaskKind::Distill { .. } => {
             let Model { imported, facts } = model;
             let inputs = Inputs {
                 teacher: Teacher::new(imported.graph, device)?,
@@ -140,17 +142,29 @@ fn check_settings(facts: &ModelFacts, spec: &TaskSpec) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The plans by their targets, where there are several.
+fn sweep(targets: &[Target], plans: Vec<Vec<LayerRow>>) -> Vec<PlannedStudent> {
+    if targets.len() < 2 {
+        return Vec::new();
+    }
+    let planned = |(target, plan): (&Target, _)| PlannedStudent { by: target.by, target: target.value, plan };
+    targets.iter().zip(plans).map(planned).collect()
+}
+
 fn inspect(model: &Model, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
     let graph = &model.imported.graph;
     if let Some(name) = &spec.eval {
         evalset::check_headers(&dir.join(name), &graph.input.shape)?;
     }
     let (_, layers) = facts::facts(graph)?;
+    let compression = &spec.settings.compression;
+    let plans: Vec<Vec<LayerRow>> = compress::plans(graph, compression)?.iter().map(Plan::rows).collect();
     let inspection = Inspection {
         model: model.facts.clone(),
         kind: facts::kind(graph),
         layers,
-        plan: compress::plan(graph, &spec.settings.compression)?.rows(),
+        plan: plans.first().cloned().unwrap_or_default(),
+        sweep: sweep(&compression.targets(), plans),
         warnings: model.imported.warnings.clone(),
     };
     super::files::write_json(&dir.join("inspection.json"), &inspection)?;

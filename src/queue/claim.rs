@@ -10,6 +10,7 @@ use crate::{
         config::Settings,
         job::{JobStatus, Progress},
         problem::{ErrorCode, Problem},
+        targets::Target,
         task::{Fence, TaskKind},
     },
     store::{Checkpoint, Job, NewEvent, Slot, StoreError, TaskRow, Timing, Tx},
@@ -81,7 +82,8 @@ impl Queue {
         tx.drop_metrics(fence, resumed_step).await?;
         let inputs = Inputs { checkpoint, ..inputs(&mut tx, &job, task.kind).await? };
         let claim = Claim { fence, kind: task.kind, settings: job.settings.clone(), inputs };
-        tx.append_event(fence.job, &run_started(&task, slot, resumed_step)).await?;
+        let target = task.kind.student().and_then(|student| job.settings.swept(student));
+        tx.append_event(fence.job, &run_started(&task, target, slot, resumed_step)).await?;
         start_job(&mut tx, job, task.kind, slot).await?;
         tx.commit().await?;
         Ok(Some(claim))
@@ -138,9 +140,10 @@ pub(super) async fn condemn(tx: &mut Tx, fence: Fence, cause: &StoreError) -> Re
     tx.condemn(fence.job, &problem).await
 }
 
-fn run_started<'a>(task: &TaskRow, slot: &'a Slot, resumed_step: Option<u64>) -> NewEvent<'a> {
+fn run_started<'a>(task: &TaskRow, target: Option<Target>, slot: &'a Slot, resumed_step: Option<u64>) -> NewEvent<'a> {
+    let target = target.map(|target| target.value);
     let (task, generator, run) = (task.kind.name(), task.kind.generator(), task.run);
-    NewEvent::RunStarted { task, generator, run, device: &slot.device, resumed_step }
+    NewEvent::RunStarted { task, generator, target, run, device: &slot.device, resumed_step }
 }
 
 async fn start_job(tx: &mut Tx, mut job: Job, kind: TaskKind, slot: &Slot) -> Result<(), StoreError> {
@@ -160,9 +163,9 @@ async fn inputs(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<Inputs, StoreE
     let mut files = tx.inputs(job.id).await?;
     files.retain(|file| match file.role {
         Role::Teacher | Role::ExternalData => true,
-        Role::Generator => kind == TaskKind::Distill,
+        Role::Generator => kind.student().is_some(),
         // What trains generators is not given real data, not even to leave it unread.
-        Role::Evaluation => matches!(kind, TaskKind::Inspect | TaskKind::Distill),
+        Role::Evaluation => matches!(kind, TaskKind::Inspect | TaskKind::Distill { .. }),
         _ => false,
     });
     let names = |role| files.iter().filter(move |file: &&Artifact| file.role == role).map(|file| file.name.clone());

@@ -7,10 +7,12 @@ use crate::{
     clock::millis,
     domain::{
         cost::Extent,
+        ids::TaskId,
         job::{JobStatus, Phase, Progress},
         problem::{ErrorCode, Problem},
         report::{Inspection, Report},
         retention::Reason,
+        students::{self, StudentResult},
         task::{Fence, TaskKind, TaskStatus},
     },
     store::{Job, NewEvent, NewTask, RunEnd, StoreError, TaskRow, TaskUpdate, Timing, Total, Tx},
@@ -79,7 +81,8 @@ impl Queue {
         tx.end_run(fence, end, detail).await?;
         tx.add(Total::Runs(task.kind, end), 1).await?;
         let (kind, generator, run) = (task.kind.name(), task.kind.generator(), fence.run);
-        let event = NewEvent::RunEnded { task: kind, generator, run, outcome: end.name(), detail };
+        let target = task.kind.student().and_then(|student| job.settings.swept(student)).map(|target| target.value);
+        let event = NewEvent::RunEnded { task: kind, generator, target, run, outcome: end.name(), detail };
         tx.append_event(fence.job, &event).await?;
         if !job.status.is_final() {
             carry_on(tx, job, verdict).await?;
@@ -99,7 +102,9 @@ impl Queue {
         match ending {
             Ending::Succeeded(Product::Inspected(inspection)) => resolve(job, inspection),
             Ending::Succeeded(Product::Extracted) => Verdict::Extracted,
-            Ending::Succeeded(Product::Distilled(report)) => Verdict::Distilled(report),
+            Ending::Succeeded(Product::Distilled(report)) => {
+                Verdict::Distilled { task: task.id, student: task.kind.student().unwrap_or(0), report }
+            }
             Ending::Failed(problem) => Verdict::Failed(problem),
             // An end that nobody asked for must not leave a job that nothing continues.
             Ending::Canceled | Ending::Interrupted => Verdict::GivenBack { run_after: task.run_after.min(now) },
@@ -122,7 +127,7 @@ impl Queue {
 enum Verdict {
     Inspected { inspection: Box<Inspection>, settings: Box<crate::domain::config::Settings> },
     Extracted,
-    Distilled(Box<Report>),
+    Distilled { task: TaskId, student: u32, report: Box<Report> },
     Failed(Problem),
     Canceled,
     GivenBack { run_after: i64 },
@@ -133,7 +138,9 @@ enum Verdict {
 impl Verdict {
     fn update(&self, task: &TaskRow) -> TaskUpdate {
         match self {
-            Self::Inspected { .. } | Self::Extracted | Self::Distilled(_) => TaskUpdate::Ended(TaskStatus::Succeeded),
+            Self::Inspected { .. } | Self::Extracted | Self::Distilled { .. } => {
+                TaskUpdate::Ended(TaskStatus::Succeeded)
+            }
             Self::Failed(_) | Self::GivenUp { .. } => TaskUpdate::Ended(TaskStatus::Failed),
             Self::Canceled => TaskUpdate::Ended(TaskStatus::Canceled),
             Self::GivenBack { run_after } => TaskUpdate::Queued { run_after: *run_after, losses: task.losses },
@@ -150,7 +157,7 @@ impl Verdict {
 
     fn run_end(&self) -> (RunEnd, Option<&str>) {
         match self {
-            Self::Inspected { .. } | Self::Extracted | Self::Distilled(_) => (RunEnd::Succeeded, None),
+            Self::Inspected { .. } | Self::Extracted | Self::Distilled { .. } => (RunEnd::Succeeded, None),
             Self::Failed(problem) => (RunEnd::Failed, Some(&problem.detail)),
             Self::Canceled => (RunEnd::Canceled, None),
             Self::GivenBack { .. } => (RunEnd::Interrupted, None),
@@ -162,7 +169,8 @@ impl Verdict {
 /// The settings once more, now that the teacher is known: its kind decides the preset's hyper-parameters.
 fn resolve(job: &Job, inspection: Box<Inspection>) -> Verdict {
     let extent = Extent::of(&inspection.model);
-    let settings = job.config.resolve(inspection.kind, &job.settings.name);
+    let settings =
+        job.config.resolve(inspection.kind, &job.settings.name).map(|settings| settings.reusing(&job.settings));
     match settings.and_then(|settings| extent.check(&settings).map(|()| settings)) {
         Ok(settings) => Verdict::Inspected { inspection, settings: Box::new(settings) },
         Err(problem) => Verdict::Failed(problem),
@@ -192,9 +200,16 @@ async fn carry_on(tx: &mut Tx, mut job: Job, verdict: Verdict) -> Result<(), Sto
             if unfinished {
                 return Ok(());
             }
-            enqueue(tx, &job, TaskKind::Distill).await
+            for kind in plan::after_extraction(&job.settings) {
+                enqueue(tx, &job, kind).await?;
+            }
+            Ok(())
         }
-        Verdict::Distilled(report) => succeed(tx, job, *report).await,
+        Verdict::Distilled { task, student, report } => {
+            let artifacts = tx.names_of_results(job.id, task).await?;
+            let made = StudentResult::new(&job.settings, student, artifacts, report.result);
+            take_in(tx, job, made, report.warnings).await
+        }
         Verdict::Failed(problem) | Verdict::GivenUp { problem, .. } => fail(tx, job, problem).await,
         Verdict::Canceled => {
             let ended = tx.tasks(job.id).await?.iter().all(|task| task.status.is_final());
@@ -215,21 +230,38 @@ async fn enqueue(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<(), StoreErro
     tx.insert_task(NewTask { job: job.id, kind, device, priority, run_after }).await
 }
 
-async fn succeed(tx: &mut Tx, mut job: Job, report: Report) -> Result<(), StoreError> {
-    let before = (job.status, job.phase);
-    time_phases(tx, &report.result.seconds).await?;
-    if !job.settings.keep_upload {
-        tx.drop_uploads(&mut job, Reason::KeepUpload).await?;
-    }
-    job.result = Some(report.result);
-    for warning in report.warnings {
+/// Records what came of a target. The job has succeeded with its last one.
+async fn take_in(tx: &mut Tx, mut job: Job, made: StudentResult, warnings: Vec<String>) -> Result<(), StoreError> {
+    students::record(&mut job.results, made);
+    for warning in warnings {
         if !job.warnings.contains(&warning) {
             job.warnings.push(warning);
         }
     }
+    let unfinished = tx.tasks(job.id).await?.iter().any(|task| task.status != TaskStatus::Succeeded);
+    if unfinished { tx.put_job(&job).await } else { succeed(tx, job).await }
+}
+
+async fn succeed(tx: &mut Tx, mut job: Job) -> Result<(), StoreError> {
+    let before = (job.status, job.phase);
+    time_phases(tx, &seconds(&job.results)).await?;
+    if !job.settings.keep_upload {
+        tx.drop_uploads(&mut job, Reason::KeepUpload).await?;
+    }
+    job.result = job.results.first().map(|first| first.result.clone());
     let (step, steps) = job.progress.as_ref().map_or((0, 0), |progress| (progress.steps, progress.steps));
     job.progress = Some(Progress { fraction: 1.0, phase: Phase::Done, step, steps, eta_seconds: None });
     end(tx, job, before, JobStatus::Succeeded).await
+}
+
+/// Seconds by phase, over all students. They share their generators, whose time each of them reports.
+fn seconds(results: &[StudentResult]) -> BTreeMap<String, f64> {
+    let mut all: BTreeMap<String, f64> = BTreeMap::new();
+    for (name, &seconds) in results.iter().flat_map(|student| &student.result.seconds) {
+        let sum = all.entry(name.clone()).or_default();
+        *sum = if name == Phase::Extracting.name() { sum.max(seconds) } else { *sum + seconds };
+    }
+    all
 }
 
 /// How long the phases took, of those that there are: a run may call its figures what it likes.

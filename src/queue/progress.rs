@@ -1,10 +1,10 @@
 //! From the progress of tasks to the progress of their job.
 
-use super::plan::{generators, share};
+use super::plan::{first_phase, generators, share};
 use crate::{
     domain::{
         config::Settings,
-        job::Progress,
+        job::{Phase, Progress},
         task::{TaskKind, TaskStatus},
     },
     store::TaskRow,
@@ -18,14 +18,23 @@ pub(super) fn job_progress(
     (kind, current): (TaskKind, &Progress),
     floor: f64,
 ) -> Progress {
-    let generators = generators(settings);
-    let done: f64 = tasks.iter().map(|task| share(task.kind, generators) * fraction(task)).sum();
+    let done: f64 = tasks.iter().map(|task| share(task.kind, settings) * fraction(task)).sum();
     let fraction = done.max(floor).clamp(0.0, 1.0);
-    let (step, steps) = match kind {
-        TaskKind::Extract { .. } => extraction_steps(tasks, current, generators),
-        TaskKind::Inspect | TaskKind::Distill => (current.step, current.steps),
+    let siblings = match kind {
+        TaskKind::Extract { .. } => generators(settings),
+        TaskKind::Inspect => 1,
+        TaskKind::Distill { .. } => settings.compression.students(),
     };
-    Progress { fraction, phase: current.phase, step, steps, eta_seconds: eta(tasks, generators, fraction) }
+    let (step, steps) =
+        if siblings > 1 { steps(tasks, kind, current, siblings) } else { (current.step, current.steps) };
+    Progress { fraction, phase: phase(tasks, current), step, steps, eta_seconds: eta(tasks, settings, fraction) }
+}
+
+/// That of the run which has come least far: runs side by side would otherwise take the job back and forth.
+fn phase(tasks: &[TaskRow], current: &Progress) -> Phase {
+    let running = tasks.iter().filter(|task| task.status == TaskStatus::Running);
+    let phases = running.map(|task| task.progress.as_ref().map_or(first_phase(task.kind), |progress| progress.phase));
+    phases.min().unwrap_or(current.phase)
 }
 
 fn fraction(task: &TaskRow) -> f64 {
@@ -36,22 +45,23 @@ fn fraction(task: &TaskRow) -> f64 {
     }
 }
 
-/// Steps over all generators: each has as many as the one that reports.
-fn extraction_steps(tasks: &[TaskRow], current: &Progress, generators: u32) -> (u64, u64) {
-    let of = |task: &TaskRow| match (task.kind, task.status, &task.progress) {
-        (TaskKind::Extract { .. }, TaskStatus::Succeeded, _) => current.steps,
-        (TaskKind::Extract { .. }, _, Some(progress)) => progress.step.min(current.steps),
+/// Steps over all tasks of a kind: each has as many as the one that reports.
+fn steps(tasks: &[TaskRow], kind: TaskKind, current: &Progress, count: u32) -> (u64, u64) {
+    let of = |task: &TaskRow| match (task.status, &task.progress) {
+        _ if task.kind.name() != kind.name() => 0,
+        (TaskStatus::Succeeded, _) => current.steps,
+        (_, Some(progress)) => progress.step.min(current.steps),
         _ => 0,
     };
-    (tasks.iter().map(of).sum(), current.steps.saturating_mul(u64::from(generators)))
+    (tasks.iter().map(of).sum(), current.steps.saturating_mul(u64::from(count)))
 }
 
 /// Seconds left, if the job goes on as fast as its running tasks together do now, each in shares of the job per second.
-fn eta(tasks: &[TaskRow], generators: u32, fraction: f64) -> Option<f64> {
+fn eta(tasks: &[TaskRow], settings: &Settings, fraction: f64) -> Option<f64> {
     let speed = |task: &TaskRow| {
         let progress = task.progress.as_ref()?;
         let left = progress.eta_seconds.filter(|eta| *eta > 0.0)?;
-        Some(share(task.kind, generators) * (1.0 - progress.fraction) / left)
+        Some(share(task.kind, settings) * (1.0 - progress.fraction) / left)
     };
     let running = tasks.iter().filter(|task| task.status == TaskStatus::Running);
     let total: f64 = running.filter_map(speed).sum();
@@ -64,7 +74,6 @@ mod tests {
     use crate::domain::{
         config::JobConfig,
         ids::{JobId, TaskId},
-        job::Phase,
         presets::TeacherKind,
     };
 
@@ -107,6 +116,26 @@ mod tests {
         let progress = job(0.5, None, 0.0);
         assert!((progress.fraction - (0.02 + 0.5 * 0.2)).abs() < 1e-12);
         assert_eq!((progress.step, progress.steps, progress.eta_seconds), (100, 400, None));
+    }
+
+    #[test]
+    fn a_sweep_is_in_the_phase_of_its_slowest_student() {
+        let config = JobConfig::parse(br#"{"compression": {"ratio": [2, 4]}}"#).unwrap();
+        let settings = config.resolve(TeacherKind::PlainImage, "m").unwrap();
+        let in_phase = |phase, fraction| Progress { phase, ..at(fraction, None) };
+        let first = TaskKind::Distill { target: 0 };
+        let ahead = in_phase(Phase::Evaluating, 0.9);
+        let behind = |progress| {
+            let tasks = [
+                task(first, TaskStatus::Running, Some(ahead.clone())),
+                task(TaskKind::Distill { target: 1 }, TaskStatus::Running, progress),
+            ];
+            job_progress(&tasks, &settings, (first, &ahead), 0.0)
+        };
+        assert_eq!(behind(None).phase, Phase::Compressing);
+        let both = behind(Some(in_phase(Phase::Distilling, 0.5)));
+        assert_eq!((both.phase, both.step, both.steps), (Phase::Distilling, 280, 400));
+        assert!((both.fraction - 0.58 / 2.0 * 1.4).abs() < 1e-12, "{}", both.fraction);
     }
 
     #[test]

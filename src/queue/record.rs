@@ -3,7 +3,7 @@
 use super::{Claim, Queue, QueueError, progress::job_progress};
 use crate::{
     clock::millis,
-    domain::{artifact::Artifact, job::Progress, metric::MetricPoint, task::Fence, task::TaskKind},
+    domain::{artifact::Artifact, config::Settings, job::Progress, metric::MetricPoint, task::Fence, task::TaskKind},
     store::{Job, NewEvent, SampleRow, Tx},
 };
 
@@ -60,7 +60,7 @@ impl Queue {
             return Err(QueueError::NameTaken(name.clone()));
         }
         if let Some(sample) = sample {
-            tx.put_sample(fence, sample).await?;
+            tx.put_sample(fence.job, sample).await?;
         }
         // A run that goes on from a checkpoint makes again what lay beyond it; whoever follows along has seen that.
         if !known {
@@ -118,15 +118,17 @@ async fn update_job(tx: &mut Tx, mut job: Job, kind: TaskKind, beat: &Beat) -> R
         job.progress = Some(progress);
     }
     for point in &beat.metrics {
-        job.latest_metrics.insert(latest_name(kind, &point.name), point.value);
+        let name = latest_name(kind, &job.settings, &point.name);
+        job.latest_metrics.insert(name, point.value);
     }
     Ok(tx.put_job_announced(&job, before).await?)
 }
 
-/// Generators have series of the same names: `generator 0: loss`.
-fn latest_name(kind: TaskKind, series: &str) -> String {
-    match kind.generator() {
-        Some(generator) => format!("generator {generator}: {series}"),
-        None => series.to_owned(),
+/// Generators have series of the same names, and so have the students of a sweep: `generator 0: loss`, `ratio 4: loss`.
+fn latest_name(kind: TaskKind, settings: &Settings, series: &str) -> String {
+    match (kind.generator(), kind.student().and_then(|student| settings.swept(student))) {
+        (Some(generator), _) => format!("generator {generator}: {series}"),
+        (_, Some(target)) => format!("{} {}: {series}", target.by.name(), target.value),
+        _ => series.to_owned(),
     }
 }

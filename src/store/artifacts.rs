@@ -8,7 +8,7 @@ use sqlx::{Row as _, sqlite::SqliteRow};
 use super::{Store, StoreError, Tx, rows};
 use crate::domain::{
     artifact::{Artifact, FileName, Role},
-    ids::JobId,
+    ids::{JobId, TaskId},
     task::Fence,
 };
 
@@ -79,10 +79,21 @@ impl Tx {
     pub(crate) async fn inputs(&mut self, job: JobId) -> Result<Vec<Artifact>, StoreError> {
         let sql = "select artifacts.* from artifacts left join tasks on tasks.id = artifacts.task \
                    where artifacts.job = ? and (artifacts.task is null or role = ?) \
-                   order by tasks.generator, artifacts.name";
+                   order by tasks.generator, length(artifacts.name), artifacts.name";
         let rows =
             sqlx::query(sql).bind(job.to_string()).bind(Role::Generator.name()).fetch_all(&mut *self.sql).await?;
         rows.iter().map(|row| ArtifactRow::read(row).map(|row| row.artifact)).collect()
+    }
+
+    /// Names of what a task was run for: students and reports.
+    pub(crate) async fn names_of_results(&mut self, job: JobId, task: TaskId) -> Result<Vec<String>, StoreError> {
+        let sql = "select name from artifacts where job = ? and task = ? and role in (?, ?) order by role desc, name";
+        let names = sqlx::query_scalar(sql)
+            .bind(job.to_string())
+            .bind(task.to_string())
+            .bind(Role::Student.name())
+            .bind(Role::Report.name());
+        Ok(names.fetch_all(&mut *self.sql).await?)
     }
 
     /// The name of a task's newest log.

@@ -27,6 +27,9 @@ pub enum NewEvent<'a> {
     RunStarted {
         task: &'a str,
         generator: Option<u32>,
+        /// Of the student in a sweep.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<f64>,
         run: u32,
         device: &'a str,
         /// The step of the checkpoint that it goes on from; null where it starts from nothing.
@@ -35,6 +38,8 @@ pub enum NewEvent<'a> {
     RunEnded {
         task: &'a str,
         generator: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<f64>,
         run: u32,
         outcome: &'a str,
         detail: Option<&'a str>,

@@ -22,9 +22,12 @@ pub struct FinishedJob {
 /// writer.
 const METRICS_AT_ONCE: u32 = 2_000;
 
+/// What was sent, of all that a job has without a task of its own: generators that it uses again are none of it.
+const UPLOADED: &str = "role in ('teacher', 'external_data', 'evaluation')";
+
 const FINISHED: &str = "\
 select jobs.id, jobs.name, jobs.finished_at, coalesce(sum(bytes), 0) as bytes, \
-    coalesce(sum(case when task is null then bytes end), 0) as upload_bytes \
+    coalesce(sum(case when role in ('teacher', 'external_data', 'evaluation') then bytes end), 0) as upload_bytes \
 from jobs left join artifacts on artifacts.job = jobs.id \
 where finished_at is not null and status in ('succeeded', 'failed', 'canceled') \
     and not exists (select 1 from tasks where tasks.job = jobs.id and tasks.status = 'running') \
@@ -117,7 +120,7 @@ impl Tx {
 
     /// Deletes a job's rows and dooms its files. Returns the bytes of those.
     pub(super) async fn delete_job(&mut self, id: JobId) -> Result<u64, StoreError> {
-        let bytes = self.kept_bytes(id, "").await?;
+        let bytes = self.kept_bytes(id, "true").await?;
         sqlx::query("delete from jobs where id = ?").bind(id.to_string()).execute(&mut *self.sql).await?;
         self.doom_job(id).await?;
         Ok(bytes)
@@ -126,20 +129,20 @@ impl Tx {
     /// Deletes the rows of a job's uploads and dooms the files; says so on `job`, which the caller writes. Returns the bytes.
     pub(crate) async fn drop_uploads(&mut self, job: &mut Job, reason: Reason) -> Result<u64, StoreError> {
         let id = job.id.to_string();
-        let bytes = self.kept_bytes(job.id, "and task is null").await?;
-        let keys = sqlx::query("select key from artifacts where job = ? and task is null").bind(&id);
-        for row in keys.fetch_all(&mut *self.sql).await? {
+        let bytes = self.kept_bytes(job.id, UPLOADED).await?;
+        let keys = format!("select key from artifacts where job = ? and {UPLOADED}");
+        for row in sqlx::query(&keys).bind(&id).fetch_all(&mut *self.sql).await? {
             self.doom_file(job.id, row.try_get("key")?).await?;
         }
-        let sql = "delete from artifacts where job = ? and task is null";
-        sqlx::query(sql).bind(&id).execute(&mut *self.sql).await?;
+        let sql = format!("delete from artifacts where job = ? and {UPLOADED}");
+        sqlx::query(&sql).bind(&id).execute(&mut *self.sql).await?;
         job.upload_deleted_at = Some(self.timestamp());
         self.add(Total::CollectedBytes(reason), bytes).await?;
         Ok(bytes)
     }
 
     async fn kept_bytes(&mut self, job: JobId, which: &str) -> Result<u64, StoreError> {
-        let sql = format!("select coalesce(sum(bytes), 0) as bytes from artifacts where job = ? {which}");
+        let sql = format!("select coalesce(sum(bytes), 0) as bytes from artifacts where job = ? and {which}");
         let row = sqlx::query(&sql).bind(job.to_string()).fetch_one(&mut *self.sql).await?;
         rows::number(&row, "bytes")
     }

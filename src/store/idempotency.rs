@@ -42,6 +42,14 @@ impl Store {
         Ok(row.is_some())
     }
 
+    /// The job that the same request made before, if it did.
+    ///
+    /// # Errors
+    /// `idempotency_mismatch` where the key was used with another body; the database fails.
+    pub async fn replay(&self, owner: Option<&KeyId>, key: &IdempotencyKey) -> Result<Option<JobId>, StoreError> {
+        self.begin().await?.replayed(owner, key).await
+    }
+
     /// Deletes the keys that stand for nothing any more. They harm nobody; this is for the size of the database. Returns
     /// how many there were.
     ///

@@ -18,6 +18,7 @@ use crate::{
         model::ModelFacts,
         problem::Problem,
         report::JobResult,
+        students::StudentResult,
     },
 };
 
@@ -39,7 +40,10 @@ pub struct Job {
     pub settings: Settings,
     pub model_file: FileName,
     pub model: Option<ModelFacts>,
+    /// That of the first target, once all have succeeded.
     pub result: Option<JobResult>,
+    /// What came of each target so far, in their order.
+    pub results: Vec<StudentResult>,
     pub error: Option<Problem>,
     pub warnings: Vec<String>,
     /// Where its latest run ran: `cpu`, `cuda:0`.
@@ -71,6 +75,7 @@ impl Job {
             model_file: rows::parsed(row, "model_file")?,
             model: rows::optional_json(row, "model")?,
             result: rows::optional_json(row, "result")?,
+            results: rows::json(row, "results")?,
             error: rows::optional_json(row, "error")?,
             warnings: rows::json(row, "warnings")?,
             device: row.try_get("device")?,
@@ -231,7 +236,7 @@ impl Tx {
         let finished = job.finished_at.map(Timestamp::as_millisecond);
         let started = job.started_at.map(Timestamp::as_millisecond);
         let upload_deleted = job.upload_deleted_at.map(Timestamp::as_millisecond);
-        let sql = "update jobs set status = ?, phase = ?, attempt = ?, settings = ?, model = ?, result = ?, error = ?, \
+        let sql = "update jobs set status = ?, phase = ?, attempt = ?, settings = ?, model = ?, result = ?, results = ?, error = ?, \
                    warnings = ?, device = ?, progress = ?, latest_metrics = ?, started_at = ?, finished_at = ?, \
                    upload_deleted_at = ?, revision = revision + 1 where id = ?";
         sqlx::query(sql)
@@ -241,6 +246,7 @@ impl Tx {
             .bind(rows::to_json(&job.settings, "settings")?)
             .bind(optional_json(job.model.as_ref(), "model")?)
             .bind(optional_json(job.result.as_ref(), "result")?)
+            .bind(rows::to_json(&job.results, "results")?)
             .bind(optional_json(job.error.as_ref(), "error")?)
             .bind(rows::to_json(&job.warnings, "warnings")?)
             .bind(&job.device)

@@ -40,6 +40,8 @@ pub struct Series {
 pub struct SeriesKey {
     pub name: String,
     pub generator: Option<u32>,
+    /// Which student's training it belongs to, if any.
+    pub student: Option<u32>,
     task: TaskId,
     first: u64,
     last: u64,
@@ -50,6 +52,7 @@ impl SeriesKey {
         Ok(Self {
             name: row.try_get("name")?,
             generator: rows::optional_number(row, "generator")?,
+            student: rows::optional_number(row, "target")?,
             task: rows::parsed(row, "task")?,
             first: rows::number(row, "first")?,
             last: rows::number(row, "last")?,
@@ -59,14 +62,14 @@ impl SeriesKey {
 
 /// Jumps from name to name, since looking for distinct ones would read every point.
 const SERIES: &str = "\
-with recursive found (task, generator, name) as ( \
-    select id, generator, (select min(name) from metrics where task = tasks.id) from tasks where job = ?1 \
+with recursive found (task, generator, target, name) as ( \
+    select id, generator, target, (select min(name) from metrics where task = tasks.id) from tasks where job = ?1 \
     union all \
-    select task, generator, (select min(metrics.name) from metrics \
+    select task, generator, target, (select min(metrics.name) from metrics \
         where metrics.task = found.task and metrics.name > found.name) \
     from found where name is not null), \
 ends as ( \
-    select task, generator, name, \
+    select task, generator, target, name, \
         (select min(step) from metrics where metrics.task = found.task and metrics.name = found.name and step >= ?2) \
             as first, \
         (select max(step) from metrics where metrics.task = found.task and metrics.name = found.name) as last \

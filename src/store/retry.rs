@@ -48,6 +48,7 @@ impl Store {
         job.progress = None;
         job.warnings.clear();
         job.latest_metrics.clear();
+        job.results.clear();
         tx.queue_again(&mut job).await?;
         let (device, priority, run_after) = (&job.settings.device, job.settings.priority, tx.now);
         tx.insert_task(NewTask { job: id, kind: TaskKind::Inspect, device, priority, run_after }).await?;

@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 
 use super::{Store, StoreError, Tx, rows};
-use crate::domain::{artifact::FileName, ids::JobId, task::Fence};
+use crate::domain::{artifact::FileName, ids::JobId};
 
 /// One file of samples: which generator made them, at which epoch, and how many.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,12 +39,12 @@ impl Store {
 
 impl Tx {
     /// Keeps the index row of an artifact that is there already.
-    pub(crate) async fn put_sample(&mut self, fence: Fence, sample: &SampleRow) -> Result<(), StoreError> {
+    pub(crate) async fn put_sample(&mut self, job: JobId, sample: &SampleRow) -> Result<(), StoreError> {
         let sql = "insert into samples (job, artifact, generator, epoch, count) values (?, ?, ?, ?, ?) \
                    on conflict (job, artifact) do update set generator = excluded.generator, epoch = excluded.epoch, \
                    count = excluded.count";
         sqlx::query(sql)
-            .bind(fence.job.to_string())
+            .bind(job.to_string())
             .bind(sample.artifact.as_str())
             .bind(sample.generator)
             .bind(sample.epoch)

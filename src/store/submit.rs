@@ -1,6 +1,6 @@
 //! Submitting a job: its row, its files' rows, its first task and its idempotency key, all or nothing.
 
-use super::{IdempotencyKey, NewEvent, NewTask, Store, StoreError, Total, Tx, rows};
+use super::{IdempotencyKey, NewEvent, NewTask, Reused, Store, StoreError, Total, Tx, rows};
 use crate::domain::{
     access::KeyId,
     artifact::{Artifact, FileName},
@@ -24,6 +24,8 @@ pub struct NewJob {
     /// Which of the uploads is the model.
     pub model_file: FileName,
     pub uploads: Vec<Artifact>,
+    /// Generators of another job with their samples, kept under this one's id as well.
+    pub reused: Vec<Reused>,
     pub idempotency: Option<IdempotencyKey>,
 }
 
@@ -49,7 +51,8 @@ impl Store {
         {
             return Ok(Submission::Replayed(made));
         }
-        let bytes = job.uploads.iter().map(|upload| upload.bytes).sum();
+        let files = job.uploads.iter().chain(job.reused.iter().map(|reused| &reused.artifact));
+        let bytes = files.map(|file| file.bytes).sum();
         tx.take_place(job.owner.as_ref(), bytes).await?;
         tx.insert_job(job).await?;
         tx.add(Total::JobsSubmitted, 1).await?;
@@ -57,6 +60,7 @@ impl Store {
         for upload in &job.uploads {
             tx.insert_upload(job.id, upload).await?;
         }
+        tx.insert_reused(job.id, &job.reused).await?;
         if let Some(idempotency) = &job.idempotency {
             tx.keep_key(job.owner.as_ref(), idempotency, job.id).await?;
         }

@@ -43,7 +43,10 @@ impl TaskRow {
         let kind = match (row.try_get::<&str, _>("kind")?, generator) {
             ("inspect", None) => TaskKind::Inspect,
             ("extract", Some(generator)) => TaskKind::Extract { generator },
-            ("distill", None) => TaskKind::Distill,
+            // Those of earlier versions have no number: their jobs had one student.
+            ("distill", None) => {
+                TaskKind::Distill { target: rows::optional_number(row, "target")?.unwrap_or_default() }
+            }
             (kind, _) => return Err(StoreError::Corrupt { column: "kind", cause: kind.to_owned() }),
         };
         Ok(Self {
@@ -125,13 +128,14 @@ impl Tx {
 
     /// Enqueues a task, unless its job has it already.
     pub(crate) async fn insert_task(&mut self, task: NewTask<'_>) -> Result<(), StoreError> {
-        let sql = "insert into tasks (id, job, kind, generator, status, device, priority, run_after, created_at, \
-                   queued_at) values (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8, ?8) on conflict do nothing";
+        let sql = "insert into tasks (id, job, kind, generator, target, status, device, priority, run_after, \
+                   created_at, queued_at) values (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9) on conflict do nothing";
         sqlx::query(sql)
             .bind(TaskId::new().to_string())
             .bind(task.job.to_string())
             .bind(task.kind.name())
             .bind(task.kind.generator())
+            .bind(task.kind.student())
             .bind(task.device)
             .bind(task.priority)
             .bind(task.run_after)

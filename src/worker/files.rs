@@ -91,10 +91,10 @@ pub(super) async fn product(shop: &Shop, claim: &Claim, made: &[Artifact]) -> Re
         TaskKind::Inspect => Product::Inspected(Box::new(read(shop, made, Role::Inspection).await?)),
         TaskKind::Extract { .. } if made.iter().any(|file| file.role == Role::Generator) => Product::Extracted,
         TaskKind::Extract { .. } => return Err(missing(Role::Generator)),
-        TaskKind::Distill if made.iter().any(|file| file.role == Role::Student) => {
+        TaskKind::Distill { .. } if made.iter().any(|file| file.role == Role::Student) => {
             Product::Distilled(Box::new(read(shop, made, Role::Report).await?))
         }
-        TaskKind::Distill => return Err(missing(Role::Student)),
+        TaskKind::Distill { .. } => return Err(missing(Role::Student)),
     })
 }
 
@@ -113,9 +113,8 @@ async fn read<T: DeserializeOwned>(shop: &Shop, made: &[Artifact], role: Role) -
 /// Keeps what a run printed, however it ended: under the names of its task and its number.
 pub(super) async fn keep_log(shop: &Shop, claim: &Claim, log: &RunLog) -> Result<(), Cause> {
     let unkept = |error: &dyn std::fmt::Display| Cause::Trouble(format!("its log cannot be kept: {error}"));
-    let (kind, run) = (claim.kind(), claim.fence().run);
-    let which = kind.generator().map_or_else(String::new, |generator| format!("-{generator}"));
-    let name = format!("log-{}{which}-run{run}.txt", kind.name()).parse().map_err(|error| unkept(&error))?;
+    let (task, run) = (claim.kind().label(&claim.settings), claim.fence().run);
+    let name = format!("log-{task}-run{run}.txt").parse().map_err(|error| unkept(&error))?;
     let kept = shop.artifacts.put_for_run(claim.fence(), name, Role::Log, log.content().into()).await;
     let kept = kept.map_err(|error| unkept(&error))?;
     keep(shop, claim, &kept, None).await.map(drop)

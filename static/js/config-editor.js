@@ -13,12 +13,17 @@ const PRESETS = [
 const number = (text) => (Number.isNaN(Number(text)) ? text : Number(text));
 const numbers = (text) => text.split(/[\s,;]+/).filter((part) => part !== '').map(number);
 
+const oneOrMore = (text) => {
+  const all = numbers(text);
+  return all.length === 1 ? all[0] : all;
+};
+
 /** Fields that write one member each: `read` turns the field's text into the member's value. */
 const FIELDS = [
   { path: ['name'], label: 'Name', hint: 'Names the job and its files', placeholder: 'the file’s name', read: (text) => text },
   {
-    path: ['compression', 'ratio'], label: 'Times fewer parameters', hint: 'Teacher ÷ student', placeholder: '4',
-    type: 'number', min: 1, step: 'any', read: number,
+    path: ['compression', 'ratio'], label: 'Times fewer parameters', hint: 'Teacher ÷ student; several, as 2, 4, 8, make a student each',
+    placeholder: '4', inputmode: 'decimal', read: oneOrMore,
   },
   {
     path: ['input', 'mean'], label: 'Mean', hint: 'How inputs were normalised, per channel', placeholder: '0.1307',

@@ -17,7 +17,7 @@ const FORMATS = {
 const suffix = (name) => name.slice(name.lastIndexOf('.') + 1);
 
 /** A link to a file. With a key it is fetched by the page; without one the browser's own download can be paused and resumed. */
-function link(href, label, size, onFailure, kind = '') {
+export function link(href, label, size, onFailure, kind = '') {
   const onclick = (event) => {
     if (currentKey() === null) return;
     event.preventDefault();
@@ -27,7 +27,14 @@ function link(href, label, size, onFailure, kind = '') {
     size !== undefined && h('span', { class: 'size' }, format.bytes(size)));
 }
 
-function links(path, artifacts, uploaded, onFailure) {
+/** Where the page shows the report; of a sweep, that of the student with the target. */
+export const reportHash = (path, target) => `#/${path}/report${target === undefined ? '' : `/${target}`}`;
+
+function links(path, artifacts, { uploaded, swept }, onFailure) {
+  const samples =
+    link(`${path}/samples.npz`, 'Samples, .npz', artifacts.find(({ role }) => role === 'bank')?.bytes, onFailure);
+  // The students of a sweep, and their reports, have a table of their own.
+  if (swept) return [samples];
   const students = artifacts
     .filter((artifact) => artifact.role === 'student' && FORMATS[suffix(artifact.name)])
     .map((artifact) => [...FORMATS[suffix(artifact.name)], artifact.bytes])
@@ -35,9 +42,9 @@ function links(path, artifacts, uploaded, onFailure) {
   return [
     ...students.map(([name, label, size], index) =>
       link(`${path}/student?format=${name}`, `Student, ${label}`, size, onFailure, index === 0 ? 'primary' : '')),
-    link(`${path}/samples.npz`, 'Samples, .npz', artifacts.find(({ role }) => role === 'bank')?.bytes, onFailure),
+    samples,
     ...artifacts.filter(({ role }) => role === 'report').map(({ href, bytes }) => link(href, 'Report, JSON', bytes, onFailure)),
-    h('a', { class: 'button', href: `#/${path}/report` }, 'Read the report'),
+    h('a', { class: 'button', href: reportHash(path) }, 'Read the report'),
   ];
 }
 
@@ -52,7 +59,7 @@ export function downloads(path) {
       if (done || job.status !== 'succeeded') return;
       done = true;
       const { data } = await getJson(`${path}/artifacts`).catch(() => ({ data: [] }));
-      list.replaceChildren(...links(path, data, job.model?.format, (error) => showFailure(failure, error)));
+      list.replaceChildren(...links(path, data, { uploaded: job.model?.format, swept: job.results.length > 1 }, (error) => showFailure(failure, error)));
       show(element, true);
     },
   };

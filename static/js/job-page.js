@@ -13,6 +13,7 @@ import { progressPanel } from './progress.js';
 import { resultPanel } from './result.js';
 import { sampleGrid } from './samples.js';
 import { isFinal, statusBadge } from './status.js';
+import { sweepTable } from './sweep.js';
 import { layerTable } from './tables.js';
 
 /** With a stream, asking is only a safety net. */
@@ -113,7 +114,7 @@ export function jobPage(id) {
   const losses = lossCurves(path);
   const latent = latentRows(path);
   const more = details(path);
-  const top = [notices(), progressPanel(), resultPanel(files.element)];
+  const top = [notices(), progressPanel(), sweepTable(path), resultPanel(files.element)];
   const parts = [head, ...top, files, samples, losses, latent, more];
   const body = h('div', { class: 'job-body', hidden: true },
     top.map((part) => part.element),

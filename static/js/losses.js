@@ -1,4 +1,4 @@
-// The loss curves: one small chart for each series' name, one line for each generator.
+// The loss curves: one small chart for each series' name, one line for each generator, or student of a sweep.
 
 import { getJson } from './api.js';
 import { keyOf, lineChart } from './chart.js';
@@ -18,14 +18,18 @@ const TITLES = {
   student_distance: 'Distance to the teacher, after the lesson',
 };
 
+function lineLabel({ generator, target }) {
+  if (typeof generator === 'number') return `generator ${generator + 1}`;
+  return typeof target === 'number' ? `target ${target}` : '';
+}
+
 /** The server's series, grouped by name: `[{name, lines: [{label, points}]}]`. */
 function grouped(body) {
   const groups = new Map();
   for (const series of body.series) {
     if (series.points.length === 0) continue;
     if (!groups.has(series.name)) groups.set(series.name, []);
-    const label = typeof series.generator === 'number' ? `generator ${series.generator + 1}` : '';
-    groups.get(series.name).push({ label, points: series.points });
+    groups.get(series.name).push({ label: lineLabel(series), points: series.points });
   }
   const order = Object.keys(TITLES);
   const place = ({ name }) => (order.includes(name) ? order.indexOf(name) : order.length);
@@ -44,10 +48,10 @@ export function lossCurves(path) {
     grid, waiting);
   let status = null;
 
-  function showLegend(count) {
+  function showLegend(count, swept) {
     show(legend, count > 1);
     if (legend.children.length === count) return;
-    legend.replaceChildren('Generator ', ...Array.from({ length: count }, (_, index) =>
+    legend.replaceChildren(swept ? 'Generator or student ' : 'Generator ', ...Array.from({ length: count }, (_, index) =>
       h('span', { class: `key key-${keyOf(index)}` }, String(index + 1))));
   }
 
@@ -55,7 +59,8 @@ export function lossCurves(path) {
     const body = await getJson(`${path}/metrics?max_points=${POINTS}`).catch(() => null);
     if (!body) return;
     const groups = grouped(body);
-    showLegend(Math.max(0, ...groups.map(({ lines }) => lines.length)));
+    const swept = body.series.some(({ target }) => typeof target === 'number');
+    showLegend(Math.max(0, ...groups.map(({ lines }) => lines.length)), swept);
     for (const { name, lines } of groups) {
       if (!charts.has(name)) {
         const chart = lineChart({ title: TITLES[name] ?? name.replaceAll('_', ' '), logarithmic: log.checked });

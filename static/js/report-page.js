@@ -4,14 +4,16 @@ import { getText } from './api.js';
 import { h } from './dom.js';
 import { showFailure } from './problem.js';
 
-export function reportPage(id) {
+/** `target` chooses among the students of a sweep; without one it is the first. */
+export function reportPage(id, target) {
+  const choice = target === undefined ? '' : `?target=${encodeURIComponent(target)}`;
   const failure = h('div', {});
   const place = h('div', { class: 'report' });
   const leaving = new AbortController();
 
   async function fetchReport() {
     try {
-      const html = await getText(`jobs/${id}/report`, 'text/html', leaving.signal);
+      const html = await getText(`jobs/${id}/report${choice}`, 'text/html', leaving.signal);
       // What DOMParser makes is inert: no script of it would run, if there were one.
       const { title, body } = new DOMParser().parseFromString(html, 'text/html');
       document.title = title;

@@ -130,6 +130,7 @@ export function resultPanel(downloads) {
       if (drawn || !job.result) return;
       drawn = true;
       const { result } = job;
+      // Of a sweep this is the first student; the table above has all of them.
       element.replaceChildren(h('h2', { id: 'result-title', class: 'sr-only' }, 'Result'), headline(result), downloads,
         h('div', { class: 'result-grid' },
           sizeTable(result), ...(result.accuracy ? [accuracyTable(result.accuracy)] : []),

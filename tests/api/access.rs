@@ -20,7 +20,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    fn headers(&self) -> [(&str, &str); 1] {
+    pub fn headers(&self) -> [(&str, &str); 1] {
         [("authorization", &self.header)]
     }
 }

@@ -22,5 +22,6 @@ mod retention;
 mod samples;
 mod service;
 mod streams;
+mod sweep;
 mod upload;
 mod wire;

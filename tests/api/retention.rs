@@ -263,7 +263,7 @@ async fn a_retry_leaves_no_file_of_the_attempt_before() {
     let file =
         service.house.artifacts.put_for_run(fence, name("samples-9.npz"), Role::Samples, "x".into()).await.unwrap();
     let _ = service.house.queue.keep(&claim, &file, None).await.unwrap();
-    assert_eq!(claim.kind(), TaskKind::Distill);
+    assert_eq!(claim.kind(), TaskKind::Distill { target: 0 });
     let report = Box::new(crate::common::facts::report(claim.settings.clone()));
     service.house.queue.finish(&claim, Ending::Succeeded(Product::Distilled(report))).await.unwrap();
     assert_eq!(service.post(&format!("/jobs/{id}/retry")).await.status, StatusCode::ACCEPTED);

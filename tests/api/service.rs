@@ -236,7 +236,7 @@ impl Service {
         let id = self.inspected().await;
         loop {
             let claim = self.house.claim().await.unwrap();
-            if claim.kind() == kegd::domain::task::TaskKind::Distill {
+            if claim.kind().student().is_some() {
                 return (id, claim);
             }
             self.house.queue.finish(&claim, Ending::Succeeded(Product::Extracted)).await.unwrap();

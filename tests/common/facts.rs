@@ -31,7 +31,14 @@ pub fn model() -> ModelFacts {
 }
 
 pub fn inspection(kind: TeacherKind) -> Inspection {
-    Inspection { model: model(), kind, layers: vec![], plan: vec![], warnings: vec!["the batch is fixed".into()] }
+    Inspection {
+        model: model(),
+        kind,
+        layers: vec![],
+        plan: vec![],
+        sweep: vec![],
+        warnings: vec!["the batch is fixed".into()],
+    }
 }
 
 pub fn report(settings: Settings) -> Report {

@@ -77,7 +77,16 @@ impl House {
         let (id, model_file) = (JobId::new(), name("lenet5.onnx"));
         let model = self.upload(id, "lenet5.onnx", Role::Teacher).await;
         let eval = self.upload(id, "eval.npz", Role::Evaluation).await;
-        NewJob { id, owner: None, config, settings, model_file, uploads: vec![model, eval], idempotency: None }
+        NewJob {
+            id,
+            owner: None,
+            config,
+            settings,
+            model_file,
+            uploads: vec![model, eval],
+            reused: vec![],
+            idempotency: None,
+        }
     }
 
     pub async fn upload(&self, job: JobId, file: &str, role: Role) -> Artifact {

@@ -169,7 +169,11 @@ impl Model {
         }
         let any = |job: &Job, status| job.tasks.iter().any(|task| task.status == status);
         match end {
-            TaskEnd::Succeeded if kind == TaskKind::Distill => job.status = JobStatus::Succeeded,
+            TaskEnd::Succeeded if kind.student().is_some() => {
+                if job.tasks.iter().all(|task| task.status == TaskStatus::Succeeded) {
+                    job.status = JobStatus::Succeeded;
+                }
+            }
             TaskEnd::Succeeded => self.enqueue_next(id, kind),
             TaskEnd::Failed => {
                 job.status = JobStatus::Failed;
@@ -183,13 +187,13 @@ impl Model {
 
     fn enqueue_next(&mut self, id: JobId, kind: TaskKind) {
         let Some(job) = self.job(id) else { return };
-        let (generators, age) = (job.order.generators, job.created_at);
+        let (generators, students, age) = (job.order.generators, job.order.students, job.created_at);
         let done = job.tasks.iter().all(|task| task.status == TaskStatus::Succeeded);
         let next: Vec<TaskKind> = match kind {
             TaskKind::Inspect if generators > 0 => {
                 (0..generators).map(|generator| TaskKind::Extract { generator }).collect()
             }
-            _ if done => vec![TaskKind::Distill],
+            _ if done => (0..students).map(|target| TaskKind::Distill { target }).collect(),
             _ => vec![],
         };
         let age = age.min(self.wall);

@@ -11,6 +11,8 @@ pub struct Order {
     pub device: &'static str,
     /// 0: a baseline, which trains none.
     pub generators: u32,
+    /// Targets of its compression: a sweep where there are several.
+    pub students: u32,
 }
 
 /// Who asks for work, and for which device.
@@ -97,8 +99,13 @@ fn often<T: Clone + std::fmt::Debug + 'static>(choices: &[(usize, T)]) -> impl S
 
 pub fn operation() -> impl Strategy<Value = Operation> {
     use Operation::*;
-    let order = (0..3, often(&[(6, "auto"), (2, "cpu"), (1, "cuda"), (1, "cuda:1")]), 0..4u32)
-        .prop_map(|(priority, device, generators)| Order { priority, device, generators });
+    let order = (
+        0..3,
+        often(&[(6, "auto"), (2, "cpu"), (1, "cuda"), (1, "cuda:1")]),
+        0..4u32,
+        often(&[(4, 1), (1, 2), (1, 3)]),
+    )
+        .prop_map(|(priority, device, generators, students)| Order { priority, device, generators, students });
     let desk = (0..2usize, often(&[(6, "cpu"), (1, "cuda:0"), (1, "cuda:1")]))
         .prop_map(|(worker, device)| Desk { worker, device });
     let end =

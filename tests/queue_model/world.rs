@@ -133,13 +133,18 @@ impl World {
             0 => json!({"sampler": "uniform"}),
             generators => json!({"generators": generators}),
         };
-        let config = json!({"extraction": extraction, "priority": order.priority, "device": order.device}).to_string();
+        let ratio: Vec<u32> = (2..2 + order.students).collect();
+        let (compression, priority, device) = (json!({"ratio": ratio}), order.priority, order.device);
+        let config =
+            json!({"compression": compression, "extraction": extraction, "priority": priority, "device": device});
+        let config = config.to_string();
         let config = JobConfig::parse(config.as_bytes()).unwrap();
         let settings = config.resolve(TeacherKind::PlainImage, "model").unwrap();
         let (id, model_file) = (JobId::new(), name("model.onnx"));
         let (bytes, sha256, key) = (1, "00".to_owned(), format!("{id}/model.onnx"));
         let upload = Artifact { name: model_file.clone(), role: Role::Teacher, bytes, sha256, key };
-        let job = NewJob { id, config, settings, model_file, uploads: vec![upload], idempotency: None, owner: None };
+        let (uploads, reused) = (vec![upload], vec![]);
+        let job = NewJob { id, config, settings, model_file, uploads, reused, idempotency: None, owner: None };
         assert_eq!(self.store().submit(&job).await.unwrap(), Submission::Created(id));
         self.model.submit(id, order);
     }
@@ -318,7 +323,7 @@ fn beat(kind: TaskKind, percent: u8, metric: bool) -> Beat {
     let phase = match kind {
         TaskKind::Inspect => Phase::Importing,
         TaskKind::Extract { .. } => Phase::Extracting,
-        TaskKind::Distill => Phase::Distilling,
+        TaskKind::Distill { .. } => Phase::Distilling,
     };
     let (step, fraction) = (u64::from(percent), f64::from(percent) / 100.0);
     let progress = Some(Progress { fraction, phase, step, steps: 100, eta_seconds: None });
@@ -343,7 +348,7 @@ fn ending(claim: &Claim, end: End) -> Ending {
         End::Succeeded => Ending::Succeeded(match claim.kind() {
             TaskKind::Inspect => Product::Inspected(Box::new(facts::inspection(TeacherKind::PlainImage))),
             TaskKind::Extract { .. } => Product::Extracted,
-            TaskKind::Distill => Product::Distilled(Box::new(facts::report(claim.settings.clone()))),
+            TaskKind::Distill { .. } => Product::Distilled(Box::new(facts::report(claim.settings.clone()))),
         }),
         End::Failed => Ending::Failed(Problem::new(ErrorCode::TrainingDiverged, "the loss is not finite")),
         End::Canceled => Ending::Canceled,

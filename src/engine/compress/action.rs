@@ -1,12 +1,15 @@
 //! What happens to a layer, and what the layer costs then.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     layer::{Cost, Layer},
     tucker::Ranks,
 };
 
 /// What happens to a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     Keep,
     /// in → ranks.input → ranks.output → out; a side of full rank is left out.

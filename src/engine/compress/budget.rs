@@ -1,4 +1,4 @@
-//! Ratio to ranks: the allocation of a parameter budget over all layers that loses least.
+//! Budget to ranks: the allocation of parameters, multiply-accumulates or time over all layers that loses least.
 //!
 //! A knapsack with one choice from each layer: leave it, or one of its rank pairs. Dynamic programming over a budget cut
 //! into [`BINS`] is exact up to the cut; what the cut leaves over is then spent greedily.
@@ -8,56 +8,96 @@ use tch::Tensor;
 use super::{
     action::Action,
     algebra,
-    layer::Layer,
+    layer::{Cost, Layer},
     measure::Measure,
     tucker::{ErrorTable, Ranks},
 };
-use crate::domain::problem::{ErrorCode, Problem};
+use crate::domain::problem::Problem;
 
 /// Parts that the budget is cut into. A layer's choices are thinned to the best in each part, which bounds the work to
 /// layers · BINS² / 2 whatever the layers' sizes.
 const BINS: usize = 2048;
 
-/// One thing that a layer can become.
-#[derive(Clone, Copy, Debug)]
-struct Choice {
-    parameters: u64,
-    loss: f64,
-    action: Action,
+/// What a budget is spent in, where the shape of a layer tells its price. Times are measured instead: see [`Choices::priced`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Currency {
+    Parameters,
+    Macs,
 }
 
-/// The choices of one layer, none dominated: more parameters, less loss.
-///
-/// Parameters are those of weights that belong to this layer alone. Biases stay in any case, and exporters store equal ones
-/// once, so that counting them with each layer would count more than the network has.
-#[derive(Debug)]
+impl Currency {
+    /// The price of a layer.
+    ///
+    /// Parameters are those of weights that belong to this layer alone. Biases stay in any case, and exporters store equal ones
+    /// once, so that counting them with each layer would count more than the network has.
+    fn price(self, cost: Cost, layer: &Layer) -> u64 {
+        match self {
+            Self::Parameters => cost.parameters - layer.bias as u64,
+            Self::Macs => cost.macs,
+        }
+    }
+}
+
+/// One thing that a layer can become.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// In the budget's currency.
+    pub cost: u64,
+    pub loss: f64,
+    pub action: Action,
+}
+
+/// The choices of one layer, none dominated: more cost, less loss.
+#[derive(Clone, Debug)]
 pub struct Choices {
-    /// Parameters of the layer as it is, which need not be a choice: a weight of low rank is the same for less.
+    /// Cost of the layer as it is, which need not be a choice: a weight of low rank is the same for less.
     whole: u64,
     choices: Vec<Choice>,
 }
 
 impl Choices {
-    /// Leaving the layer is always among them; a decomposition only if it is smaller than the layer.
+    /// Of a layer that stays as it is, and counts for the rest of the network.
+    pub fn kept() -> Self {
+        Self { whole: 0, choices: vec![Choice { cost: 0, loss: 0.0, action: Action::Keep }] }
+    }
+
+    /// Leaving the layer is always among them; a decomposition only if it costs less than the layer.
     ///
     /// # Errors
     /// `internal` where libtorch fails, or the measure does not fit the layer.
-    pub fn new(layer: &Layer, kernel: &Tensor, measure: &Measure) -> Result<Self, Problem> {
-        let keep = |parameters| Choice { parameters, loss: 0.0, action: Action::Keep };
+    pub fn new(layer: &Layer, kernel: &Tensor, measure: &Measure, currency: Currency) -> Result<Self, Problem> {
         if layer.obstacle.is_some() {
-            return Ok(Self { whole: 0, choices: vec![keep(0)] });
+            return Ok(Self::kept());
         }
         let whitened = measure.whiten(kernel)?;
         let total = algebra::energy(&whitened)?;
         let actions = if layer.is_matrix() { Self::svd(&whitened)? } else { Self::tucker(layer, &whitened)? };
-        let weights = |action: Action| action.cost(layer).parameters - layer.bias as u64;
-        let whole = weights(Action::Keep);
-        let mut choices = vec![keep(whole)];
-        choices.extend(actions.into_iter().filter_map(|(action, lost)| {
-            let choice = Choice { parameters: weights(action), loss: measure.loss(lost, total), action };
-            (choice.parameters < whole).then_some(choice)
-        }));
-        Ok(Self { whole, choices: undominated(choices) })
+        let price = |action: Action| currency.price(action.cost(layer), layer);
+        let choices = actions.into_iter().map(|(action, lost)| Choice {
+            cost: price(action),
+            loss: measure.loss(lost, total),
+            action,
+        });
+        Ok(Self::priced(price(Action::Keep), choices))
+    }
+
+    /// Of a layer that costs `whole`: to leave it, and those of `choices` that cost less.
+    pub fn priced(whole: u64, choices: impl Iterator<Item = Choice>) -> Self {
+        let mut all = vec![Choice { cost: whole, loss: 0.0, action: Action::Keep }];
+        all.extend(choices.filter(|choice| choice.cost < whole));
+        Self { whole, choices: undominated(all) }
+    }
+
+    /// At most one decomposition for each of `levels`, which are shares of the layer's cost: the best that costs no more.
+    pub fn thinned(&self, levels: &[f64]) -> Vec<Choice> {
+        let mut thinned: Vec<Choice> = Vec::with_capacity(levels.len());
+        for level in levels {
+            let most = (self.whole as f64 * level) as u64;
+            let affordable = self.choices.partition_point(|choice| choice.cost <= most);
+            let best = self.choices[..affordable].last().filter(|choice| choice.action != Action::Keep);
+            thinned.extend(best.filter(|best| thinned.last().is_none_or(|last| last.action != best.action)));
+        }
+        thinned
     }
 
     /// Every rank of a matrix, with the energy of the spectrum's tail.
@@ -88,13 +128,18 @@ impl Choices {
     }
 
     fn least(&self) -> u64 {
-        self.choices.first().map_or(0, |choice| choice.parameters)
+        self.choices.first().map_or(0, |choice| choice.cost)
     }
 }
 
-/// Sorts by size, and drops what is no better than something smaller.
+/// The action of each layer that costs least.
+pub fn cheapest(layers: &[Choices]) -> Vec<Action> {
+    layers.iter().map(|layer| layer.choices.first().map_or(Action::Keep, |choice| choice.action)).collect()
+}
+
+/// Sorts by cost, and drops what is no better than something cheaper.
 fn undominated(mut choices: Vec<Choice>) -> Vec<Choice> {
-    choices.sort_by(|a, b| a.parameters.cmp(&b.parameters).then(a.loss.total_cmp(&b.loss)));
+    choices.sort_by(|a, b| a.cost.cmp(&b.cost).then(a.loss.total_cmp(&b.loss)));
     let mut best = f64::INFINITY;
     choices.retain(|choice| {
         let better = choice.loss < best;
@@ -104,33 +149,20 @@ fn undominated(mut choices: Vec<Choice>) -> Vec<Choice> {
     choices
 }
 
-/// The action of each layer, in the order given, such that the student has at most `teacher / ratio` parameters.
-/// `teacher` counts the whole network; what is no choice here stays as it is.
+/// The action of each layer, in the order given, such that the student costs at most `allowed`. The teacher costs `total`;
+/// what is no choice here stays as it is.
 ///
 /// # Errors
-/// `invalid_compression` where even the smallest choices are too large, naming the largest ratio possible.
-pub fn allocate(layers: &[Choices], teacher: u64, ratio: f64) -> Result<Vec<Action>, Problem> {
-    let outside = teacher.saturating_sub(layers.iter().map(|layer| layer.whole).sum::<u64>());
+/// What the student costs at least, where that is more.
+pub fn allocate(layers: &[Choices], total: u64, allowed: u64) -> Result<Vec<Action>, u64> {
+    let outside = total.saturating_sub(layers.iter().map(|layer| layer.whole).sum::<u64>());
     let least = layers.iter().map(Choices::least).sum::<u64>();
-    let target = (teacher as f64 / ratio).floor() as u64;
-    let Some(budget) = target.checked_sub(outside).filter(|&budget| budget >= least) else {
-        return Err(impossible(ratio, teacher as f64 / (outside + least) as f64));
+    let Some(budget) = allowed.checked_sub(outside).filter(|&budget| budget >= least) else {
+        return Err(outside + least);
     };
     let mut picks = knapsack(layers, budget).unwrap_or_else(|| vec![0; layers.len()]);
     spend_rest(layers, &mut picks, budget);
     Ok(picks.iter().zip(layers).map(|(&pick, layer)| layer.choices[pick].action).collect())
-}
-
-fn impossible(ratio: f64, largest: f64) -> Problem {
-    let largest = (largest * 100.0).floor() / 100.0;
-    Problem::new(
-        ErrorCode::InvalidCompression,
-        format!(
-            "a ratio of {ratio} is impossible: with every layer at rank 1 this model becomes {largest} times smaller"
-        ),
-    )
-    .param("config.compression.ratio")
-    .hint(format!("Ask for a ratio of at most {largest}."))
 }
 
 /// Index of each layer's choice for the least total loss. `None` where rounding costs up to whole bins leaves no solution.
@@ -159,22 +191,22 @@ fn knapsack(layers: &[Choices], budget: u64) -> Option<Vec<usize>> {
     let mut solution = Vec::with_capacity(layers.len());
     for (layer, pick) in layers.iter().zip(&picks).rev() {
         let index = pick[bin]?;
-        bin -= size_in_bins(layer.choices[index].parameters, unit);
+        bin -= size_in_bins(layer.choices[index].cost, unit);
         solution.push(index);
     }
     solution.reverse();
     Some(solution)
 }
 
-fn size_in_bins(parameters: u64, unit: u64) -> usize {
-    parameters.div_ceil(unit) as usize
+fn size_in_bins(cost: u64, unit: u64) -> usize {
+    cost.div_ceil(unit) as usize
 }
 
 /// The largest, so the best, choice of each size in bins.
 fn binned(layer: &Choices, unit: u64, bins: usize) -> Vec<(usize, usize)> {
     let mut sizes: Vec<(usize, usize)> = Vec::new();
     for (index, choice) in layer.choices.iter().enumerate() {
-        let size = size_in_bins(choice.parameters, unit);
+        let size = size_in_bins(choice.cost, unit);
         if size > bins {
             break;
         }
@@ -189,11 +221,11 @@ fn binned(layer: &Choices, unit: u64, bins: usize) -> Vec<(usize, usize)> {
 /// Spends what is left of the budget, each time where it lowers the loss most.
 fn spend_rest(layers: &[Choices], picks: &mut [usize], budget: u64) {
     loop {
-        let spent: u64 = picks.iter().zip(layers).map(|(&pick, layer)| layer.choices[pick].parameters).sum();
+        let spent: u64 = picks.iter().zip(layers).map(|(&pick, layer)| layer.choices[pick].cost).sum();
         let rest = budget.saturating_sub(spent);
         let gain = |layer: usize| {
             let (choices, pick) = (&layers[layer].choices, picks[layer]);
-            let affordable = choices.partition_point(|choice| choice.parameters <= choices[pick].parameters + rest);
+            let affordable = choices.partition_point(|choice| choice.cost <= choices[pick].cost + rest);
             (affordable > pick + 1).then(|| (choices[pick].loss - choices[affordable - 1].loss, affordable - 1))
         };
         let best = (0..layers.len())
@@ -213,20 +245,17 @@ mod tests {
     use super::*;
 
     fn layer() -> impl Strategy<Value = Choices> {
-        let choice = (1_u64..60, 0.01_f64..1.0).prop_map(|(parameters, loss)| Choice {
-            parameters,
-            loss,
-            action: Action::Svd { rank: 1 },
-        });
-        let whole = Choice { parameters: 60, loss: 0.0, action: Action::Keep };
+        let choice =
+            (1_u64..60, 0.01_f64..1.0).prop_map(|(cost, loss)| Choice { cost, loss, action: Action::Svd { rank: 1 } });
+        let whole = Choice { cost: 60, loss: 0.0, action: Action::Keep };
         prop::collection::vec(choice, 1..6).prop_map(move |mut choices| {
             choices.push(whole);
-            Choices { whole: whole.parameters, choices: undominated(choices) }
+            Choices { whole: whole.cost, choices: undominated(choices) }
         })
     }
 
     fn sum<'a>(picked: impl Iterator<Item = &'a Choice>) -> (u64, f64) {
-        picked.fold((0, 0.0), |(size, loss), choice| (size + choice.parameters, loss + choice.loss))
+        picked.fold((0, 0.0), |(size, loss), choice| (size + choice.cost, loss + choice.loss))
     }
 
     /// The least loss by trying every combination.
@@ -236,7 +265,7 @@ mod tests {
             sums = sums
                 .iter()
                 .flat_map(|&(size, loss)| {
-                    layer.choices.iter().map(move |choice| (size + choice.parameters, loss + choice.loss))
+                    layer.choices.iter().map(move |choice| (size + choice.cost, loss + choice.loss))
                 })
                 .collect();
         }
@@ -259,8 +288,8 @@ mod tests {
 
         #[test]
         fn a_budget_cut_into_bins_stays_a_budget(layers in prop::collection::vec(layer(), 2..5), share in 0.05_f64..1.0) {
-            // Large sizes: a bin then holds many parameters, and rounding must not overspend nor lose a feasible budget.
-            let scale = |choice: Choice| Choice { parameters: choice.parameters * 10_007, ..choice };
+            // Large sizes: a bin then holds many units, and rounding must not overspend nor lose a feasible budget.
+            let scale = |choice: Choice| Choice { cost: choice.cost * 10_007, ..choice };
             let wide = |layer: Choices| Choices {
                 whole: layer.whole * 10_007,
                 choices: layer.choices.into_iter().map(scale).collect(),
@@ -268,9 +297,9 @@ mod tests {
             let layers: Vec<Choices> = layers.into_iter().map(wide).collect();
             let teacher: u64 = layers.iter().map(|layer| layer.whole).sum();
             let least: u64 = layers.iter().map(Choices::least).sum();
-            let target = least as f64 + share * (teacher - least) as f64;
-            let actions = allocate(&layers, teacher, teacher as f64 / target);
-            prop_assert!(actions.is_ok());
+            let allowed = least + (share * (teacher - least) as f64) as u64;
+            prop_assert!(allocate(&layers, teacher, allowed).is_ok());
+            prop_assert_eq!(allocate(&layers, teacher, least.saturating_sub(1)), Err(least));
         }
     }
 }

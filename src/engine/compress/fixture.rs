@@ -108,3 +108,13 @@ pub fn shared() -> Graph {
         .add("two", gemm, &[("tied.weight", &[6, 6])])
         .finish(6)
 }
+
+/// One large linear layer, in which nearly all of the time goes, and a small one.
+pub fn wide() -> Graph {
+    let gemm = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };
+    Builder::new(&[1024])
+        .add("large", gemm.clone(), &[("large.weight", &[1024, 1024])])
+        .relu("relu")
+        .add("last", gemm, &[("last.weight", &[8, 1024])])
+        .finish(8)
+}

@@ -54,6 +54,11 @@ impl Layer {
         name == self.name || name == self.node_name || self.weight.strip_suffix(".weight") == Some(name)
     }
 
+    /// The same layer, of a graph in which it is another node.
+    pub fn at(&self, node: usize) -> Self {
+        Self { node, ..self.clone() }
+    }
+
     /// Elements of the kernel at one pair of channels.
     pub fn taps(&self) -> usize {
         self.kernel.iter().product()

@@ -1,22 +1,21 @@
 //! From a configuration to what happens to each layer, as the compression table shows it.
 
-use std::collections::BTreeMap;
-
-use tch::Tensor;
+use tch::Device;
 
 use super::{
     action::Action,
-    algebra, budget, evbmf,
     layer::{Layer, layers},
-    measure::{self, Measure, Measures},
-    svd,
-    tucker::{self, Ranks},
+    measure::Measures,
+    named, svd,
+    target::{self, Allocator},
+    timing, tucker,
 };
 use crate::{
     domain::{
-        config::{Compression, LayerChoice, Method},
-        problem::{Cause, ErrorCode, Problem},
+        config::{Compression, Method},
+        problem::{ErrorCode, Problem},
         report::LayerRow,
+        targets::Measured,
     },
     formats::graph::Graph,
 };
@@ -43,6 +42,11 @@ impl Plan {
     pub fn rows(&self) -> Vec<LayerRow> {
         self.layers.iter().map(Planned::row).collect()
     }
+
+    /// What it decides: enough for [`repeat`].
+    pub fn decisions(&self) -> Vec<Decision> {
+        self.layers.iter().map(|planned| (planned.action, planned.reason.clone())).collect()
+    }
 }
 
 impl Planned {
@@ -65,28 +69,76 @@ impl Planned {
     }
 }
 
-/// Plans by the weights alone.
+/// Plans by the weights alone, for the first target.
 ///
 /// # Errors
-/// `invalid_compression` for an unknown layer, impossible ranks, or a ratio out of reach; `invalid_weights` for a weight
+/// `invalid_compression` for an unknown layer, impossible ranks, or a target out of reach; `invalid_weights` for a weight
 /// with NaN or infinity.
 pub fn plan(graph: &Graph, compression: &Compression) -> Result<Plan, Problem> {
     plan_with(graph, compression, &Measures::new())
 }
 
-/// Plans by the weights and by what is known of the layers' inputs.
+/// Plans by the weights and by what is known of the layers' inputs, for the first target.
 ///
 /// # Errors
 /// As [`plan`].
 pub fn plan_with(graph: &Graph, compression: &Compression, measures: &Measures) -> Result<Plan, Problem> {
     let layers = layers(graph)?;
-    let decisions = match (compression.method, compression.ratio, &compression.layers) {
-        (Method::Tucker, Some(_), Some(_)) => return Err(both()),
-        (Method::Tucker, Some(ratio), None) => by_ratio(graph, &layers, ratio, measures)?,
-        (Method::Tucker, None, Some(choices)) => by_name(graph, &layers, choices)?,
-        (Method::None, ..) => vec![keep("the method `none` compresses nothing"); layers.len()],
-        (Method::Tucker, None, None) => vec![keep("neither a ratio nor a layer is asked for"); layers.len()],
+    let decisions = match compression.target() {
+        Some(target) => allocator(graph, &layers, compression, measures)?.decide(target)?,
+        None => untargeted(graph, &layers, compression)?,
     };
+    planned(graph, layers, decisions)
+}
+
+/// A plan for each target, by the weights alone; one plan where there is no target.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plans(graph: &Graph, compression: &Compression) -> Result<Vec<Plan>, Problem> {
+    let targets = compression.targets();
+    if targets.is_empty() {
+        return Ok(vec![plan(graph, compression)?]);
+    }
+    let layers = layers(graph)?;
+    let allocator = allocator(graph, &layers, compression, &Measures::new())?;
+    targets.iter().map(|&target| planned(graph, layers.clone(), allocator.decide(target)?)).collect()
+}
+
+/// As [`plan_with`], where a target of time is met by measurements on `device`, with as many threads as the process has.
+///
+/// # Errors
+/// As [`plan`], and what libtorch reports.
+pub fn plan_measured(
+    graph: &Graph,
+    compression: &Compression,
+    measures: &Measures,
+    device: Device,
+) -> Result<Plan, Problem> {
+    match compression.target() {
+        Some(target) if target.by == Measured::Latency => {
+            let layers = layers(graph)?;
+            let allocator = allocator(graph, &layers, compression, measures)?;
+            let decisions = timing::decide(&allocator, target, device)?;
+            planned(graph, layers, decisions)
+        }
+        _ => plan_with(graph, compression, measures),
+    }
+}
+
+/// The plan that came to these decisions before.
+///
+/// # Errors
+/// `internal` where they are of another network.
+pub fn repeat(graph: &Graph, decisions: Vec<Decision>) -> Result<Plan, Problem> {
+    let layers = layers(graph)?;
+    if layers.len() != decisions.len() {
+        return Err(Problem::new(ErrorCode::Internal, "a plan that was kept belongs to another network"));
+    }
+    planned(graph, layers, decisions)
+}
+
+fn planned(graph: &Graph, layers: Vec<Layer>, decisions: Vec<Decision>) -> Result<Plan, Problem> {
     let planned = layers.into_iter().zip(decisions).map(|(layer, (action, reason))| {
         let error = error(graph, &layer, action)?;
         Ok(Planned { layer, action, error, reason })
@@ -94,16 +146,30 @@ pub fn plan_with(graph: &Graph, compression: &Compression, measures: &Measures) 
     Ok(Plan { layers: planned.collect::<Result<_, Problem>>()? })
 }
 
-type Decision = (Action, String);
-
-fn keep(reason: &str) -> Decision {
-    (Action::Keep, reason.to_owned())
+fn allocator<'a>(
+    graph: &'a Graph,
+    layers: &'a [Layer],
+    compression: &Compression,
+    measures: &Measures,
+) -> Result<Allocator<'a>, Problem> {
+    let kept = target::kept(layers, compression.keep.as_deref().unwrap_or_default())?;
+    let by = compression.target().map_or(Measured::Ratio, |target| target.by);
+    Allocator::new(graph, layers, kept, measures, by)
 }
 
-fn both() -> Problem {
-    Problem::new(ErrorCode::InvalidCompression, "`ratio` and `layers` exclude each other")
-        .param("config.compression")
-        .hint("Leave out one of the two.")
+fn untargeted(graph: &Graph, layers: &[Layer], compression: &Compression) -> Result<Vec<Decision>, Problem> {
+    match (compression.method, &compression.layers) {
+        (Method::Tucker, Some(choices)) => named::decide(graph, layers, choices),
+        (Method::None, _) => Ok(vec![keep("the method `none` compresses nothing"); layers.len()]),
+        (Method::Tucker, None) => Ok(vec![keep("neither a target nor a layer is asked for"); layers.len()]),
+    }
+}
+
+/// What happens to a layer, and why.
+pub type Decision = (Action, String);
+
+pub(super) fn keep(reason: &str) -> Decision {
+    (Action::Keep, reason.to_owned())
 }
 
 fn error(graph: &Graph, layer: &Layer, action: Action) -> Result<f64, Problem> {
@@ -114,125 +180,21 @@ fn error(graph: &Graph, layer: &Layer, action: Action) -> Result<f64, Problem> {
     }
 }
 
-fn by_ratio(graph: &Graph, layers: &[Layer], ratio: f64, measures: &Measures) -> Result<Vec<Decision>, Problem> {
-    let default = Measure::default();
-    let mut choices = Vec::with_capacity(layers.len());
-    for layer in layers {
-        let measure = measure::of(measures, &layer.name, &default);
-        choices.push(budget::Choices::new(layer, &layer.load(graph)?, measure)?);
-    }
-    let actions = budget::allocate(&choices, graph.parameters(), ratio)?;
-    Ok(layers.iter().zip(actions).map(|(layer, action)| (action, budget_reason(layer, action))).collect())
-}
-
-fn budget_reason(layer: &Layer, action: Action) -> String {
-    if let Some(obstacle) = &layer.obstacle {
-        return obstacle.clone();
-    }
-    match action {
-        Action::Keep => "the ratio is reached with less loss elsewhere".to_owned(),
-        _ => format!("the ratio leaves it {} of {} parameters", action.cost(layer).parameters, layer.cost().parameters),
-    }
-}
-
-fn by_name(graph: &Graph, layers: &[Layer], choices: &BTreeMap<String, LayerChoice>) -> Result<Vec<Decision>, Problem> {
-    let mut causes = Vec::new();
-    for (name, choice) in choices {
-        let named: Vec<&Layer> = layers.iter().filter(|layer| layer.answers_to(name)).collect();
-        if named.is_empty() {
-            causes.push(cause(name, "this model has no such layer".to_owned()));
-        }
-        causes.extend(named.iter().filter_map(|layer| impossible(layer, choice)).map(|detail| cause(name, detail)));
-    }
-    if !causes.is_empty() {
-        return Err(refuse(layers, causes));
-    }
-    let decide = |layer: &Layer| match choices.iter().find(|(name, _)| layer.answers_to(name)) {
-        None => Ok(keep("not named in `layers`")),
-        Some((_, choice)) => decide(graph, layer, choice),
-    };
-    layers.iter().map(decide).collect()
-}
-
-fn cause(name: &str, detail: String) -> Cause {
-    Cause {
-        detail: format!("`{name}`: {detail}"),
-        param: Some(format!("config.compression.layers.{name}")),
-        operator: None,
-    }
-}
-
-fn refuse(layers: &[Layer], causes: Vec<Cause>) -> Problem {
-    let details: Vec<&str> = causes.iter().map(|cause| cause.detail.as_str()).collect();
-    let extents = |layer: &Layer| format!("{} (in {}, out {})", layer.name, layer.inputs, layer.outputs);
-    let known: Vec<String> = layers.iter().map(extents).collect();
-    Problem::new(ErrorCode::InvalidCompression, details.join("; "))
-        .param("config.compression.layers")
-        .hint(format!("The layers of this model: {}.", known.join(", ")))
-        .errors(causes)
-}
-
-/// Why the ranks cannot be had, in words.
-fn impossible(layer: &Layer, choice: &LayerChoice) -> Option<String> {
-    let LayerChoice::Ranks { ranks } = choice else { return None };
-    match ranks[..] {
-        [rank] if layer.kernel.is_empty() => {
-            let most = layer.inputs.min(layer.outputs);
-            (!(1..=most).contains(&rank)).then(|| format!("rank {rank} lies outside 1 to {most}"))
-        }
-        [input, output] => {
-            let fits = (1..=layer.inputs).contains(&input) && (1..=layer.outputs).contains(&output);
-            let bounds = || format!("1 to {} in and 1 to {} out", layer.inputs, layer.outputs);
-            (!fits).then(|| format!("ranks [{input}, {output}] lie outside {}", bounds()))
-        }
-        _ if layer.kernel.is_empty() => Some(format!("{ranks:?} is neither [rank] nor [in, out]")),
-        _ => Some(format!("{ranks:?} is not [in, out]")),
-    }
-}
-
-fn decide(graph: &Graph, layer: &Layer, choice: &LayerChoice) -> Result<Decision, Problem> {
-    if let (Some(obstacle), false) = (&layer.obstacle, *choice == LayerChoice::Keep) {
-        return Ok(keep(obstacle));
-    }
-    let (action, reason) = match choice {
-        LayerChoice::Keep => return Ok(keep("kept as asked")),
-        LayerChoice::Evbmf => return by_evbmf(layer, &layer.load(graph)?),
-        LayerChoice::Ranks { ranks } => match ranks[..] {
-            [rank] => (Action::Svd { rank }, "the rank as given"),
-            [input, output] => (Action::tucker(layer, Ranks { input, output }), "the ranks as given"),
-            _ => return Ok(keep("no ranks are given")),
-        },
-    };
-    Ok((action, reason.to_owned()))
-}
-
-/// The ranks of both channel unfoldings. Both are the same matrix in a linear layer, which then becomes two layers.
-fn by_evbmf(layer: &Layer, kernel: &Tensor) -> Result<Decision, Problem> {
-    let rank = |mode| -> Result<usize, Problem> { Ok(evbmf::rank(&algebra::unfold(kernel, mode)?)?.max(1)) };
-    let output = rank(0)?;
-    let action = if layer.is_matrix() {
-        Action::Svd { rank: output }
-    } else {
-        Action::tucker(layer, Ranks { input: rank(1)?, output })
-    };
-    if action.cost(layer).parameters >= layer.cost().parameters {
-        return Ok(keep(&format!("the ranks by EVBMF, {:?}, would not make it smaller", action.ranks())));
-    }
-    Ok((action, "ranks by EVBMF".to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::compress::{fixture, rewrite::apply};
+    use crate::{
+        domain::config::LayerChoice,
+        engine::compress::{fixture, measure::Measure, rewrite::apply, tucker::Ranks},
+    };
 
     fn choices(choices: &[(&str, LayerChoice)]) -> Compression {
         let layers = choices.iter().map(|(name, choice)| ((*name).to_owned(), choice.clone())).collect();
-        Compression { method: Method::Tucker, ratio: None, layers: Some(layers) }
+        Compression { layers: Some(layers), ..Compression::default() }
     }
 
     fn ratio(ratio: f64) -> Compression {
-        Compression { method: Method::Tucker, ratio: Some(ratio), layers: None }
+        Compression { ratio: Some(ratio.into()), ..Compression::default() }
     }
 
     fn ranks(ranks: &[usize]) -> LayerChoice {
@@ -242,7 +204,7 @@ mod tests {
     #[test]
     fn lists_every_convolution_and_linear_layer() {
         let graph = fixture::network();
-        let plan = plan(&graph, &Compression { method: Method::None, ratio: None, layers: None }).unwrap();
+        let plan = plan(&graph, &Compression { method: Method::None, ..Compression::default() }).unwrap();
         let names: Vec<&str> = plan.layers.iter().map(|planned| planned.layer.name.as_str()).collect();
         assert_eq!(names, ["conv1", "/depth/Conv", "/point/Conv", "conv2", "fc1", "fc2", "/fc3/MatMul"]);
         assert!(plan.layers.iter().all(|planned| planned.action == Action::Keep));

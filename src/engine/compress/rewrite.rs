@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tch::{TchError, Tensor};
-
 use super::{
     action::Action,
     algebra,
+    factors::{Factors, Stage},
     layer::{Layer, uses},
     measure::{self, Measure, Measures},
     plan::{Plan, Planned},
-    refit, svd, tucker,
 };
 use crate::{
     domain::problem::Problem,
-    formats::graph::{Graph, Node, Op, Window},
+    formats::graph::{Graph, Node},
 };
 
 /// The student's graph: the same input and output, the planned layers decomposed by their weights alone.
@@ -31,132 +29,35 @@ pub fn apply(graph: &Graph, plan: &Plan) -> Result<Graph, Problem> {
 /// `internal` where libtorch fails, or a measure does not fit its layer.
 pub fn apply_with(graph: &Graph, plan: &Plan, measures: &Measures) -> Result<Graph, Problem> {
     let default = Measure::default();
+    rewrite(graph, plan, |layer, action| {
+        Factors::new(&layer.load(graph)?, action, measure::of(measures, &layer.name, &default))
+    })
+}
+
+/// The student's shape: as [`apply`], with made-up factors. Enough to time it or to write it, and no work.
+///
+/// # Errors
+/// `internal` where libtorch fails.
+pub fn sketch(graph: &Graph, plan: &Plan) -> Result<Graph, Problem> {
+    rewrite(graph, plan, |layer, action| Ok(Factors::made_up(layer, action)?))
+}
+
+fn rewrite(
+    graph: &Graph,
+    plan: &Plan,
+    factors: impl Fn(&Layer, Action) -> Result<Factors, Problem>,
+) -> Result<Graph, Problem> {
     let mut rewriter = Rewriter::new(graph);
     let mut planned: VecDeque<&Planned> = plan.layers.iter().filter(|planned| planned.action != Action::Keep).collect();
     for (index, node) in graph.nodes.iter().enumerate() {
         match planned.pop_front_if(|planned| planned.layer.node == index) {
             None => rewriter.student.nodes.push(node.clone()),
             Some(Planned { layer, action, .. }) => {
-                let measure = measure::of(measures, &layer.name, &default);
-                let factors = Factors::new(&layer.load(graph)?, *action, measure)?;
-                rewriter.replace(node, layer, factors.stages(&node.op)?)?;
+                rewriter.replace(node, layer, factors(layer, *action)?.stages(&node.op)?)?;
             }
         }
     }
     Ok(rewriter.finish())
-}
-
-/// The factors of a kernel, whatever decomposition they come from; a side that is absent keeps its full rank.
-struct Factors {
-    /// (rank in, in)
-    input: Option<Tensor>,
-    /// (rank out, rank in, kernel…)
-    core: Tensor,
-    /// (out, rank out)
-    output: Option<Tensor>,
-    /// The end of the core's name: `core` between two factors, `in` where it is the first of two.
-    core_suffix: &'static str,
-}
-
-impl Factors {
-    fn new(kernel: &Tensor, action: Action, measure: &Measure) -> Result<Self, Problem> {
-        match action {
-            Action::Keep => Ok(Self { input: None, core: kernel.shallow_clone(), output: None, core_suffix: "core" }),
-            Action::Svd { rank } => {
-                let weight = kernel.f_flatten(1, -1)?;
-                let svd = match &measure.second_moment {
-                    None => svd::decompose(&weight, rank)?,
-                    Some(moment) => refit::svd(&weight, moment, rank)?,
-                };
-                let mut shape = kernel.size();
-                shape[0] = rank as i64;
-                Ok(Self {
-                    input: None,
-                    core: svd.first.f_reshape(&shape)?,
-                    output: Some(svd.second),
-                    core_suffix: "in",
-                })
-            }
-            Action::Tucker(ranks) => {
-                let tucker = match &measure.second_moment {
-                    None => tucker::decompose(kernel, ranks)?,
-                    Some(moment) => refit::tucker(kernel, moment, ranks)?,
-                };
-                let input = tucker.factor_in.map(|factor| factor.f_tr()).transpose()?;
-                Ok(Self { input, core: tucker.core, output: tucker.factor_out, core_suffix: "core" })
-            }
-        }
-    }
-
-    /// The nodes that take the place of an operator, in order.
-    fn stages(&self, op: &Op) -> Result<Vec<Stage>, TchError> {
-        let mut stages = Vec::with_capacity(3);
-        if let Some(factor) = &self.input {
-            stages.push(Stage { suffix: "in", op: pointwise(op), weight: matrix_for(op, factor)? });
-        }
-        stages.push(Stage { suffix: self.core_suffix, op: bare(op), weight: core_for(op, &self.core)? });
-        if let Some(factor) = &self.output {
-            stages.push(Stage { suffix: "out", op: pointwise(op), weight: matrix_for(op, factor)? });
-        }
-        // The last stage carries the bias, and with it what scales product and bias.
-        if let (Some(last), Op::Gemm { alpha, beta, .. }) = (stages.last_mut(), op) {
-            last.op = Op::Gemm { alpha: *alpha, beta: *beta, trans_b: true };
-        }
-        Ok(stages)
-    }
-}
-
-/// One of the nodes that replace a layer.
-struct Stage {
-    /// The end of its name.
-    suffix: &'static str,
-    op: Op,
-    /// As the operator stores it.
-    weight: Tensor,
-}
-
-/// The operator that applies a matrix to the channels.
-fn pointwise(op: &Op) -> Op {
-    match op {
-        Op::Conv { window, .. } => {
-            let axes = window.kernel.len();
-            let window = Window {
-                kernel: vec![1; axes],
-                strides: vec![1; axes],
-                dilations: vec![1; axes],
-                pads_begin: vec![0; axes],
-                pads_end: vec![0; axes],
-                ceil: false,
-            };
-            Op::Conv { window, groups: 1 }
-        }
-        _ => bare(op),
-    }
-}
-
-/// The operator itself, without what belongs to the last stage. Zero padding may stay with the core alone, because the
-/// stage before it has no bias: it maps zeros to zeros.
-fn bare(op: &Op) -> Op {
-    match op {
-        Op::Gemm { .. } => Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true },
-        _ => op.clone(),
-    }
-}
-
-/// A matrix (out, in) as the pointwise operator stores it.
-fn matrix_for(op: &Op, matrix: &Tensor) -> Result<Tensor, TchError> {
-    match op {
-        Op::Conv { window, .. } => {
-            let mut shape = matrix.size();
-            shape.extend(vec![1; window.kernel.len()]);
-            matrix.f_reshape(&shape)
-        }
-        _ => core_for(op, matrix),
-    }
-}
-
-fn core_for(op: &Op, core: &Tensor) -> Result<Tensor, TchError> {
-    if *op == Op::MatMul { core.f_tr() } else { Ok(core.shallow_clone()) }
 }
 
 /// Builds the student node by node, with names that nothing else has.
@@ -226,16 +127,16 @@ impl<'a> Rewriter<'a> {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::{Device, Kind, Tensor};
 
     use super::*;
     use crate::{
         domain::{
-            config::{Compression, LayerChoice, Method},
+            config::{Compression, LayerChoice},
             model::LayerKind,
         },
         engine::{
-            compress::{fixture, plan::plan},
+            compress::{fixture, plan::plan, svd, tucker},
             executor::Executor,
         },
     };
@@ -244,7 +145,7 @@ mod tests {
         let choice =
             |(name, ranks): &(&str, &[usize])| ((*name).to_owned(), LayerChoice::Ranks { ranks: ranks.to_vec() });
         let layers = Some(ranks.iter().map(choice).collect());
-        plan(graph, &Compression { method: Method::Tucker, ratio: None, layers }).unwrap()
+        plan(graph, &Compression { layers, ..Compression::default() }).unwrap()
     }
 
     fn output(graph: &Graph) -> Tensor {
@@ -303,6 +204,18 @@ mod tests {
         assert_eq!(student.parameters() as i64, graph.parameters() as i64 - saved);
         let all: u64 = student.weights.values().map(|constant| constant.len() as u64).sum();
         assert_eq!(all, student.parameters(), "no constant is left over");
+    }
+
+    #[test]
+    fn a_sketch_has_the_nodes_and_shapes_of_the_student() {
+        let graph = fixture::network();
+        let plan = by_name(&graph, RANKS);
+        let (student, sketch) = (apply(&graph, &plan).unwrap(), sketch(&graph, &plan).unwrap());
+        assert_eq!(student.nodes, sketch.nodes);
+        let shapes = |graph: &Graph| -> Vec<_> {
+            graph.weights.iter().map(|(name, weight)| (name.clone(), weight.shape.clone())).collect()
+        };
+        assert_eq!(shapes(&student), shapes(&sketch));
     }
 
     #[test]

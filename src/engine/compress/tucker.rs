@@ -4,6 +4,7 @@
 //! (De Lathauwer et al., SIAM J. Matrix Anal. Appl. 21, 2000, 1253), then higher-order orthogonal iteration (ibid., 1324),
 //! as Kim et al. (ICLR 2016) use it to split one convolution into three. A linear layer is the case without kernel axes.
 
+use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 use super::algebra::{self, energy, expand, principal, project, unfold};
@@ -17,7 +18,7 @@ const TOLERANCE: f64 = 1e-8;
 const MAX_ROUNDS: usize = 100;
 
 /// Channels of the core: `input` of the in channels, `output` of the out channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranks {
     pub input: usize,
     pub output: usize,
