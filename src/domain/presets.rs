@@ -81,7 +81,6 @@ fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
             epochs: 4,
             steps_per_epoch: 50,
             batch_size: 128,
-            form: Form::Smooth,
             learning_rate: if teacher == TeacherKind::Tabular { 1e-3 } else { learning_rate },
             ..paper
         },
@@ -110,8 +109,8 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
             samples_per_generator: 2000,
             epochs: 0,
             batch_size: 128,
-            learning_rate: 1e-3,
-            adversarial_steps: 100,
+            learning_rate: 1.5e-3,
+            adversarial_steps: if preset == Preset::Best { 200 } else { 100 },
             student_steps: 5,
             average_decay: 0.995,
         },

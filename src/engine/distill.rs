@@ -25,8 +25,6 @@ const REPORT_EVERY: u64 = 10;
 pub struct Course<'a> {
     pub teacher: &'a Teacher,
     pub pool: &'a Pool,
-    /// The generators' files.
-    pub generators: &'a [std::path::PathBuf],
     pub settings: &'a Settings,
 }
 
@@ -72,7 +70,7 @@ impl Course<'_> {
             u64::from(done.epochs) * batches + game
         };
         let all = Done { epochs: distillation.epochs, rounds: distillation.adversarial_steps };
-        let game = Game::new(self.teacher, student, self.settings, self.generators)?;
+        let game = Game::new(self.teacher, student, self.settings)?;
         let rival = game.rival()?;
         let mut class = Class { student: &mut *student, game, rival };
         let done = match keeper.take_up(&class.state())? {

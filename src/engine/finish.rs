@@ -75,7 +75,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
         if spec.kind.student() == Some(0) {
             pool.write_bank(dir, observer)?;
         }
-        Course { teacher, pool: &pool, generators: &inputs.generators, settings }.teach(
+        Course { teacher, pool: &pool, settings }.teach(
             &mut student,
             &mut keeper,
             observer,

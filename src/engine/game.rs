@@ -4,8 +4,6 @@
 //! Two things keep the student from forgetting what it knew while it learns what the generator found last: it also meets
 //! what earlier generators would show it, and images from formulas.
 
-use std::path::PathBuf;
-
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::{
@@ -18,9 +16,12 @@ use super::{
     student::Student,
     teacher::Teacher,
 };
-use crate::domain::{
-    config::{Form, Settings},
-    problem::Problem,
+use crate::{
+    domain::{
+        config::{Form, Settings},
+        problem::Problem,
+    },
+    nets::generator::Shape,
 };
 
 /// Shares of a student batch; the rest is of the generator as it is now.
@@ -34,14 +35,15 @@ const KEPT: u32 = 8;
 const GENERATOR_RATE: f64 = 3e-3;
 
 /// Weight of the error at the landmarks, relative to that of the logits.
-const LANDMARKS: f64 = 1.0;
+const LANDMARKS: f64 = 0.2;
+
+/// Dimensions of the generator's latent vector, whatever extraction has: with fewer it finds too little at a time.
+const LATENT: i64 = 32;
 
 /// The players' surroundings, which do not change.
 pub struct Game<'a> {
     teacher: &'a Teacher,
     settings: &'a Settings,
-    /// Those that extraction trained: they play as if they had played before.
-    extracted: Vec<Trained>,
     /// Values that both networks compute (see `landmarks`).
     landmarks: Vec<String>,
     /// See [`losses::relative_distance`].
@@ -60,7 +62,7 @@ pub struct Rival {
 impl Rival {
     fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
         seed(settings.seed, Stream::Game { round: 0 });
-        let shape = shape(&teacher.graph, settings);
+        let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
         let now = Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
         let adam = Adam::new(trainable(&now.store))?;
         let past = (0..KEPT).map(|_| Trained::fresh(shape.clone(), Form::Smooth, teacher.device())).collect();
@@ -102,20 +104,12 @@ impl Rival {
 impl<'a> Game<'a> {
     /// # Errors
     /// Where the graphs do not fit together.
-    pub fn new(
-        teacher: &'a Teacher,
-        student: &Student,
-        settings: &'a Settings,
-        generators: &[PathBuf],
-    ) -> Result<Self, Problem> {
-        let shape = shape(&teacher.graph, settings);
-        let load = |path: &PathBuf| Trained::load(path, shape.clone(), settings.extraction.form, teacher.device());
-        let extracted = generators.iter().map(load).collect::<Result<_, _>>()?;
+    pub fn new(teacher: &'a Teacher, student: &Student, settings: &'a Settings) -> Result<Self, Problem> {
         let landmarks = super::landmarks::landmarks(&teacher.graph, student.beginning())?;
         let Apart { floor, distance } = apart(teacher, &student.executor, settings)?;
         // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
         let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
-        Ok(Self { teacher, settings, extracted, landmarks, floor, rate })
+        Ok(Self { teacher, settings, landmarks, floor, rate })
     }
 
     /// The first generator.
@@ -187,7 +181,7 @@ impl<'a> Game<'a> {
         let mut parts = vec![procedural::draw(&shape.output, &shape.pixels, share(PROCEDURAL).max(1), device)?];
         // Batch norm in training needs two values for each channel.
         let kept = rival.kept(round, self.settings.distillation.adversarial_steps);
-        if let Some(earlier) = any_of(&[&self.extracted, kept])? {
+        if let Some(earlier) = any_of(kept)? {
             parts.push(drawn(earlier, share(PAST).max(2))?);
         }
         let others: i64 = parts.iter().map(|part| part.size()[0]).sum();
@@ -196,14 +190,13 @@ impl<'a> Game<'a> {
     }
 }
 
-/// One of all, at random; `None` where there is none.
-fn any_of<'a>(generators: &[&'a [Trained]; 2]) -> Result<Option<&'a Trained>, TchError> {
-    let count = generators.iter().map(|some| some.len()).sum::<usize>();
-    if count == 0 {
+/// One of them at random; `None` where there is none.
+fn any_of(generators: &[Trained]) -> Result<Option<&Trained>, TchError> {
+    if generators.is_empty() {
         return Ok(None);
     }
-    let place = Tensor::f_randint(count as i64, [1], (Kind::Int64, Device::Cpu))?.f_int64_value(&[0])?;
-    Ok(generators.iter().flat_map(|some| some.iter()).nth(place as usize))
+    let place = Tensor::f_randint(generators.len() as i64, [1], (Kind::Int64, Device::Cpu))?.f_int64_value(&[0])?;
+    Ok(generators.get(place as usize))
 }
 
 /// From 1 to 0 along half a cosine.
