@@ -65,7 +65,9 @@ impl Rival {
         let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
         let now = Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
         let adam = Adam::new(trainable(&now.store))?;
-        let past = (0..KEPT).map(|_| Trained::fresh(shape.clone(), Form::Smooth, teacher.device())).collect();
+        // A game of fewer rounds keeps fewer; one that is not played, none.
+        let places = KEPT.min(settings.distillation.adversarial_steps);
+        let past = (0..places).map(|_| Trained::fresh(shape.clone(), Form::Smooth, teacher.device())).collect();
         Ok(Self { now, adam, past })
     }
 

@@ -12,17 +12,17 @@ use crate::{
 };
 
 /// Names of the values that both graphs compute and that end a block: what becomes of a layer's output through batch norm,
-/// activation and sums, until more than one node reads it, or one that is no such thing. The output itself is not among
-/// them.
+/// activation and sums, until more than one node reads it, or one that is no such thing. The logits are not among them.
 ///
 /// # Errors
 /// `invalid_model` where a node's inputs do not fit together.
 pub fn landmarks(teacher: &Graph, student: &Graph) -> Result<Vec<String>, Problem> {
     let shared: BTreeSet<&String> = student.nodes.iter().flat_map(|node| &node.outputs).collect();
+    let logits = teacher.logits().map_or_else(|| teacher.output.name.clone(), |graph| graph.output.name);
     let mut found: Vec<String> = Vec::new();
     for layer in layers(teacher)? {
         let value = end_of_block(teacher, &teacher.nodes[layer.node].outputs[0]);
-        if *value != teacher.output.name && shared.contains(value) && !found.contains(value) {
+        if *value != logits && shared.contains(value) && !found.contains(value) {
             found.push(value.clone());
         }
     }
@@ -100,6 +100,14 @@ mod tests {
     #[test]
     fn blocks_end_where_their_value_branches_or_meets_another_layer() {
         assert_eq!(landmarks(&residual(), &residual()).unwrap(), ["r", "s"]);
+    }
+
+    #[test]
+    fn logits_before_a_last_softmax_are_none() {
+        let mut teacher = residual();
+        teacher.nodes.push(node(Op::Softmax { axis: 1 }, &["logits"], "probabilities"));
+        teacher.output.name = "probabilities".to_owned();
+        assert_eq!(landmarks(&teacher, &teacher).unwrap(), ["r", "s"]);
     }
 
     #[test]
