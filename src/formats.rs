@@ -2,7 +2,9 @@
 
 pub mod dim;
 pub mod facts;
+pub mod file;
 pub mod graph;
+pub mod imported;
 pub mod onnx;
 pub mod refusal;
 pub mod safetensors;

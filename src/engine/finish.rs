@@ -31,9 +31,9 @@ use crate::{
         task::TaskSpec,
     },
     formats::{
-        facts,
+        facts, file,
         graph::{Graph, Node},
-        onnx, safetensors,
+        sniff::Format,
     },
     protocol::Role,
 };
@@ -94,7 +94,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
 
     keeper.watch.begin("exporting");
     begin(observer, Phase::Exporting, EVALUATED)?;
-    let student_size = export(networks.student, spec, dir, observer)?;
+    let student_size = export(networks.student, &inputs.model.format, (spec, dir), observer)?;
 
     let teacher_size = NetworkSize {
         parameters: inputs.model.parameters,
@@ -217,20 +217,27 @@ fn time_of(student: &Graph, times: &[f64], teacher: &Node, layer: &str) -> f64 {
     student.nodes.iter().zip(times).filter(|(node, _)| belongs(node)).fold(0.0, |sum, (_, time)| sum + time)
 }
 
-fn export(student: &Graph, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<NetworkSize, Stop> {
-    let bytes = onnx::export(student)?;
-    for (name, bytes) in [("student.onnx", &bytes), ("student.safetensors", &safetensors::export(student)?)] {
-        let path = dir.join(spec.own_file(name));
-        std::fs::write(&path, bytes)?;
+/// Writes the student's files, and returns the size of it as it goes back: in the format in which its teacher came.
+fn export(
+    student: &Graph,
+    uploaded: &str,
+    (spec, dir): (&TaskSpec, &Path),
+    observer: &mut dyn Observer,
+) -> Result<NetworkSize, Stop> {
+    let written = file::write(student, Format::named(uploaded).unwrap_or(Format::Onnx))?;
+    for file in &written {
+        let path = dir.join(spec.own_file(&format!("student.{}", file.format.suffix())));
+        std::fs::write(&path, &file.bytes)?;
         observer.artifact(&path, Role::Student);
     }
     let (macs, _) = facts::facts(student)?;
+    let first = written.first();
     Ok(NetworkSize {
         parameters: student.parameters(),
         macs,
-        bytes: bytes.len() as u64,
-        sha256: Some(files::sha256(&bytes)),
-        format: Some("onnx".to_owned()),
+        bytes: first.map_or(0, |file| file.bytes.len() as u64),
+        sha256: first.map(|file| files::sha256(&file.bytes)),
+        format: first.map(|file| file.format.name().to_owned()),
     })
 }
 

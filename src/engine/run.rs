@@ -22,9 +22,8 @@ use crate::{
     },
     engine::compress::{self, plan::Plan},
     formats::{
-        facts,
-        onnx::{self, ImportOptions, Imported},
-        sniff,
+        facts, file,
+        imported::{ImportOptions, Imported},
     },
     protocol::Role,
 };
@@ -91,14 +90,12 @@ pub(super) struct Model {
 impl Model {
     pub fn load(spec: &TaskSpec, dir: &Path) -> Result<Self, Stop> {
         let bytes = std::fs::read(dir.join(&spec.model))?;
-        let format = sniff::sniff(&bytes[..bytes.len().min(sniff::HEAD)], bytes.len() as u64)?;
-        format.importable()?;
         let mut external = std::collections::BTreeMap::new();
         for name in &spec.external_data {
             external.insert(name.clone(), std::fs::read(dir.join(name))?);
         }
         let options = ImportOptions { input_shape: spec.settings.input.shape.clone(), external };
-        let imported = onnx::import(&bytes, &options)?;
+        let (format, imported) = file::read(&bytes, &options)?;
         let graph = &imported.graph;
         let (macs, _) = facts::facts(graph)?;
         let shape = std::iter::once(None).chain(graph.input.shape.iter().copied().map(Some)).collect();

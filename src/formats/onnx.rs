@@ -16,7 +16,8 @@ pub mod proto;
 mod tensor;
 mod write;
 
+pub use super::imported::{ImportOptions, Imported};
 pub use export::export;
-pub use import::{ImportOptions, Imported, import};
+pub use import::import;
 pub use model::OPSETS;
 pub use ops::names as operators;

@@ -26,6 +26,21 @@ impl Format {
         }
     }
 
+    const ALL: [Self; 4] = [Self::Onnx, Self::TorchScript, Self::Pt2, Self::Safetensors];
+
+    /// The format of that [`Self::name`].
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// What files of the format are called: `student.<suffix>`.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::TorchScript => "pt",
+            other => other.name(),
+        }
+    }
+
     /// Whether models of this format can be imported.
     ///
     /// # Errors

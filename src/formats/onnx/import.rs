@@ -18,31 +18,14 @@ use crate::{
     domain::problem::{Cause, ErrorCode, Problem},
     formats::{
         dim::{Dim, show},
-        graph::{Graph, Op, Port},
+        graph::Port,
+        imported::{ImportOptions, Imported},
         refusal::Refusal,
     },
 };
 
 /// How many causes one problem lists.
 const MAX_CAUSES: usize = 100;
-
-/// What the file alone does not say.
-#[derive(Clone, Debug, Default)]
-pub struct ImportOptions {
-    /// The input's shape without the batch, where the file leaves it open.
-    pub input_shape: Option<Vec<usize>>,
-    /// Side files with weights, by the name of the uploaded part.
-    pub external: BTreeMap<String, Vec<u8>>,
-}
-
-/// A graph, and what was noticed on the way.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    pub graph: Graph,
-    pub has_batch_norm: bool,
-    pub ends_in_softmax: bool,
-    pub warnings: Vec<String>,
-}
 
 /// Reads a classifier.
 ///
@@ -66,12 +49,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let classes = classes(&lowering, &output)?;
     let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
     let (graph, warnings) = finish::graph(lowering, ports, opset)?;
-    Ok(Imported {
-        has_batch_norm: graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. })),
-        ends_in_softmax: graph.logits().is_some(),
-        graph,
-        warnings,
-    })
+    Ok(Imported::new(graph, warnings))
 }
 
 /// In what the student's file will differ from this one, for those whose programs expect it.

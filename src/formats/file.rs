@@ -1,0 +1,40 @@
+//! Model files of every format: in as a graph, and out again.
+
+use super::{
+    graph::Graph,
+    imported::{ImportOptions, Imported},
+    onnx, safetensors,
+    sniff::{Format, HEAD, sniff},
+};
+use crate::domain::problem::Problem;
+
+/// Reads a classifier in whichever format its first bytes speak of.
+///
+/// # Errors
+/// What [`sniff`] and [`Format::importable`] refuse, and what the format's own importer reports.
+pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported), Problem> {
+    let format = sniff(&bytes[..bytes.len().min(HEAD)], bytes.len() as u64)?;
+    format.importable()?;
+    let imported = match format {
+        Format::Onnx => onnx::import(bytes, options)?,
+        Format::TorchScript | Format::Pt2 | Format::Safetensors => unreachable!("not importable"),
+    };
+    Ok((format, imported))
+}
+
+/// A student in one format.
+pub struct Written {
+    pub format: Format,
+    pub bytes: Vec<u8>,
+}
+
+/// The student's files: first in the format in which its teacher was `uploaded`, then in the others.
+///
+/// # Errors
+/// `invalid_model` where the shapes of the graph do not fit together.
+pub fn write(student: &Graph, _uploaded: Format) -> Result<Vec<Written>, Problem> {
+    Ok(vec![
+        Written { format: Format::Onnx, bytes: onnx::export(student)? },
+        Written { format: Format::Safetensors, bytes: safetensors::export(student)? },
+    ])
+}
