@@ -30,7 +30,7 @@ const SMALL: &str = r#"{
     "input": {"mean": [0.1307], "std": [0.3081]},
     "extraction": {"generators": 1, "epochs": 4, "steps_per_epoch": 3, "batch_size": 16, "beta": 1.0},
     "distillation": {"samples_per_generator": 64, "epochs": 3, "batch_size": 16, "adversarial_steps": 4, "student_steps": 2,
-        "average_decay": 0.9, "learning_rate": 0.001}
+        "rivals": 2, "average_decay": 0.9, "learning_rate": 0.001}
 }"#;
 
 /// libtorch has one random state for the whole process, so what trains takes turns.

@@ -132,6 +132,8 @@ pub struct DistillationConfig {
     /// Steps of the adversarial generator, each followed by `student_steps` of the student; 0 leaves it out.
     pub adversarial_steps: Option<u32>,
     pub student_steps: Option<u32>,
+    /// Adversarial generators, which take their steps in turn.
+    pub rivals: Option<u32>,
     /// Decay of the exponential average of the student's weights; 0 keeps the last weights.
     pub average_decay: Option<f64>,
 }
@@ -238,6 +240,9 @@ pub struct Distillation {
     pub learning_rate: f64,
     pub adversarial_steps: u32,
     pub student_steps: u32,
+    /// Jobs from before there was a choice had one.
+    #[serde(default = "one")]
+    pub rivals: u32,
     pub average_decay: f64,
 }
 
@@ -262,6 +267,10 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = Uuid)]
     pub from_job: Option<JobId>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Jobs from before there was a choice kept theirs.

@@ -101,6 +101,7 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
         learning_rate,
         adversarial_steps: 0,
         student_steps: 5,
+        rivals: 1,
         average_decay: 0.0,
     };
     match preset {
@@ -110,8 +111,9 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
             epochs: 0,
             batch_size: 128,
             learning_rate: 1.5e-3,
-            adversarial_steps: if preset == Preset::Best { 200 } else { 100 },
-            student_steps: 5,
+            adversarial_steps: if preset == Preset::Best { 160 } else { 60 },
+            student_steps: 10,
+            rivals: if preset == Preset::Best { 4 } else { 3 },
             average_decay: 0.995,
         },
     }
@@ -144,6 +146,7 @@ impl DistillationConfig {
             learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
             adversarial_steps: self.adversarial_steps.unwrap_or(preset.adversarial_steps),
             student_steps: self.student_steps.unwrap_or(preset.student_steps),
+            rivals: self.rivals.unwrap_or(preset.rivals),
             average_decay: self.average_decay.unwrap_or(preset.average_decay),
         }
     }
@@ -168,6 +171,7 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     bounded("distillation.learning_rate", distillation.learning_rate, 1e-9, 10.0)?;
     bounded("distillation.adversarial_steps", f64::from(distillation.adversarial_steps), 0.0, 1e6)?;
     bounded("distillation.student_steps", f64::from(distillation.student_steps), 1.0, 1000.0)?;
+    bounded("distillation.rivals", f64::from(distillation.rivals), 1.0, 32.0)?;
     bounded("distillation.average_decay", distillation.average_decay, 0.0, 0.999_999)?;
     bounded("priority", f64::from(settings.priority), -100.0, 100.0)?;
     settings.compression.check()?;

@@ -3,7 +3,7 @@
 
 use super::{
     checkpoint::{Keeper, Stage, State},
-    game::{Game, Rival},
+    game::{Game, Rivals},
     losses,
     observer::{Observer, Stop},
     pool::Pool,
@@ -32,13 +32,13 @@ pub struct Course<'a> {
 struct Class<'a> {
     student: &'a mut Student,
     game: Game<'a>,
-    rival: Rival,
+    rivals: Rivals,
 }
 
 impl Class<'_> {
     fn state(&self) -> State {
         let mut state = self.student.state();
-        state.extend(self.rival.state());
+        state.extend(self.rivals.state());
         state
     }
 }
@@ -71,8 +71,8 @@ impl Course<'_> {
         };
         let all = Done { epochs: distillation.epochs, rounds: distillation.adversarial_steps };
         let game = Game::new(self.teacher, student, self.settings)?;
-        let rival = game.rival()?;
-        let mut class = Class { student: &mut *student, game, rival };
+        let rivals = game.rivals()?;
+        let mut class = Class { student: &mut *student, game, rivals };
         let done = match keeper.take_up(&class.state())? {
             Some(Stage::Pool { epoch }) => Done { epochs: epoch, rounds: 0 },
             Some(Stage::Game { round }) => Done { rounds: round, ..all },
@@ -125,8 +125,8 @@ impl Course<'_> {
     ) -> Result<(), Stop> {
         for round in first + 1..=self.settings.distillation.adversarial_steps {
             seed(self.settings.seed, Stream::Game { round });
-            let Class { student, game, rival } = class;
-            let (found, left) = game.play(round, student, rival, || ticker.tick())?;
+            let Class { student, game, rivals } = class;
+            let (found, left) = game.play(round, student, rivals, || ticker.tick())?;
             ticker.metrics(&[("adversarial_distance", found), ("student_distance", left)]);
             keeper.boundary(ticker, Stage::Game { round }, || class.state())?;
         }

@@ -1,8 +1,8 @@
-//! The game between a student and a generator that looks for inputs on which student and teacher differ (Fang et al.,
+//! The game between a student and generators that look for inputs on which student and teacher differ (Fang et al.,
 //! Data-Free Adversarial Distillation, 2019).
 //!
-//! Two things keep the student from forgetting what it knew while it learns what the generator found last: it also meets
-//! what earlier generators would show it, and images from formulas.
+//! Three things keep the student from forgetting what it knew while it learns what a generator found last: there are
+//! several, which find different things; it also meets what earlier ones would show it; and images from formulas.
 
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::{
     domain::{
-        config::{Form, Settings},
+        config::{Distillation, Form, Settings},
         problem::Problem,
     },
     nets::generator::Shape,
 };
 
-/// Shares of a student batch; the rest is of the generator as it is now.
+/// Shares of a student batch; the rest is of the generators as they are now.
 const PROCEDURAL: f64 = 0.3;
 const PAST: f64 = 0.25;
 
@@ -48,48 +48,64 @@ pub struct Game<'a> {
     landmarks: Vec<String>,
     /// See [`losses::relative_distance`].
     floor: f64,
+    /// See [`losses::divergence`].
+    temperature: f64,
     /// Learning rate of the student at the beginning.
     rate: f64,
 }
 
-/// The generator that plays now, and some that played before.
-pub struct Rival {
-    now: Trained,
+/// A generator that plays.
+struct Rival {
+    generator: Trained,
     adam: Adam,
+}
+
+/// The generators that play now, of which each round moves one, and some of those that played before.
+pub struct Rivals {
+    now: Vec<Rival>,
     past: Vec<Trained>,
 }
 
-impl Rival {
+impl Rivals {
     fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
+        let Distillation { rivals, adversarial_steps: rounds, .. } = settings.distillation;
         seed(settings.seed, Stream::Game { round: 0 });
         let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
-        let now = Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
-        let adam = Adam::new(trainable(&now.store))?;
-        // A game of fewer rounds keeps fewer; one that is not played, none.
-        let places = KEPT.min(settings.distillation.adversarial_steps);
-        let past = (0..places).map(|_| Trained::fresh(shape.clone(), Form::Smooth, teacher.device())).collect();
-        Ok(Self { now, adam, past })
+        let fresh = || Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
+        // A game of fewer rounds has fewer and keeps fewer; one that is not played, none.
+        let rival = |generator: Trained| Ok(Rival { adam: Adam::new(trainable(&generator.store))?, generator });
+        let now = (0..rivals.min(rounds)).map(|_| rival(fresh())).collect::<Result<_, TchError>>()?;
+        Ok(Self { now, past: (0..KEPT.min(rounds)).map(|_| fresh()).collect() })
     }
 
     /// Everything that the next round depends on, but for its random stream.
     pub fn state(&self) -> State {
-        let mut state = under("game.generator", variables(&self.now.store));
-        state.extend(under("game.adam", self.adam.state()));
+        let mut state = State::new();
+        for (place, Rival { generator, adam }) in self.now.iter().enumerate() {
+            state.extend(under(&format!("game.generator{place}"), variables(&generator.store)));
+            state.extend(under(&format!("game.adam{place}"), adam.state()));
+        }
         for (place, generator) in self.past.iter().enumerate() {
             state.extend(under(&format!("game.past{place}"), variables(&generator.store)));
         }
         state
     }
 
-    /// Keeps the generator as it is after `round`, evenly over a game of `rounds`, in place of the oldest one.
+    /// Whose turn `round` is.
+    fn place(&self, round: u32) -> usize {
+        (round - 1) as usize % self.now.len()
+    }
+
+    /// Keeps the generator that moved in `round` as it is, evenly over a game of `rounds`, in place of the oldest one.
     fn keep(&self, round: u32, rounds: u32) -> Result<(), TchError> {
         let every = (rounds / KEPT).max(1);
         if !round.is_multiple_of(every) {
             return Ok(());
         }
         let place = &self.past[((round / every - 1) % KEPT) as usize];
+        let moved = &self.now[self.place(round)].generator;
         no_grad(|| {
-            for ((_, mut kept), (_, now)) in variables(&place.store).into_iter().zip(variables(&self.now.store)) {
+            for ((_, mut kept), (_, now)) in variables(&place.store).into_iter().zip(variables(&moved.store)) {
                 kept.f_copy_(&now)?;
             }
             Ok(())
@@ -108,21 +124,21 @@ impl<'a> Game<'a> {
     /// Where the graphs do not fit together.
     pub fn new(teacher: &'a Teacher, student: &Student, settings: &'a Settings) -> Result<Self, Problem> {
         let landmarks = super::landmarks::landmarks(&teacher.graph, student.beginning())?;
-        let Apart { floor, distance } = apart(teacher, &student.executor, settings)?;
+        let Apart { floor, distance, temperature } = apart(teacher, &student.executor, settings)?;
         // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
         let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
-        Ok(Self { teacher, settings, landmarks, floor, rate })
+        Ok(Self { teacher, settings, landmarks, floor, temperature, rate })
     }
 
-    /// The first generator.
+    /// The first generators.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn rival(&self) -> Result<Rival, TchError> {
-        Rival::new(self.teacher, self.settings)
+    pub fn rivals(&self) -> Result<Rivals, TchError> {
+        Rivals::new(self.teacher, self.settings)
     }
 
-    /// Plays `round`, the first of which is 1: one step of the generator, `student_steps` of the student, each at a rate that
+    /// Plays `round`, the first of which is 1: one step of one generator, `student_steps` of the student, each at a rate that
     /// falls along half a cosine. Returns the distance that the generator found, and the one left after the last step.
     ///
     /// # Errors
@@ -131,14 +147,16 @@ impl<'a> Game<'a> {
         &self,
         round: u32,
         student: &mut Student,
-        rival: &mut Rival,
+        rivals: &mut Rivals,
         mut after: impl FnMut() -> Result<(), E>,
     ) -> Result<(f64, f64), E> {
         let distillation = &self.settings.distillation;
         let rounds = distillation.adversarial_steps;
         let pace = cosine(round - 1, rounds);
+        let place = rivals.place(round);
+        let Rival { generator, adam } = &mut rivals.now[place];
         let found = challenge(
-            (&rival.now, &mut rival.adam),
+            (generator, adam),
             (self.teacher, &student.executor),
             self.floor,
             i64::from(distillation.batch_size),
@@ -147,24 +165,28 @@ impl<'a> Game<'a> {
         after()?;
         let mut left = 0.0;
         for _ in 0..distillation.student_steps {
-            let loss = self.lesson(student, rival, round)?;
+            let loss = self.lesson(student, rivals, round)?;
             student.minimise(&loss, self.rate * pace)?;
             left = loss.f_double_value(&[])?;
             after()?;
         }
-        rival.keep(round, rounds)?;
+        rivals.keep(round, rounds)?;
         Ok((found, left))
     }
 
     /// The student's loss on inputs of the generators and images from formulas.
-    fn lesson(&self, student: &Student, rival: &Rival, round: u32) -> Result<Tensor, TchError> {
+    fn lesson(&self, student: &Student, rivals: &Rivals, round: u32) -> Result<Tensor, TchError> {
         let (x, logits, blocks) = no_grad(|| {
-            let x = self.inputs(rival, round)?;
+            let x = self.inputs(rivals, round)?;
             let (logits, blocks) = self.teacher.logits_with(&x, &self.landmarks)?;
             Ok::<_, TchError>((x, logits, blocks))
         })?;
         let (answers, ours) = student.executor.forward_with(&x, &self.landmarks)?;
-        let mut loss = losses::relative_distance(&logits, &answers, self.floor)?;
+        let mut loss = losses::relative_distance(&logits, &answers, self.floor)?.f_add(&losses::divergence(
+            &logits,
+            &answers,
+            self.temperature,
+        )?)?;
         let weight = LANDMARKS / blocks.len().max(1) as f64;
         for (theirs, ours) in blocks.iter().zip(&ours) {
             loss = loss.f_add(&losses::relative_error(theirs, ours)?.f_mul_scalar(weight)?)?;
@@ -172,22 +194,25 @@ impl<'a> Game<'a> {
         Ok(loss)
     }
 
-    fn inputs(&self, rival: &Rival, round: u32) -> Result<Tensor, TchError> {
+    fn inputs(&self, rivals: &Rivals, round: u32) -> Result<Tensor, TchError> {
         let (batch, device) = (self.settings.distillation.batch_size, self.teacher.device());
         let share = |share: f64| (f64::from(batch) * share) as i64;
         let drawn = |generator: &Trained, count: i64| {
             let draw = Draw::random(&generator.shape, count, device)?;
             generator.net.forward(&draw.labels, &draw.z, true)
         };
-        let shape = &rival.now.shape;
+        let shape = &rivals.now[rivals.place(round)].generator.shape;
         let mut parts = vec![procedural::draw(&shape.output, &shape.pixels, share(PROCEDURAL).max(1), device)?];
         // Batch norm in training needs two values for each channel.
-        let kept = rival.kept(round, self.settings.distillation.adversarial_steps);
+        let kept = rivals.kept(round, self.settings.distillation.adversarial_steps);
         if let Some(earlier) = any_of(kept)? {
             parts.push(drawn(earlier, share(PAST).max(2))?);
         }
         let others: i64 = parts.iter().map(|part| part.size()[0]).sum();
-        parts.push(drawn(&rival.now, (i64::from(batch) - others).max(2))?);
+        let each = (i64::from(batch) - others) / rivals.now.len() as i64;
+        for Rival { generator, .. } in &rivals.now {
+            parts.push(drawn(generator, each.max(2))?);
+        }
         Tensor::f_cat(&parts, 0)
     }
 }

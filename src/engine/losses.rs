@@ -65,6 +65,18 @@ pub fn relative_distance(teacher: &Tensor, student: &Tensor, floor: f64) -> Resu
     distance.f_div(&squares(&teacher)?.f_add_scalar(floor + SMALL)?)?.f_mean(Kind::Float)
 }
 
+/// Kullback-Leibler divergence of the student's probabilities from the teacher's, both at `temperature`, mean over the batch
+/// (Hinton et al., 2015, without their factor): it counts what lies near a decision, where a distance counts what is large.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn divergence(teacher: &Tensor, student: &Tensor, temperature: f64) -> Result<Tensor, TchError> {
+    let log = |logits: &Tensor| logits.f_div_scalar(temperature)?.f_log_softmax(-1, Kind::Float);
+    let (theirs, ours) = (log(teacher)?, log(student)?);
+    let each = theirs.f_exp()?.f_mul(&theirs.f_sub(&ours)?)?;
+    each.f_sum_dim_intlist([-1i64].as_slice(), false, Kind::Float)?.f_mean(Kind::Float)
+}
+
 /// Sum of squares of centred logits (N, classes), mean over the batch.
 ///
 /// # Errors
@@ -141,6 +153,16 @@ mod tests {
         assert!((floor - 23.0).abs() < 1e-4);
         let expected = (14.0 / 37.0 + 32.0 / 55.0) / 2.0;
         assert!((value(&relative_distance(&teacher, &even, floor).unwrap()) - expected).abs() < 1e-4);
+    }
+
+    #[test]
+    fn divergence_equals_its_definition() {
+        let (teacher, student) = (Tensor::from_slice2(&[[2.0f32, 0.0]]), Tensor::from_slice2(&[[0.0f32, 1.0]]));
+        let probability = |difference: f64| 1.0 / (1.0 + (-difference / 2.0).exp());
+        let (p, q) = (probability(2.0), probability(-1.0));
+        let expected = p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln();
+        assert!((value(&divergence(&teacher, &student, 2.0).unwrap()) - expected).abs() < 1e-6);
+        assert!(value(&divergence(&teacher, &(&teacher + 3.0), 2.0).unwrap()).abs() < 1e-6);
     }
 
     #[test]

@@ -16,8 +16,14 @@ use crate::domain::config::Settings;
 /// What distances are relative to is at least this times the teacher's spread on images from formulas.
 const FLOOR: f64 = 2.0;
 
-/// Images from formulas on which two networks are held against each other.
-const MEASURED: i64 = 500;
+/// Images from formulas on which two networks are held against each other, and batches that they are drawn in. Within a
+/// batch few forms are drawn: one batch alone would say twice as much or half as much, by its seed.
+const MEASURED: i64 = 250;
+const BATCHES: usize = 8;
+
+/// The temperature at which answers are compared, relative to the teacher's spread on images from formulas: logits of any
+/// scale are softened alike.
+const TEMPERATURE: f64 = 0.75;
 
 /// How teacher and student are apart before any search, on images from formulas.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +32,8 @@ pub struct Apart {
     pub floor: f64,
     /// Squared distance of the centred logits, relative to the teacher's own.
     pub distance: f64,
+    /// See [`losses::divergence`].
+    pub temperature: f64,
 }
 
 /// # Errors
@@ -36,11 +44,17 @@ pub fn apart(teacher: &Teacher, student: &Executor, settings: &Settings) -> Resu
         let shape = shape(&teacher.graph, settings);
         let elements = shape.output.iter().product::<i64>().max(1);
         let count = MEASURED.min(MOST_ELEMENTS / elements).max(2);
-        let x = procedural::draw(&shape.output, &shape.pixels, count, teacher.device())?;
-        let logits = teacher.answer(&x)?;
-        let spread = losses::spread(&logits)?;
-        let between = losses::spread(&logits.f_sub(&answer(student, &x)?)?)?;
-        Ok(Apart { floor: FLOOR * spread, distance: between / spread.max(f64::MIN_POSITIVE) })
+        let (mut spread, mut between) = (0.0, 0.0);
+        for _ in 0..BATCHES {
+            let x = procedural::draw(&shape.output, &shape.pixels, count, teacher.device())?;
+            let logits = teacher.answer(&x)?;
+            spread += losses::spread(&logits)? / BATCHES as f64;
+            between += losses::spread(&logits.f_sub(&answer(student, &x)?)?)? / BATCHES as f64;
+        }
+        let spread = spread.max(f64::MIN_POSITIVE);
+        // A teacher that answers everything alike has none.
+        let deviation = (spread / shape.classes.max(1) as f64).sqrt().max(1e-3);
+        Ok(Apart { floor: FLOOR * spread, distance: between / spread, temperature: TEMPERATURE * deviation })
     })
 }
 
