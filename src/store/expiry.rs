@@ -23,11 +23,11 @@ pub struct FinishedJob {
 const METRICS_AT_ONCE: u32 = 2_000;
 
 /// What was sent, of all that a job has without a task of its own: generators that it uses again are none of it.
-const UPLOADED: &str = "role in ('teacher', 'external_data', 'evaluation')";
+const UPLOADED: &str = "role in ('teacher', 'external_data', 'evaluation', 'given_student')";
 
 const FINISHED: &str = "\
 select jobs.id, jobs.name, jobs.finished_at, coalesce(sum(bytes), 0) as bytes, \
-    coalesce(sum(case when role in ('teacher', 'external_data', 'evaluation') then bytes end), 0) as upload_bytes \
+    coalesce(sum(case when role in ('teacher', 'external_data', 'evaluation', 'given_student') then bytes end), 0) as upload_bytes \
 from jobs left join artifacts on artifacts.job = jobs.id \
 where finished_at is not null and status in ('succeeded', 'failed', 'canceled') \
     and not exists (select 1 from tasks where tasks.job = jobs.id and tasks.status = 'running') \
