@@ -5,7 +5,6 @@ mod fixtures;
 use std::path::{Path, PathBuf};
 
 use kegd::formats::{
-    description::About,
     facts,
     graph::Graph,
     onnx::{ImportOptions, export, import},
@@ -85,7 +84,7 @@ fn attention(graph: &Graph) -> u64 {
 #[test]
 fn safetensors_hold_every_weight() {
     let graph = load(Path::new("tests/fixtures/lenet5_dynamo18.onnx"));
-    let bytes = safetensors::export(&graph, &About::default()).unwrap();
+    let bytes = safetensors::export(&graph).unwrap();
     let (_, metadata) = ::safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = metadata.metadata().clone().unwrap();
     assert_eq!(metadata["input"], "input [1, 32, 32]");

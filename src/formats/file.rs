@@ -46,7 +46,7 @@ pub struct Written {
 pub fn write(student: &Graph, uploaded: Format, about: &About) -> Result<Vec<Written>, Problem> {
     let mut files = vec![
         Written { format: Format::Onnx, bytes: onnx::export(student)? },
-        Written { format: Format::Safetensors, bytes: safetensors::export(student, about)? },
+        Written { format: Format::Safetensors, bytes: safetensors::export_about(student, about)? },
     ];
     files.sort_by_key(|file| file.format != uploaded);
     Ok(files)

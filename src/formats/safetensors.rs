@@ -15,7 +15,15 @@ use crate::domain::problem::{ErrorCode, Problem};
 ///
 /// # Errors
 /// `internal` where the weights cannot be laid out.
-pub fn export(graph: &Graph, about: &About) -> Result<Vec<u8>, Problem> {
+pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    export_about(graph, &About::default())
+}
+
+/// As [`export`], with what the graph does not say of itself.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_about(graph: &Graph, about: &About) -> Result<Vec<u8>, Problem> {
     let bytes: Vec<(&String, &Tensor, Vec<u8>)> =
         graph.weights.iter().map(|(name, tensor)| (name, tensor, to_bytes(tensor))).collect();
     let views = bytes.iter().map(|(name, tensor, bytes)| {

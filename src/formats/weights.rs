@@ -44,12 +44,12 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     if found.is_empty() {
         return Err(Problem::new(ErrorCode::InvalidModel, "The file has no tensors.").param("model"));
     }
-    let Some(architecture) = options.arch else { return Err(suggestion::missing(&found)) };
+    let Some(architecture) = options.arch else { return Err(or_a_student(suggestion::missing(&found), bytes)) };
     let input = input(architecture, &found, options.input_shape.as_deref())?;
     let blueprint = blueprint(architecture, &found, &input)?;
     let difference = Difference::between(&blueprint.parameters, &found);
     if !difference.is_none() {
-        return Err(difference.problem(architecture, &suggestion::fitting(&found)));
+        return Err(or_a_student(difference.problem(architecture, &suggestion::fitting(&found)), bytes));
     }
     let weights = read(&named)?;
     warnings.extend(values::notes(&named));
@@ -60,6 +60,16 @@ fn broken(error: impl std::fmt::Display) -> Problem {
     Problem::new(ErrorCode::InvalidModel, format!("The safetensors file cannot be read: {error}."))
         .param("model")
         .hint("The upload may have been cut short, or the file was not written by a safetensors library.")
+}
+
+/// What does not fit may be what a job of ours made: decomposed layers are those of no architecture.
+fn or_a_student(problem: Problem, bytes: &[u8]) -> Problem {
+    let metadata = SafeTensors::read_metadata(bytes).ok().and_then(|(_, header)| header.metadata().clone());
+    let is_ours = metadata.is_some_and(|metadata| metadata.get("producer").is_some_and(|producer| producer == "kegd"));
+    if !is_ours || problem.hint.as_ref().is_some_and(|hint| hint.contains("{\"arch\"")) {
+        return problem;
+    }
+    problem.hint("This is a student that kegd made smaller. Send its ONNX file: GET /jobs/{id}/student?format=onnx.")
 }
 
 /// The tensors by name without what wrappers put in front, and what was noticed.

@@ -147,3 +147,18 @@ impl Tx {
         rows::number(&row, "bytes")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::artifact::Role;
+
+    #[test]
+    fn uploads_are_the_roles_that_clients_send() {
+        for role in Role::ALL {
+            let quoted = format!("'{}'", role.name());
+            assert_eq!(UPLOADED.contains(&quoted), role.is_uploaded(), "{quoted}");
+            assert_eq!(FINISHED.contains(&quoted), role.is_uploaded(), "{quoted}");
+        }
+    }
+}

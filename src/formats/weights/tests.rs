@@ -78,6 +78,22 @@ fn what_is_close_is_told_where_nothing_fits() {
 }
 
 #[test]
+fn a_compressed_student_is_said_to_be_one() {
+    let mut graph = lenet();
+    let bytes = crate::formats::safetensors::export(&graph).unwrap();
+    assert!(
+        import(&bytes, &options(Architecture::Lenet5)).is_ok(),
+        "one that was not compressed is the network itself"
+    );
+    graph.weights.insert("conv3.core.weight".to_owned(), Tensor::f32(vec![1], vec![0.0]));
+    let bytes = crate::formats::safetensors::export(&graph).unwrap();
+    for options in [options(Architecture::Lenet5), ImportOptions::default()] {
+        let problem = import(&bytes, &options).expect_err("refused");
+        assert!(problem.hint.unwrap().contains("student?format=onnx"));
+    }
+}
+
+#[test]
 fn a_broken_file_is_said_to_be_broken() {
     let whole = file(&raw());
     for cut in [0, 7, 8, 20, whole.len() / 2, whole.len() - 1] {
