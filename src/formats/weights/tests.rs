@@ -115,22 +115,23 @@ fn weights_that_are_no_numbers_are_refused() {
     assert!(problem.detail.contains("\"conv1.bias\", \"fc1.weight\""), "{problem}");
 }
 
+fn set(raw: &mut Raw, name: &str, dtype: Dtype, bytes: Vec<u8>) {
+    let tensor = raw.get_mut(name).unwrap();
+    (tensor.0, tensor.2) = (dtype, bytes);
+}
+
 #[test]
 fn floats_of_every_width_become_float32() {
     let mut raw = raw();
-    let mut set = |name: &str, dtype, bytes: Vec<u8>| {
-        let tensor = raw.get_mut(name).unwrap();
-        (tensor.0, tensor.2) = (dtype, bytes);
-    };
-    set("conv1.bias", Dtype::F16, [0x3800u16; 6].iter().flat_map(|bits| bits.to_le_bytes()).collect());
-    set("conv2.bias", Dtype::BF16, [0x3f00u16; 16].iter().flat_map(|bits| bits.to_le_bytes()).collect());
-    set("conv3.bias", Dtype::F64, [0.5f64; 120].iter().flat_map(|value| value.to_le_bytes()).collect());
+    set(&mut raw, "conv1.bias", Dtype::F16, [0x3800u16; 6].iter().flat_map(|bits| bits.to_le_bytes()).collect());
+    set(&mut raw, "conv2.bias", Dtype::BF16, [0x3f00u16; 16].iter().flat_map(|bits| bits.to_le_bytes()).collect());
+    set(&mut raw, "conv3.bias", Dtype::F64, [0.5f64; 120].iter().flat_map(|value| value.to_le_bytes()).collect());
     let imported = import(&file(&raw), &options(Architecture::Lenet5)).unwrap();
     for name in ["conv1.bias", "conv2.bias", "conv3.bias"] {
         assert!(imported.graph.weights[name].as_f32().unwrap().iter().all(|value| *value == 0.5), "{name}");
     }
     assert_eq!(imported.warnings, ["The weights are BF16 and F16 and F64; the student's are F32."]);
-    set("conv1.bias", Dtype::I8, vec![1; 6]);
+    set(&mut raw, "conv1.bias", Dtype::I8, vec![1; 6]);
     let problem = refusal(&raw, &options(Architecture::Lenet5));
     assert!(problem.detail.contains("`conv1.bias` is of type I8"), "{problem}");
 }
