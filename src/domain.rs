@@ -1,11 +1,13 @@
 //! The words of the house as types: no I/O, and no import of ours outside this module.
 
 pub mod access;
+pub mod architecture;
 pub mod artifact;
 pub mod audit;
 pub mod config;
 pub mod cost;
 pub mod device;
+pub mod given;
 pub mod ids;
 pub mod job;
 pub mod latent;

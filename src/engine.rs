@@ -2,6 +2,7 @@
 
 mod adam;
 mod audit;
+mod beginning;
 mod checkpoint;
 pub mod compress;
 mod cuda;
@@ -16,6 +17,8 @@ mod extract;
 mod files;
 mod finish;
 mod game;
+mod given;
+mod initial;
 mod landmarks;
 mod latency;
 pub mod latent;

@@ -1,5 +1,7 @@
 //! Bytes to graph and graph to bytes. No tensor library, no network, no database.
 
+pub mod architectures;
+pub mod description;
 pub mod dim;
 pub mod facts;
 pub mod file;
@@ -10,3 +12,4 @@ pub mod refusal;
 pub mod safetensors;
 pub mod shapes;
 pub mod sniff;
+pub mod weights;

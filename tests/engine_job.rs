@@ -83,6 +83,7 @@ fn spec(kind: TaskKind, settings: Settings) -> TaskSpec {
         external_data: Vec::new(),
         generators: Vec::new(),
         eval: None,
+        student: None,
         extracting_seconds: 1.5,
         resume: None,
         checkpoint_seconds: None,

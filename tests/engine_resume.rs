@@ -100,6 +100,7 @@ fn spec(kind: TaskKind) -> TaskSpec {
         external_data: Vec::new(),
         generators: if kind.student().is_some() { vec!["generator-0.safetensors".into()] } else { Vec::new() },
         eval: None,
+        student: None,
         extracting_seconds: 1.5,
         resume: None,
         checkpoint_seconds: Some(0.0),

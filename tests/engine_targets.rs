@@ -90,6 +90,7 @@ fn spec(compression: Value, target: u32) -> TaskSpec {
         external_data: Vec::new(),
         generators: Vec::new(),
         eval: None,
+        student: None,
         extracting_seconds: 0.0,
         resume: None,
         checkpoint_seconds: Some(0.0),

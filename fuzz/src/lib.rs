@@ -25,5 +25,5 @@ pub fn digest(bytes: &[u8], options: &ImportOptions) {
 /// Options as a client may give them.
 pub fn options(shape: Option<&[u16]>, external: BTreeMap<String, Vec<u8>>) -> ImportOptions {
     let input_shape = shape.map(|shape| shape.iter().map(|&extent| usize::from(extent)).collect());
-    ImportOptions { input_shape, external }
+    ImportOptions { input_shape, external, ..ImportOptions::default() }
 }

@@ -72,8 +72,7 @@ impl Caller {
     /// # Errors
     /// `forbidden` where it is somebody else's upload.
     pub fn may_fetch(&self, job: &Job, role: Role) -> ApiResult<()> {
-        let upload = matches!(role, Role::Teacher | Role::ExternalData | Role::Evaluation);
-        if !upload || self.owns(job) {
+        if !role.is_uploaded() || self.owns(job) {
             return Ok(());
         }
         Err(Problem::new(ErrorCode::Forbidden, format!("This file of job {} was uploaded with another key.", job.id))

@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::formats::onnx::operators;
+use crate::{domain::architecture, formats::onnx::operators};
 
 /// A file format.
 #[derive(Debug, Serialize, ToSchema)]
@@ -19,7 +19,22 @@ pub struct Format {
     written: bool,
     /// Operators that are understood, where the format has operators.
     operators: Vec<&'static str>,
+    /// Networks that are known by name, where the format has none of its own: `config.arch`.
+    architectures: Vec<Architecture>,
     notes: &'static str,
+}
+
+/// A network that is known by name.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KnownArchitecture)]
+pub struct Architecture {
+    /// As in `config.arch` and `config.student.arch`.
+    name: &'static str,
+    /// What it is, and what its weights are called.
+    words: &'static str,
+    /// The input that is meant where `config.input.shape` does not say, without the batch. Channels, or features, are those
+    /// of the weights.
+    input: &'static [usize],
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,21 +49,28 @@ fn all() -> Vec<Format> {
         read: true,
         written: true,
         operators: operators(),
+        architectures: Vec::new(),
         notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
                 in side files, sent as external_data. The student keeps the names of input and output.",
     };
     let safetensors = Format {
         name: "safetensors",
         suffixes: &[".safetensors"],
-        read: false,
+        read: true,
         written: true,
         operators: Vec::new(),
-        notes: "The student's weights alone, by the names they have in the ONNX file.",
+        architectures: architecture::Architecture::ALL.into_iter().map(known).collect(),
+        notes: "Weights alone, F16, BF16, F32 or F64, called as in the state dict of the network that config.arch names. The \
+                student's file says in its metadata, under `graph`, what network they belong to; so does student.json.",
     };
     vec![onnx, safetensors]
 }
 
-/// Formats and operators that are supported.
+fn known(architecture: architecture::Architecture) -> Architecture {
+    Architecture { name: architecture.name(), words: architecture.words(), input: architecture.input() }
+}
+
+/// Formats, operators and architectures that are supported.
 #[utoipa::path(get, path = "/formats", tag = "service", responses((status = 200, description = "All formats", body = FormatList)))]
 pub async fn list() -> Json<FormatList> {
     Json(FormatList { data: all() })

@@ -67,6 +67,7 @@ async fn answer(app: &App, draft: &Draft, form: &mut Multipart) -> ApiResult<Ins
         external_data: upload.side_files(),
         generators: Vec::new(),
         eval: upload.eval.as_ref().map(ToString::to_string),
+        student: upload.student.as_ref().map(ToString::to_string),
         extracting_seconds: 0.0,
         resume: None,
         checkpoint_seconds: None,

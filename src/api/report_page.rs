@@ -71,7 +71,7 @@ pub fn render(job: &Job, number: u32, report: &Report) -> String {
          <h2>Result</h2>{sizes}<h2>Quality</h2>{quality}{audit}<h2>Layers</h2>{layers}<h2>Time</h2><ul>{seconds}</ul>{notes}{warnings}</html>",
         id = job.id,
         sizes = table(&sizes(&report.result)),
-        quality = table(&quality(&report.result)),
+        quality = table(&quality(report)),
         audit = report.result.audit.as_ref().map(audit::section).unwrap_or_default(),
         layers = table(&layers(&report.layers)),
         notes = list("Notes", &report.notes),
@@ -102,7 +102,8 @@ fn sizes(result: &JobResult) -> Vec<Vec<String>> {
     ]
 }
 
-fn quality(result: &JobResult) -> Vec<Vec<String>> {
+fn quality(report: &Report) -> Vec<Vec<String>> {
+    let result = &report.result;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let agreement = &result.agreement;
     let mut rows = vec![
@@ -119,11 +120,12 @@ fn quality(result: &JobResult) -> Vec<Vec<String>> {
         ],
     ];
     if let Some(accuracy) = &result.accuracy {
-        let shares = [
-            ("teacher", accuracy.teacher),
-            ("compressed, before distillation", accuracy.compressed),
-            ("student", accuracy.student),
-        ];
+        let before = if report.settings.student.is_some() {
+            "student as it was given"
+        } else {
+            "compressed, before distillation"
+        };
+        let shares = [("teacher", accuracy.teacher), (before, accuracy.compressed), ("student", accuracy.student)];
         rows.extend(
             shares.map(|(name, share)| vec![format!("accuracy, {name}"), percent(share), accuracy.n.to_string()]),
         );

@@ -36,6 +36,9 @@ use crate::{
 /// A list as the target of `config.compression` (`{"ratio": [2, 4, 8]}`) makes a student for each of up to eight targets from
 /// generators that are trained once; the job is done when all are. `config.from_job` takes the generators of a finished job.
 ///
+/// Bare weights (safetensors) need the name of their network in `config.arch`. A student that is not the compressed teacher
+/// comes as the part `student`, or by its name in `config.student.arch`.
+///
 /// With an `Idempotency-Key`, sending the same request again gives the same job, also many times at once and after a
 /// restart: the same parts, under the same file names. A key stands for its job for 24 hours, or until the job is deleted; a
 /// request that failed leaves its key free.

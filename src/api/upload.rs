@@ -48,6 +48,10 @@ pub struct UploadForm {
     model: Vec<u8>,
     /// The job's configuration, as text or as a file.
     config: Option<JobConfig>,
+    /// The student's network, an ONNX file, where it shall be another than the compressed teacher. `config.student` says
+    /// whether it keeps its weights.
+    #[schema(value_type = Option<String>, format = Binary)]
+    student: Option<Vec<u8>>,
     /// `.npz` with `x` and `y`: real inputs and their classes, read after training and for the report alone.
     #[schema(value_type = Option<String>, format = Binary)]
     eval: Option<Vec<u8>>,
@@ -138,7 +142,9 @@ pub struct Upload {
     pub config: JobConfig,
     pub model: FileName,
     pub eval: Option<FileName>,
-    /// Model, evaluation set and side files.
+    /// The student that came along.
+    pub student: Option<FileName>,
+    /// Model, evaluation set, student and side files.
     pub files: Vec<Artifact>,
 }
 
@@ -162,9 +168,15 @@ impl Upload {
                 .hint("curl -F model=@model.onnx …/jobs")
                 .into());
         };
-        check_model(draft, model).await?;
-        let (model, eval) = (model.name.clone(), of_role(Role::Evaluation).map(|file| file.name.clone()));
-        Ok(Self { config: config.unwrap_or_default(), model, eval, files })
+        check_format(draft, model, "model").await?;
+        let student = of_role(Role::GivenStudent);
+        if let Some(student) = student {
+            check_format(draft, student, "student").await?;
+        }
+        let config = config.unwrap_or_default().with_student_file(student.is_some())?;
+        let name = |file: &Artifact| file.name.clone();
+        let (model, student, eval) = (name(model), student.map(name), of_role(Role::Evaluation).map(name));
+        Ok(Self { config, model, eval, student, files })
     }
 
     /// With every default filled in that does not depend on the model.
@@ -194,11 +206,19 @@ impl Upload {
 }
 
 /// Refuses what is no model before a job is made of it.
-async fn check_model(draft: &Draft, model: &Artifact) -> ApiResult<()> {
-    let end = model.bytes.min(sniff::HEAD as u64);
-    let chunks: Vec<Bytes> = draft.app.artifacts.read(model, Some(0..end)).await?.try_collect().await?;
-    let format = sniff::sniff(&chunks.concat(), model.bytes).map_err(|problem| problem.param("model"))?;
-    Ok(format.importable().map_err(|problem| problem.param("model"))?)
+async fn check_format(draft: &Draft, file: &Artifact, part: &str) -> ApiResult<()> {
+    let end = file.bytes.min(sniff::HEAD as u64);
+    let chunks: Vec<Bytes> = draft.app.artifacts.read(file, Some(0..end)).await?.try_collect().await?;
+    let format = sniff::sniff(&chunks.concat(), file.bytes).and_then(|format| format.importable().map(|()| format));
+    let format = format.map_err(|problem| problem.param(part))?;
+    if part == "student" && format == sniff::Format::Safetensors {
+        let detail = "The student is a file of bare weights, and a student needs its network with it.";
+        return Err(Problem::new(ErrorCode::UnsupportedFormat, detail)
+            .param(part)
+            .hint("Send it as an ONNX file, or name one that kegd builds: {\"student\": {\"arch\": \"lenet5\"}}.")
+            .into());
+    }
+    Ok(())
 }
 
 /// What has been received so far.
@@ -218,6 +238,7 @@ impl Parts<'_> {
         match part.as_str() {
             "model" => self.file(field, Role::Teacher, "model").await,
             "eval" => self.file(field, Role::Evaluation, "eval").await,
+            "student" => self.file(field, Role::GivenStudent, "student").await,
             "external_data" => self.file(field, Role::ExternalData, "external_data").await,
             "config" => self.config(field).await,
             _ => {
@@ -225,7 +246,7 @@ impl Parts<'_> {
                 let part: String = part.escape_debug().take(100).collect();
                 Err(Problem::new(ErrorCode::InvalidRequest, format!("There is no part `{part}`."))
                     .param(part)
-                    .hint("The parts are model, config, eval and external_data.")
+                    .hint("The parts are model, config, eval, student and external_data.")
                     .into())
             }
         }
@@ -238,7 +259,7 @@ impl Parts<'_> {
             let detail = format!("The part `{part}` was sent more than {most} times.");
             return Err(Problem::new(ErrorCode::InvalidRequest, detail).param(part).into());
         }
-        let name = file_name(&field, part)?;
+        let name = file_name(&field, role, part)?;
         if self.files.iter().any(|file| file.name == name) {
             // Checked before it is written: it would replace the other one.
             let detail = format!("Two files of the upload are called `{name}`.");
@@ -322,9 +343,11 @@ fn too_large(most: String, part: &str) -> ApiError {
 }
 
 /// The name that the client gave, without the path that some send along (RFC 7578, section 4.2).
-fn file_name(field: &Field<'_>, part: &str) -> ApiResult<FileName> {
+fn file_name(field: &Field<'_>, role: Role, part: &str) -> ApiResult<FileName> {
     let given = field.file_name().unwrap_or(part);
     let last = given.rsplit(['/', '\\']).next().unwrap_or(given);
+    // Many call it student.onnx, which is what the job will call the one that it makes.
+    let last = &if role == Role::GivenStudent { format!("given-{last}") } else { last.to_owned() };
     let refused = |detail: String| Problem::new(ErrorCode::InvalidRequest, detail).param(part).hint("Rename the file.");
     let name: FileName = last.parse().map_err(|error: InvalidFileName| refused(error.to_string()))?;
     if name.is_reserved() {

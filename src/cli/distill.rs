@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 
 use super::{
-    pipeline::{Inputs, Pipeline},
+    pipeline::{Beside, Inputs, Pipeline},
     quiet_threads, stop,
     table::{counted, render},
     terminal::Terminal,
@@ -31,6 +31,11 @@ pub struct Distill {
     /// Real inputs and their classes (.npz with `x` and `y`), for the report alone: nothing is chosen by them.
     #[arg(long, value_name = "FILE")]
     eval: Option<PathBuf>,
+
+    /// A smaller network of your own (ONNX) that learns from the teacher, in place of the compressed teacher. It keeps its
+    /// weights, or begins with random ones where the configuration has `{"student": {"init": "anew"}}`.
+    #[arg(long, value_name = "FILE")]
+    student: Option<PathBuf>,
 
     /// Train no generators: take these files, or those that `kegd` left in this folder, for the same kind of teacher. May
     /// be given several times.
@@ -58,7 +63,8 @@ impl Distill {
         stop::on_interrupt(Arc::clone(&stop))?;
         let mut terminal = Terminal::new(self.quiet, stop).keep_checkpoints(self.checkpoints);
         // On the disk of the results, so that they are moved there and not copied.
-        let mut pipeline = Pipeline::new(&self.inputs, self.eval.as_deref(), &self.out)?;
+        let beside = Beside { eval: self.eval.as_deref(), student: self.student.as_deref(), alone: false };
+        let mut pipeline = Pipeline::new(&self.inputs, beside, &self.out)?;
         pipeline.reuse(&self.generators)?;
         for warning in pipeline.inspect(&mut terminal)?.warnings {
             eprintln!("warning: {warning}");

@@ -11,7 +11,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    pipeline::{Inputs, Pipeline},
+    pipeline::{Beside, Inputs, Pipeline},
     quiet_threads, stop,
     terminal::Terminal,
 };
@@ -54,7 +54,7 @@ impl Extract {
         let stop = Arc::new(AtomicBool::new(false));
         stop::on_interrupt(Arc::clone(&stop))?;
         let mut terminal = Terminal::new(self.quiet, stop);
-        let mut pipeline = Pipeline::new(&self.inputs, None, &self.out)?;
+        let mut pipeline = Pipeline::new(&self.inputs, Beside { alone: true, ..Beside::default() }, &self.out)?;
         let inspection = pipeline.inspect(&mut terminal)?;
         let begin = Instant::now();
         pipeline.extract(&mut terminal)?;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
-    pipeline::{Inputs, Pipeline},
+    pipeline::{Beside, Inputs, Pipeline},
     quiet_threads,
     table::{counted, render},
     terminal::Terminal,
@@ -25,7 +25,8 @@ impl Inspect {
     pub fn run(self) -> anyhow::Result<()> {
         quiet_threads::ensure()?;
         let mut terminal = Terminal::new(true, Arc::new(AtomicBool::new(false)));
-        let inspection = Pipeline::new(&self.inputs, None, &std::env::temp_dir())?.inspect(&mut terminal)?;
+        let inspection =
+            Pipeline::new(&self.inputs, Beside::default(), &std::env::temp_dir())?.inspect(&mut terminal)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&inspection)?);
         } else {
@@ -33,6 +34,18 @@ impl Inspect {
         }
         Ok(())
     }
+}
+
+/// What the inspection comes to: the compression, or the student that was given.
+fn planned(inspection: &Inspection) -> String {
+    let Some(student) = &inspection.student else { return plan(inspection.model.parameters, &inspection.plan) };
+    let fewer = inspection.model.parameters as f64 / student.parameters.max(1) as f64;
+    format!(
+        "{}\ngiven student: {} parameters, {fewer:.2}x fewer, {} MACs\n",
+        render(&rows(&inspection.plan)),
+        counted(student.parameters),
+        counted(student.macs)
+    )
 }
 
 fn text(inspection: &Inspection) -> String {
@@ -59,7 +72,7 @@ fn text(inspection: &Inspection) -> String {
         ));
     }
     if inspection.sweep.is_empty() {
-        text.push_str(&format!("\n{}", plan(model.parameters, &inspection.plan)));
+        text.push_str(&format!("\n{}", planned(inspection)));
     }
     for warning in &inspection.warnings {
         text.push_str(&format!("warning: {warning}\n"));

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::{generators, terminal::Terminal};
 use crate::{
     domain::{
+        architecture::Architecture,
         config::{JobConfig, Sampler, Settings},
         ids::{JobId, TaskId},
         presets::TeacherKind,
@@ -26,8 +27,12 @@ use crate::{
 /// What the job is made of.
 #[derive(clap::Args, Debug)]
 pub struct Inputs {
-    /// The trained classifier, an ONNX file.
+    /// The trained classifier: an ONNX file, or weights as safetensors with `--arch`.
     model: PathBuf,
+
+    /// The network of bare weights (safetensors), as `lenet5` or `resnet18`. Overrides the configuration's.
+    #[arg(long, value_name = "NAME", value_parser = architecture)]
+    arch: Option<Architecture>,
 
     /// The job's configuration, a JSON file; without it the preset `fast` is used as it is.
     #[arg(long, value_name = "FILE")]
@@ -46,6 +51,30 @@ pub struct Inputs {
     threads: Option<u16>,
 }
 
+/// Files beside the model.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    pub eval: Option<&'a Path>,
+    /// A student that is no compressed teacher.
+    pub student: Option<&'a Path>,
+    /// Whether the model is looked at alone: what the configuration says of a student is none of its business then.
+    pub alone: bool,
+}
+
+impl Beside<'_> {
+    /// The configuration as these files have it.
+    fn fitted(self, config: JobConfig, inputs: &Inputs) -> anyhow::Result<JobConfig> {
+        let mut config = JobConfig { arch: inputs.arch.or(config.arch), ..config };
+        if self.alone {
+            config.student = None;
+            // A student as ONNX, scored with its job's configuration.
+            let is_bare = inputs.model.extension().is_some_and(|suffix| suffix == "safetensors");
+            config.arch = config.arch.filter(|_| is_bare || inputs.arch.is_some());
+        }
+        Ok(config.with_student_file(self.student.is_some())?)
+    }
+}
+
 /// A job's files in a directory of their own, which goes when this is dropped.
 pub struct Pipeline {
     directory: TempDir,
@@ -60,13 +89,14 @@ impl Pipeline {
     ///
     /// # Errors
     /// A file cannot be read, or the configuration is invalid.
-    pub fn new(inputs: &Inputs, eval: Option<&Path>, parent: &Path) -> anyhow::Result<Self> {
+    pub fn new(inputs: &Inputs, files: Beside<'_>, parent: &Path) -> anyhow::Result<Self> {
         let config = match &inputs.config {
             None => JobConfig::default(),
             Some(path) => {
                 JobConfig::parse(&fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?)?
             }
         };
+        let config = files.fitted(config, inputs)?;
         let stem = inputs.model.file_stem().map_or("model".into(), |stem| stem.to_string_lossy()).into_owned();
         let settings = config.resolve(TeacherKind::PlainImage, &stem)?;
         let directory = tempfile::Builder::new().prefix(".kegd-").tempdir_in(parent)?;
@@ -82,7 +112,8 @@ impl Pipeline {
             model: lay_out(&inputs.model)?,
             external_data: inputs.external_data.iter().map(|path| lay_out(path)).collect::<Result<_, _>>()?,
             generators: Vec::new(),
-            eval: eval.map(lay_out).transpose()?,
+            eval: files.eval.map(lay_out).transpose()?,
+            student: files.student.map(|path| lay_out_student(path, directory.path())).transpose()?,
             extracting_seconds: 0.0,
             resume: None,
             checkpoint_seconds: None,
@@ -214,6 +245,18 @@ fn lay_out(path: &Path, directory: &Path) -> anyhow::Result<String> {
     let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
     let name = name.to_str().with_context(|| format!("{}: the name is not UTF-8", path.display()))?;
     lay_out_as(path, directory, name.to_owned())
+}
+
+/// Under a name that no run writes: a student's own file is often called as the one that a run makes of it.
+fn lay_out_student(path: &Path, directory: &Path) -> anyhow::Result<String> {
+    let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
+    lay_out_as(path, directory, format!("given-{}", name.to_string_lossy()))
+}
+
+/// An architecture by its name.
+fn architecture(name: &str) -> Result<Architecture, String> {
+    let found = Architecture::ALL.into_iter().find(|architecture| architecture.name() == name);
+    found.ok_or_else(|| format!("known are {}", Architecture::names()))
 }
 
 fn lay_out_as(path: &Path, directory: &Path, name: String) -> anyhow::Result<String> {

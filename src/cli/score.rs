@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    pipeline::{Inputs, Pipeline},
+    pipeline::{Beside, Inputs, Pipeline},
     quiet_threads,
     table::counted,
 };
@@ -33,7 +33,8 @@ pub struct Score {
 impl Score {
     pub fn run(self) -> anyhow::Result<()> {
         quiet_threads::ensure()?;
-        let scores = Pipeline::new(&self.inputs, Some(&self.eval), &std::env::temp_dir())?.score(&self.checkpoint)?;
+        let beside = Beside { eval: Some(&self.eval), alone: true, ..Beside::default() };
+        let scores = Pipeline::new(&self.inputs, beside, &std::env::temp_dir())?.score(&self.checkpoint)?;
         match &scores[..] {
             [score] if self.json && self.checkpoint.is_empty() => println!("{}", serde_json::to_string_pretty(score)?),
             scores if self.json => println!("{}", serde_json::to_string_pretty(scores)?),

@@ -14,6 +14,8 @@ pub enum Role {
     /// A side file of the uploaded model, which names it: ONNX external data.
     ExternalData,
     Evaluation,
+    /// A network that was uploaded to become the student.
+    GivenStudent,
     Inspection,
     Generator,
     Samples,
@@ -25,10 +27,11 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Teacher,
         Self::ExternalData,
         Self::Evaluation,
+        Self::GivenStudent,
         Self::Inspection,
         Self::Generator,
         Self::Samples,
@@ -41,7 +44,12 @@ impl Role {
 
     /// Whether a run may say of a file that it is one. The others come from uploads, and logs from the supervisor.
     pub fn is_made_by_runs(self) -> bool {
-        !matches!(self, Self::Teacher | Self::ExternalData | Self::Evaluation | Self::Log)
+        !self.is_uploaded() && self != Self::Log
+    }
+
+    /// Whether such files came from the client: nobody else may fetch them.
+    pub fn is_uploaded(self) -> bool {
+        matches!(self, Self::Teacher | Self::ExternalData | Self::Evaluation | Self::GivenStudent)
     }
 
     pub fn name(self) -> &'static str {
@@ -49,6 +57,7 @@ impl Role {
             Self::Teacher => "teacher",
             Self::ExternalData => "external_data",
             Self::Evaluation => "evaluation",
+            Self::GivenStudent => "given_student",
             Self::Inspection => "inspection",
             Self::Generator => "generator",
             Self::Samples => "samples",
@@ -86,7 +95,7 @@ pub struct InvalidFileName(String);
 
 impl FileName {
     /// Names that a run gives to its own files, in its directory: an upload of that name would be overwritten.
-    const RESERVED: [&'static str; 11] = [
+    const RESERVED: [&'static str; 12] = [
         "task.json",
         "query.json",
         "problem.json",
@@ -95,6 +104,7 @@ impl FileName {
         "inspection.json",
         "report.json",
         "student.onnx",
+        "student.json",
         "student.safetensors",
         "student.pt",
         "student.pt2",

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    architecture::Architecture,
+    given::{GivenStudent, StudentConfig},
     ids::JobId,
     problem::{ErrorCode, Problem},
     targets::OneOrMore,
@@ -143,6 +145,8 @@ pub struct DistillationConfig {
 #[serde(deny_unknown_fields)]
 pub struct JobConfig {
     pub name: Option<String>,
+    /// The network of a file of bare weights (safetensors), which has none with it. `GET /formats` tells more of each.
+    pub arch: Option<Architecture>,
     #[serde(default)]
     pub preset: Preset,
     #[serde(default)]
@@ -151,6 +155,9 @@ pub struct JobConfig {
     pub classes: Option<Vec<String>>,
     #[serde(default)]
     pub compression: CompressionConfig,
+    /// A student that is no compressed teacher. It takes the teacher's inputs and tells its classes apart; `compression` is
+    /// left out then.
+    pub student: Option<StudentConfig>,
     #[serde(default)]
     pub extraction: ExtractionConfig,
     #[serde(default)]
@@ -250,11 +257,17 @@ pub struct Distillation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Settings {
     pub name: String,
+    /// The network of bare weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Architecture>,
     pub preset: Preset,
     pub input: InputConfig,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
     pub compression: Compression,
+    /// The student that came along; none where it is the compressed teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub student: Option<GivenStudent>,
     pub extraction: Extraction,
     pub distillation: Distillation,
     pub seed: u64,

@@ -28,6 +28,16 @@ pub struct ModelFacts {
     pub ends_in_softmax: bool,
 }
 
+/// What the importer found out about a student that was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StudentFacts {
+    /// The format of its file; null where it is built from its name.
+    pub format: Option<String>,
+    pub parameters: u64,
+    /// Multiply-accumulates of one forward pass of one input.
+    pub macs: u64,
+}
+
 /// What kind of layer a weight belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -35,12 +35,19 @@ impl JobConfig {
     /// # Errors
     /// `invalid_config` where a value lies outside its bounds.
     pub fn resolve(&self, teacher: TeacherKind, file_stem: &str) -> Result<Settings, Problem> {
+        let student = self.given_student()?;
         let settings = Settings {
             name: self.name.clone().unwrap_or_else(|| file_stem.to_owned()),
+            arch: self.arch,
             preset: self.preset,
             input: self.input.clone(),
             classes: self.classes.clone(),
-            compression: Compression::resolve(&self.compression),
+            compression: if student.is_some() {
+                Compression::nothing()
+            } else {
+                Compression::resolve(&self.compression)
+            },
+            student,
             extraction: self.extraction.over(extraction(self.preset, teacher)),
             distillation: self.distillation.over(distillation(self.preset, teacher, self.extraction.sampler)),
             seed: self.seed.unwrap_or(SEED),

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct LayerRow {
     pub layer: String,
     pub kind: super::model::LayerKind,
-    /// `keep`, `tucker` (three layers), or `svd` (two layers).
+    /// `keep`, `tucker` (three layers), or `svd` (two layers). Of a student that was given: `given` (with its own weights) or
+    /// `anew` (with random ones); its layers have no teacher's before them.
     pub action: String,
     /// `[in, out]` for Tucker-2, `[rank]` for SVD, empty where the layer is kept.
     pub ranks: Vec<usize>,
@@ -82,7 +83,7 @@ pub struct Agreement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Accuracy {
     pub teacher: f64,
-    /// The student straight after compression, before any distillation.
+    /// The student before any distillation: straight after compression, or as it was given.
     pub compressed: f64,
     pub student: f64,
     pub n: u64,
@@ -143,5 +144,8 @@ pub struct Inspection {
     /// Of a sweep, the tables of all its targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<super::students::PlannedStudent>,
+    /// The student that was given, where one was: `plan` lists its layers then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub student: Option<super::model::StudentFacts>,
     pub warnings: Vec<String>,
 }

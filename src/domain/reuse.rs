@@ -12,7 +12,8 @@ impl Settings {
         if self.from_job.is_none() {
             return self;
         }
-        Self { extraction: source.extraction.clone(), input: source.input.clone(), ..self }
+        let arch = self.arch.or(source.arch);
+        Self { arch, extraction: source.extraction.clone(), input: source.input.clone(), ..self }
     }
 }
 

@@ -141,6 +141,11 @@ impl Compression {
         resolved
     }
 
+    /// That of a student which is given.
+    pub(super) fn nothing() -> Self {
+        Self { method: Method::None, ..Self::default() }
+    }
+
     /// The targets in the order in which they were given; none where the ranks are given, or nothing is compressed.
     pub fn targets(&self) -> Vec<Target> {
         self.members()

@@ -144,6 +144,9 @@ pub struct TaskSpec {
     /// reads the data, after training alone.
     #[serde(default)]
     pub eval: Option<String>,
+    /// File name of the uploaded student, where one was; not for `extract`.
+    #[serde(default)]
+    pub student: Option<String>,
     /// Seconds that training the generators took, summed over them; for the report of `distill`.
     #[serde(default)]
     pub extracting_seconds: f64,

@@ -56,6 +56,14 @@ impl Adam {
         })
     }
 
+    /// How many steps were taken.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn steps(&self) -> Result<i64, TchError> {
+        self.steps.f_int64_value(&[0])
+    }
+
     /// Moments and step count, but not the weights: those belong to their network.
     pub fn state(&self) -> State {
         let moments = |entry: &Entry| {

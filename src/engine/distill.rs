@@ -104,7 +104,7 @@ impl Course<'_> {
             for indices in self.pool.batches(i64::from(distillation.batch_size))? {
                 let (x, logits) = self.pool.pick(&indices)?;
                 let soft = logits.f_softmax(-1, tch::Kind::Float)?;
-                let loss = losses::cross_entropy(&class.student.executor.forward(&x)?, &soft)?;
+                let loss = losses::cross_entropy(&class.student.answer_with(&x, &[])?.0, &soft)?;
                 class.student.minimise(&loss, distillation.learning_rate)?;
                 ticker.tick()?;
                 if ticker.step().is_multiple_of(REPORT_EVERY) {

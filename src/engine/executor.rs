@@ -1,6 +1,7 @@
 //! Runs a graph on libtorch, with gradients to its input (a teacher) or to its weights (a student).
 
 mod elementwise;
+mod norm;
 mod shape;
 mod window;
 
@@ -10,6 +11,8 @@ use std::{
 };
 
 use tch::{Device, Kind, TchError, Tensor, no_grad};
+
+pub use self::norm::Statistics;
 
 use crate::{
     domain::problem::{ErrorCode, Problem},
@@ -75,7 +78,7 @@ impl Executor {
     /// # Errors
     /// What libtorch reports.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        Ok(self.run(x, &[], |_| ())?.0)
+        Ok(self.run(x, &[], Statistics::Running, |_| ())?.0)
     }
 
     /// Wall time of each node, in the graph's order.
@@ -85,7 +88,7 @@ impl Executor {
     pub fn profile(&self, x: &Tensor) -> Result<Vec<Duration>, TchError> {
         let mut times = Vec::with_capacity(self.steps.len());
         let mut last = Instant::now();
-        let _ = self.run(x, &[], |y| {
+        let _ = self.run(x, &[], Statistics::Running, |y| {
             if self.device.is_cuda() && y.numel() > 0 {
                 // Reading a value waits for the GPU.
                 let _ = y.f_flatten(0, -1).and_then(|flat| flat.f_double_value(&[0]));
@@ -101,14 +104,28 @@ impl Executor {
     /// # Errors
     /// What libtorch reports.
     pub fn forward_with(&self, x: &Tensor, names: &[String]) -> Result<(Tensor, Vec<Tensor>), TchError> {
+        self.forward_by(x, names, Statistics::Running)
+    }
+
+    /// As [`Self::forward_with`], with batch norm by these statistics.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn forward_by(
+        &self,
+        x: &Tensor,
+        names: &[String],
+        statistics: Statistics,
+    ) -> Result<(Tensor, Vec<Tensor>), TchError> {
         let wanted: Vec<usize> = names.iter().filter_map(|name| self.values.get(name).copied()).collect();
-        self.run(x, &wanted, |_| ())
+        self.run(x, &wanted, statistics, |_| ())
     }
 
     fn run(
         &self,
         x: &Tensor,
         wanted: &[usize],
+        statistics: Statistics,
         mut after: impl FnMut(&Tensor),
     ) -> Result<(Tensor, Vec<Tensor>), TchError> {
         let mut alive: Vec<Option<Tensor>> = (0..self.values.len()).map(|_| None).collect();
@@ -124,7 +141,7 @@ impl Executor {
                     Source::Absent => None,
                 })
                 .collect();
-            let outputs = apply(&step.op, &inputs)?;
+            let outputs = apply(&step.op, &inputs, statistics)?;
             outputs.first().into_iter().for_each(&mut after);
             for (value, tensor) in step.outputs.iter().zip(outputs) {
                 if wanted.contains(value) {
@@ -167,6 +184,19 @@ impl Executor {
             let _ = weight.set_requires_grad(true);
         }
         learned.into_iter().collect()
+    }
+
+    /// The running statistics of batch norm by name, in order; they share storage with those that run.
+    pub fn statistics(&self) -> Vec<(String, Tensor)> {
+        let norms = self.steps.iter().filter(|step| matches!(step.op, Op::BatchNorm { .. }));
+        let sources = norms.flat_map(|step| step.sources.iter().skip(3));
+        let pointers: Vec<_> = sources
+            .filter_map(|source| match source {
+                Source::Weight(weight) => Some(weight.data_ptr()),
+                _ => None,
+            })
+            .collect();
+        self.weights().into_iter().filter(|(_, weight)| pointers.contains(&weight.data_ptr())).collect()
     }
 
     /// All weights and constants by name, in order; they share storage with those that run.
@@ -262,7 +292,7 @@ fn to_tensor(constant: &graph::Tensor, device: Device) -> Result<Tensor, TchErro
 }
 
 /// Applies one operator. An absent optional input is `None`; a missing required one is an error, not a panic.
-fn apply(op: &Op, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, TchError> {
+fn apply(op: &Op, inputs: &[Option<Tensor>], statistics: Statistics) -> Result<Vec<Tensor>, TchError> {
     let required = |index: usize| {
         inputs
             .get(index)
@@ -283,9 +313,8 @@ fn apply(op: &Op, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, TchError> {
         Op::Gemm { alpha, beta, trans_b } => gemm(x, required(1)?, optional(2), (*alpha, *beta), *trans_b)?,
         Op::MatMul => x.f_matmul(required(1)?)?,
         Op::BatchNorm { epsilon } => {
-            let (scale, bias, mean, variance) = (required(1)?, required(2)?, required(3)?, required(4)?);
-            let cudnn = true;
-            x.f_batch_norm(Some(scale), Some(bias), Some(mean), Some(variance), false, 0.0, f64::from(*epsilon), cudnn)?
+            let parameters = (required(1)?, required(2)?, required(3)?, required(4)?);
+            norm::batch_norm(x, parameters, *epsilon, statistics)?
         }
         Op::LayerNorm { axis, epsilon } => {
             let extents = &x.size()[*axis..];

@@ -9,12 +9,14 @@ use tch::Device;
 
 use super::{
     audit,
+    beginning::Beginning,
     checkpoint::{Keeper, Stage},
-    compress::{self, measure::Measures, plan::Plan},
     distill::Course,
     evalset::EvalSet,
     executor::Executor,
-    files, latency,
+    files,
+    given::Given,
+    latency,
     observer::{Observer, Stop, leave_if_asked},
     pool::Pool,
     student::Student,
@@ -27,12 +29,12 @@ use crate::{
         model::ModelFacts,
         prediction,
         report::{Accuracy, JobResult, LayerRow, NetworkSize, Ratios, Report},
-        targets::Measured,
         task::TaskSpec,
     },
     formats::{
+        description::{self, About},
         facts, file,
-        graph::{Graph, Node},
+        graph::Graph,
         sniff::Format,
     },
     protocol::Role,
@@ -42,6 +44,8 @@ use crate::{
 pub struct Inputs {
     pub teacher: Teacher,
     pub model: ModelFacts,
+    /// The student, where the job was given one.
+    pub given: Option<Given>,
     pub warnings: Vec<String>,
     pub generators: Vec<PathBuf>,
     pub eval: Option<PathBuf>,
@@ -63,12 +67,11 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
 
     keeper.watch.begin("compressing");
     begin(observer, Phase::Compressing, 0.0)?;
-    let plan = plan(teacher, settings, &mut keeper)?;
-    let compressed = compress::apply(&teacher.graph, &plan)?;
+    let beginning = Beginning::new(teacher, inputs.given, settings, &mut keeper)?;
 
     keeper.watch.begin("distilling");
     begin(observer, Phase::Distilling, COMPRESSED)?;
-    let mut student = Student::new(compressed.clone(), teacher.device(), settings.distillation.average_decay)?;
+    let mut student = beginning.student(teacher, settings)?;
     if !taught_before(&mut student, &mut keeper)? {
         let pool = Pool::draw(teacher, settings, &inputs.generators)?;
         // All students of a job learn from the same pool.
@@ -85,16 +88,17 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
 
     keeper.watch.begin("evaluating");
     let pair = audit::Pair { teacher, student: &student.executor, settings };
-    let (agreement, mut audit) = pair.audit(&plan.rows(), observer, (DISTILLED, EVALUATED))?;
-    let networks = Networks { teacher: &teacher.graph, compressed: &compressed, student: &student.graph()? };
-    let (latency_ms, layers) = measure(&networks, &plan, spec)?;
+    let (agreement, mut audit) = pair.audit(&beginning.rows, observer, (DISTILLED, EVALUATED))?;
+    let networks = Networks { teacher: &teacher.graph, compressed: &beginning.graph, student: &student.graph()? };
+    let (latency_ms, layers) = measure(&networks, &beginning, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
     let accuracy =
         inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device())).transpose()?;
 
     keeper.watch.begin("exporting");
     begin(observer, Phase::Exporting, EVALUATED)?;
-    let student_size = export(networks.student, &inputs.model.format, (spec, dir), observer)?;
+    let about = beginning.about(settings.arch);
+    let student_size = export((networks.student, &about), &inputs.model.format, (spec, dir), observer)?;
 
     let teacher_size = NetworkSize {
         parameters: inputs.model.parameters,
@@ -104,7 +108,11 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
         format: None,
     };
     let ratio = ratios(&teacher_size, &student_size, &latency_ms);
-    match prediction::predict(&prediction::features(&audit, ratio.parameters)) {
+    let predicted = match beginning.unpredictable() {
+        Some(reason) => Err(reason),
+        None => prediction::predict(&prediction::features(&audit, ratio.parameters)),
+    };
+    match predicted {
         Ok(prediction) => audit.prediction = Some(prediction),
         Err(reason) => audit.no_prediction = Some(reason),
     }
@@ -118,26 +126,13 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
         audit: Some(audit),
         seconds: seconds(spec, &mut keeper),
     };
-    let notes = notes(&result);
+    let notes = notes(&result, &beginning);
     let report =
         Report { model: inputs.model, settings: settings.clone(), result, layers, notes, warnings: inputs.warnings };
     let path = dir.join(spec.own_file("report.json"));
     files::write_json(&path, &report)?;
     observer.artifact(&path, Role::Report);
     reached(observer, Phase::Exporting, 1.0)
-}
-
-/// What becomes of each layer. What was measured to decide it is kept: measured again, it might come to another student.
-fn plan(teacher: &Teacher, settings: &Settings, keeper: &mut Keeper<'_>) -> Result<Plan, Stop> {
-    if let Some(decided) = keeper.plan() {
-        return Ok(compress::plan::repeat(&teacher.graph, decided.to_vec())?);
-    }
-    let compression = &settings.compression;
-    let plan = compress::plan_measured(&teacher.graph, compression, &Measures::new(), teacher.device())?;
-    if compression.target().is_some_and(|target| target.by == Measured::Latency) {
-        keeper.keep_plan(plan.decisions());
-    }
-    Ok(plan)
 }
 
 fn reached(observer: &mut dyn Observer, phase: Phase, fraction: f64) -> Result<(), Stop> {
@@ -171,6 +166,7 @@ fn seconds(spec: &TaskSpec, keeper: &mut Keeper<'_>) -> BTreeMap<String, f64> {
 /// The three networks that a report compares.
 struct Networks<'a> {
     teacher: &'a Graph,
+    /// The student before it learned.
     compressed: &'a Graph,
     student: &'a Graph,
 }
@@ -192,42 +188,34 @@ impl Networks<'_> {
 
 fn measure(
     networks: &Networks<'_>,
-    plan: &Plan,
+    beginning: &Beginning,
     spec: &TaskSpec,
 ) -> Result<(crate::domain::report::Latency, Vec<LayerRow>), Stop> {
-    let shape = &networks.teacher.input.shape;
     let device = super::run::device(&spec.device)?;
     let (teacher, student) = (Executor::new(networks.teacher, device)?, Executor::new(networks.student, device)?);
-    let latency = latency::compare(&teacher, &student, shape, spec.threads)?;
-    let before = latency::nodes(&teacher, shape)?;
-    let after = latency::nodes(&student, shape)?;
-    let mut rows = plan.rows();
-    for (row, planned) in rows.iter_mut().zip(&plan.layers) {
-        let node = &networks.teacher.nodes[planned.layer.node];
-        row.ms_before = before.get(planned.layer.node).copied();
-        row.ms_after = Some(time_of(networks.student, &after, node, &planned.layer.name));
-    }
+    let latency = latency::compare(&teacher, &student, &networks.teacher.input.shape, spec.threads)?;
+    let rows = beginning.timed((networks.teacher, &teacher), (networks.student, &student))?;
     Ok((latency, rows))
-}
-
-/// Milliseconds of a node that was kept, or of the nodes that took its place: their names begin with the layer's and a dot.
-fn time_of(student: &Graph, times: &[f64], teacher: &Node, layer: &str) -> f64 {
-    let replaced = |node: &Node| node.name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
-    let belongs = |node: &Node| node == teacher || replaced(node);
-    student.nodes.iter().zip(times).filter(|(node, _)| belongs(node)).fold(0.0, |sum, (_, time)| sum + time)
 }
 
 /// Writes the student's files, and returns the size of it as it goes back: in the format in which its teacher came.
 fn export(
-    student: &Graph,
+    (student, about): (&Graph, &About),
     uploaded: &str,
     (spec, dir): (&TaskSpec, &Path),
     observer: &mut dyn Observer,
 ) -> Result<NetworkSize, Stop> {
-    let written = file::write(student, Format::named(uploaded).unwrap_or(Format::Onnx))?;
+    let uploaded = Format::named(uploaded).unwrap_or(Format::Onnx);
+    let written = file::write(student, uploaded, about)?;
     for file in &written {
         let path = dir.join(spec.own_file(&format!("student.{}", file.format.suffix())));
         std::fs::write(&path, &file.bytes)?;
+        observer.artifact(&path, Role::Student);
+    }
+    // Whoever sent weights without a network gets the network's description beside them.
+    if uploaded == Format::Safetensors {
+        let path = dir.join(spec.own_file("student.json"));
+        files::write_json(&path, &description::describe(student, about))?;
         observer.artifact(&path, Role::Student);
     }
     let (macs, _) = facts::facts(student)?;
@@ -251,8 +239,8 @@ fn ratios(teacher: &NetworkSize, student: &NetworkSize, latency: &crate::domain:
     }
 }
 
-fn notes(result: &JobResult) -> Vec<String> {
-    let mut notes = audit::words::notes(result);
+fn notes(result: &JobResult, beginning: &Beginning) -> Vec<String> {
+    let mut notes: Vec<String> = beginning.note().into_iter().chain(audit::words::notes(result)).collect();
     notes.push("Latency is measured on the machine of this run, both networks in turn on the same input.".to_owned());
     notes
 }

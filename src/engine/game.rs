@@ -123,7 +123,11 @@ impl<'a> Game<'a> {
     /// # Errors
     /// Where the graphs do not fit together.
     pub fn new(teacher: &'a Teacher, student: &Student, settings: &'a Settings) -> Result<Self, Problem> {
-        let landmarks = super::landmarks::landmarks(&teacher.graph, student.beginning())?;
+        // Exporters call values alike in networks that have nothing to do with each other.
+        let landmarks = match settings.student {
+            Some(_) => Vec::new(),
+            None => super::landmarks::landmarks(&teacher.graph, student.beginning())?,
+        };
         let Apart { floor, distance, temperature } = apart(teacher, &student.executor, settings)?;
         // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
         let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
@@ -181,12 +185,9 @@ impl<'a> Game<'a> {
             let (logits, blocks) = self.teacher.logits_with(&x, &self.landmarks)?;
             Ok::<_, TchError>((x, logits, blocks))
         })?;
-        let (answers, ours) = student.executor.forward_with(&x, &self.landmarks)?;
-        let mut loss = losses::relative_distance(&logits, &answers, self.floor)?.f_add(&losses::divergence(
-            &logits,
-            &answers,
-            self.temperature,
-        )?)?;
+        let (answers, ours) = student.answer_with(&x, &self.landmarks)?;
+        let mut loss = losses::relative_distance(&logits, &answers, self.floor)?;
+        loss = loss.f_add(&losses::divergence(&logits, &answers, self.temperature)?)?;
         let weight = LANDMARKS / blocks.len().max(1) as f64;
         for (theirs, ours) in blocks.iter().zip(&ours) {
             loss = loss.f_add(&losses::relative_error(theirs, ours)?.f_mul_scalar(weight)?)?;

@@ -7,6 +7,7 @@ use tch::Device;
 use super::{
     evalset, extract,
     finish::{self, Inputs},
+    given,
     observer::{Observer, Stop},
     teacher::Teacher,
 };
@@ -51,8 +52,11 @@ pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(
             extract::extract(&teacher, spec, generator, dir, observer)
         }
         TaskKind::Distill { .. } => {
-            let Model { imported, facts } = model;
+            let Model { mut imported, facts } = model;
+            let given = given::read(spec, dir, &imported.graph)?;
+            imported.warnings.extend(given.iter().flat_map(|given| given.warnings.clone()));
             let inputs = Inputs {
+                given,
                 teacher: Teacher::new(imported.graph, device)?,
                 model: facts,
                 warnings: imported.warnings,
@@ -94,7 +98,8 @@ impl Model {
         for name in &spec.external_data {
             external.insert(name.clone(), std::fs::read(dir.join(name))?);
         }
-        let options = ImportOptions { input_shape: spec.settings.input.shape.clone(), external };
+        let settings = &spec.settings;
+        let options = ImportOptions { input_shape: settings.input.shape.clone(), external, arch: settings.arch };
         let (format, imported) = file::read(&bytes, &options)?;
         let graph = &imported.graph;
         let (macs, _) = facts::facts(graph)?;
@@ -154,15 +159,21 @@ fn inspect(model: &Model, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observ
         evalset::check_headers(&dir.join(name), &graph.input.shape)?;
     }
     let (_, layers) = facts::facts(graph)?;
+    let given = given::read(spec, dir, graph)?;
     let compression = &spec.settings.compression;
-    let plans: Vec<Vec<LayerRow>> = compress::plans(graph, compression)?.iter().map(Plan::rows).collect();
+    let plans: Vec<Vec<LayerRow>> = match &given {
+        Some(given) => vec![given.rows()?],
+        None => compress::plans(graph, compression)?.iter().map(Plan::rows).collect(),
+    };
+    let warnings = given.iter().flat_map(|given| &given.warnings).chain(&model.imported.warnings).cloned().collect();
     let inspection = Inspection {
         model: model.facts.clone(),
         kind: facts::kind(graph),
         layers,
         plan: plans.first().cloned().unwrap_or_default(),
         sweep: sweep(&compression.targets(), plans),
-        warnings: model.imported.warnings.clone(),
+        student: given.as_ref().map(given::Given::facts).transpose()?,
+        warnings,
     };
     super::files::write_json(&dir.join("inspection.json"), &inspection)?;
     observer.artifact(&dir.join("inspection.json"), Role::Inspection);

@@ -15,6 +15,8 @@ pub enum Stream {
     Apart,
     /// What the audit draws, by source.
     Audit { part: u32 },
+    /// The first weights of a student that is initialised anew.
+    Student,
     /// A latent grid that a user asked for.
     Latent,
 }
@@ -29,6 +31,7 @@ pub fn seed(seed: u64, stream: Stream) {
         Stream::Audit { part } => (5, part, 0),
         Stream::Latent => (6, 0, 0),
         Stream::Apart => (7, 0, 0),
+        Stream::Student => (8, 0, 0),
     };
     let mixed =
         [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));

@@ -5,7 +5,7 @@ use tch::{Device, Kind, TchError, Tensor, no_grad};
 use super::{
     adam::Adam,
     checkpoint::{State, under},
-    executor::Executor,
+    executor::{Executor, Statistics},
 };
 use crate::{domain::problem::Problem, formats::graph::Graph};
 
@@ -16,11 +16,27 @@ pub struct Student {
     weights: Vec<(String, Tensor)>,
     average: Option<Average>,
     adam: Adam,
+    /// How batch norm normalises while the student learns.
+    statistics: Statistics,
 }
 
 struct Average {
     decay: f64,
-    weights: Vec<Tensor>,
+    /// What is averaged, as it lives.
+    of: Vec<(String, Tensor)>,
+    means: Vec<Tensor>,
+}
+
+impl Average {
+    fn new(decay: f64, of: Vec<(String, Tensor)>) -> Result<Self, TchError> {
+        let means = of.iter().map(|(_, weight)| weight.f_detach_copy()).collect::<Result<_, TchError>>()?;
+        Ok(Self { decay, of, means })
+    }
+
+    fn named(&self) -> State {
+        let named = self.of.iter().zip(&self.means);
+        named.map(|((name, _), mean)| (name.clone(), mean.shallow_clone())).collect()
+    }
 }
 
 impl Student {
@@ -31,14 +47,29 @@ impl Student {
     pub fn new(graph: Graph, device: Device, average_decay: f64) -> Result<Self, Problem> {
         let executor = Executor::new(&graph.logits().unwrap_or_else(|| graph.clone()), device)?;
         let weights = executor.train();
-        let adam = Adam::new(weights.iter().map(|(name, weight)| (name.clone(), weight.shallow_clone())))?;
-        let average = if average_decay > 0.0 {
-            let copies = weights.iter().map(|(_, weight)| weight.f_detach_copy()).collect::<Result<_, TchError>>()?;
-            Some(Average { decay: average_decay, weights: copies })
-        } else {
-            None
-        };
-        Ok(Self { graph, executor, weights, average, adam })
+        let adam = Adam::new(shared(&weights))?;
+        let average = if average_decay > 0.0 { Some(Average::new(average_decay, shared(&weights))?) } else { None };
+        Ok(Self { graph, executor, weights, average, adam, statistics: Statistics::Running })
+    }
+
+    /// A student that was initialised anew: its batch norm learns its statistics too, and they are averaged with the weights.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn learning_statistics(mut self) -> Result<Self, TchError> {
+        if let Some(average) = self.average.take() {
+            let of = average.of.into_iter().chain(self.executor.statistics()).collect();
+            self.average = Some(Average::new(average.decay, of)?);
+        }
+        Ok(Self { statistics: Statistics::Batch, ..self })
+    }
+
+    /// Logits for `x` as it learns, and the named values on the way to them.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn answer_with(&self, x: &Tensor, names: &[String]) -> Result<(Tensor, Vec<Tensor>), TchError> {
+        self.executor.forward_by(x, names, self.statistics)
     }
 
     /// One step down the gradient of `loss`, and one of the average.
@@ -47,10 +78,16 @@ impl Student {
     /// What libtorch reports.
     pub fn minimise(&mut self, loss: &Tensor, learning_rate: f64) -> Result<(), TchError> {
         self.adam.minimise(loss, learning_rate)?;
+        let steps = self.adam.steps()? as f64;
         if let Some(average) = &mut self.average {
+            let decay = match self.statistics {
+                Statistics::Running => average.decay,
+                // What a student begins with that is initialised anew is worth nothing: it must not stay in the average.
+                Statistics::Batch => average.decay.min((1.0 + steps) / (10.0 + steps)),
+            };
             no_grad(|| {
-                for (mean, (_, weight)) in average.weights.iter_mut().zip(&self.weights) {
-                    let _ = mean.f_lerp_(weight, 1.0 - average.decay)?;
+                for (mean, (_, weight)) in average.means.iter_mut().zip(&average.of) {
+                    let _ = mean.f_lerp_(weight, 1.0 - decay)?;
                 }
                 Ok::<_, TchError>(())
             })?;
@@ -58,7 +95,7 @@ impl Student {
         Ok(())
     }
 
-    /// The compressed graph, with the weights that it began with.
+    /// The student's graph, with the weights that it began with.
     pub fn beginning(&self) -> &Graph {
         &self.graph
     }
@@ -68,9 +105,7 @@ impl Student {
         let mut state = self.network();
         state.extend(under("adam", self.adam.state()));
         if let Some(average) = &self.average {
-            let means = self.weights.iter().zip(&average.weights);
-            let means = means.map(|((name, _), mean)| (name.clone(), mean.shallow_clone()));
-            state.extend(under("average", means.collect()));
+            state.extend(under("average", average.named()));
         }
         state
     }
@@ -91,9 +126,7 @@ impl Student {
     /// What libtorch reports.
     pub fn finish(&mut self) -> Result<bool, TchError> {
         if let Some(average) = self.average.take() {
-            let named: Vec<(String, Tensor)> =
-                self.weights.iter().map(|(name, _)| name.clone()).zip(average.weights).collect();
-            self.executor.copy_from(&named)?;
+            self.executor.copy_from(&average.named())?;
         }
         for (_, weight) in &self.weights {
             let _ = weight.f_set_requires_grad(false)?;
@@ -111,4 +144,9 @@ impl Student {
     pub fn graph(&self) -> Result<Graph, Problem> {
         self.executor.write_back(&self.graph)
     }
+}
+
+/// The same tensors once more.
+fn shared(weights: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+    weights.iter().map(|(name, weight)| (name.clone(), weight.shallow_clone())).collect()
 }

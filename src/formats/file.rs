@@ -1,12 +1,14 @@
 //! Model files of every format: in as a graph, and out again.
 
 use super::{
+    description::About,
     graph::Graph,
     imported::{ImportOptions, Imported},
     onnx, safetensors,
     sniff::{Format, HEAD, sniff},
+    weights,
 };
-use crate::domain::problem::Problem;
+use crate::domain::problem::{ErrorCode, Problem};
 
 /// Reads a classifier in whichever format its first bytes speak of.
 ///
@@ -15,9 +17,18 @@ use crate::domain::problem::Problem;
 pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported), Problem> {
     let format = sniff(&bytes[..bytes.len().min(HEAD)], bytes.len() as u64)?;
     format.importable()?;
+    if let (Some(arch), true) = (options.arch, format != Format::Safetensors) {
+        return Err(Problem::new(
+            ErrorCode::InvalidConfig,
+            format!("config.arch is `{arch}`, but the file has its network."),
+        )
+        .param("config.arch")
+        .hint("Leave `arch` out: it belongs to safetensors files, which have weights alone."));
+    }
     let imported = match format {
         Format::Onnx => onnx::import(bytes, options)?,
-        Format::TorchScript | Format::Pt2 | Format::Safetensors => unreachable!("not importable"),
+        Format::Safetensors => weights::import(bytes, options)?,
+        Format::TorchScript | Format::Pt2 => unreachable!("not importable"),
     };
     Ok((format, imported))
 }
@@ -32,9 +43,11 @@ pub struct Written {
 ///
 /// # Errors
 /// `invalid_model` where the shapes of the graph do not fit together.
-pub fn write(student: &Graph, _uploaded: Format) -> Result<Vec<Written>, Problem> {
-    Ok(vec![
+pub fn write(student: &Graph, uploaded: Format, about: &About) -> Result<Vec<Written>, Problem> {
+    let mut files = vec![
         Written { format: Format::Onnx, bytes: onnx::export(student)? },
-        Written { format: Format::Safetensors, bytes: safetensors::export(student)? },
-    ])
+        Written { format: Format::Safetensors, bytes: safetensors::export_about(student, about)? },
+    ];
+    files.sort_by_key(|file| file.format != uploaded);
+    Ok(files)
 }

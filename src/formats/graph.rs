@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 /// A dense constant, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -51,14 +53,14 @@ impl Tensor {
 }
 
 /// The one input or the one output. `shape` is without the batch, which is axis 0 and free.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Port {
     pub name: String,
     pub shape: Vec<usize>,
 }
 
 /// Sliding-window geometry in one or two spatial dimensions (`kernel.len()`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Window {
     pub kernel: Vec<usize>,
     pub strides: Vec<usize>,
@@ -71,14 +73,16 @@ pub struct Window {
     pub ceil: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PadMode {
     Constant,
     Reflect,
     Edge,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unary {
     Relu,
     Sigmoid,
@@ -96,7 +100,8 @@ pub enum Unary {
     Ceil,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Binary {
     Add,
     Sub,
@@ -107,7 +112,8 @@ pub enum Binary {
     Max,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reduce {
     Mean,
     Sum,
@@ -117,7 +123,8 @@ pub enum Reduce {
 
 /// An operator with static attributes. Comments give its inputs, in order; axes count the batch as axis 0 and are never
 /// negative.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// x (N, C, spatial…), weight (out, in / groups, kernel…), bias (out)?
     Conv { window: Window, groups: usize },

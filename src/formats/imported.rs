@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::graph::{Graph, Op};
+use crate::domain::architecture::Architecture;
 
 /// What the file alone does not say.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,8 @@ pub struct ImportOptions {
     pub input_shape: Option<Vec<usize>>,
     /// Side files with weights, by the name of the uploaded part.
     pub external: BTreeMap<String, Vec<u8>>,
+    /// The network of bare weights.
+    pub arch: Option<Architecture>,
 }
 
 /// A graph, and what was noticed on the way.

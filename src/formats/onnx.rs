@@ -18,6 +18,9 @@ mod write;
 
 pub use super::imported::{ImportOptions, Imported};
 pub use export::export;
+pub(super) use import::check_finite;
 pub use import::import;
+pub(super) use lowering::check_size;
 pub use model::OPSETS;
 pub use ops::names as operators;
+pub(super) use tensor::{brain, half};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 
 use super::{
+    description::{About, describe as describe_as_json},
     graph::{Data, Graph, Tensor},
     shapes::describe,
 };
@@ -15,6 +16,14 @@ use crate::domain::problem::{ErrorCode, Problem};
 /// # Errors
 /// `internal` where the weights cannot be laid out.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    export_about(graph, &About::default())
+}
+
+/// As [`export`], with what the graph does not say of itself.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_about(graph: &Graph, about: &About) -> Result<Vec<u8>, Problem> {
     let bytes: Vec<(&String, &Tensor, Vec<u8>)> =
         graph.weights.iter().map(|(name, tensor)| (name, tensor, to_bytes(tensor))).collect();
     let views = bytes.iter().map(|(name, tensor, bytes)| {
@@ -22,7 +31,7 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
         view.map(|view| (name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(internal)?;
-    in_order(&serialize(views, Some(metadata(graph))).map_err(internal)?)
+    in_order(&serialize(views, Some(metadata(graph, about))).map_err(internal)?)
 }
 
 /// Bytes of the number in front, the header's length.
@@ -63,8 +72,8 @@ pub fn to_bytes(tensor: &Tensor) -> Vec<u8> {
     }
 }
 
-/// One line for each node in `layers`, and the names of input and output.
-fn metadata(graph: &Graph) -> HashMap<String, String> {
+/// One line for each node in `layers`, the names of input and output, and in `graph` all of it as JSON (`description`).
+fn metadata(graph: &Graph, about: &About) -> HashMap<String, String> {
     let line = |node| {
         let node: &super::graph::Node = node;
         let kind = format!("{:?}", node.op);
@@ -78,5 +87,6 @@ fn metadata(graph: &Graph) -> HashMap<String, String> {
         ("input".to_owned(), format!("{} {:?}", graph.input.name, graph.input.shape)),
         ("output".to_owned(), format!("{} {:?}", graph.output.name, graph.output.shape)),
         ("layers".to_owned(), layers.join("\n")),
+        ("graph".to_owned(), describe_as_json(graph, about).to_string()),
     ])
 }

@@ -47,7 +47,7 @@ impl Format {
     /// `unsupported_format`, which names the conversion to ONNX.
     pub fn importable(self) -> Result<(), Problem> {
         match self {
-            Self::Onnx => Ok(()),
+            Self::Onnx | Self::Safetensors => Ok(()),
             Self::TorchScript => Err(unsupported(
                 "a TorchScript archive",
                 "Load it where it was made and export it: torch.onnx.export(torch.jit.load(\"model.pt\").eval(), \
@@ -56,10 +56,6 @@ impl Format {
             Self::Pt2 => Err(unsupported(
                 "a torch.export archive",
                 "Convert it: torch.onnx.export(torch.export.load(\"model.pt2\"), dynamo=True).save(\"model.onnx\").",
-            )),
-            Self::Safetensors => Err(unsupported(
-                "a safetensors file, which has weights but no network",
-                &format!("Load it into the network it belongs to, then {EXPORT}"),
             )),
         }
     }
@@ -93,11 +89,13 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
     (257, b"ustar", "a tar archive", UNPACK),
 ];
 
-const MODEL_WANTED: &str = "The model part takes a network as an ONNX file.";
+const MODEL_WANTED: &str = "The model part takes a network as an ONNX file, or weights as safetensors with `arch`.";
 const UNPACK: &str = "Unpack it and send the ONNX file inside.";
 const KERAS: &str = "Convert it: model.export(\"model.onnx\", format=\"onnx\") in Keras 3, or tf2onnx.";
-const PICKLE: &str = "A pickle runs code when it is read, so it is never opened here. Convert it where it was made: \
-     model.load_state_dict(torch.load(\"model.pth\", weights_only=True)); \
+const PICKLE: &str = "A pickle runs code when it is read, so it is never opened here. Convert it where it was made. \
+     A state dict: safetensors.torch.save_file(torch.load(\"model.pth\", weights_only=True), \"model.safetensors\"), \
+     which is sent with the name of its network in config, as {\"arch\": \"resnet18\"} (GET /formats lists the names). \
+     Any network: model.load_state_dict(torch.load(\"model.pth\", weights_only=True)); \
      torch.onnx.export(model.eval(), (example,), \"model.onnx\").";
 
 /// Tells the format of a file from its first bytes (up to [`HEAD`] of them) and its length in bytes.
@@ -261,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pickle_becomes_safetensors_or_onnx() {
+        for pickle in [&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."[..], b"PK\x03\x04\0\0\0\0archive/data.pkl FB"] {
+            let hint = sniff(pickle, pickle.len() as u64).unwrap_err().hint.unwrap();
+            for word in ["safetensors.torch.save_file", "\"arch\"", "torch.onnx.export", "weights_only=True"] {
+                assert!(hint.contains(word), "{hint}");
+            }
+        }
+    }
+
+    #[test]
     fn formats_we_know_are_told_apart() {
         let scripted = b"PK\x03\x04\0\0\0\0m/data.pkl\x80\x02c__torch__.Net\n";
         assert_eq!(sniff(scripted, 100).unwrap(), Format::TorchScript);
@@ -269,7 +277,8 @@ mod tests {
         // ir_version 8, producer_name "pytorch", then a graph of 1000 bytes.
         let onnx = b"\x08\x08\x12\x07pytorch\x3a\xe8\x07\x0a";
         assert_eq!(sniff(onnx, 1014).unwrap(), Format::Onnx);
-        for other in [Format::TorchScript, Format::Pt2, Format::Safetensors] {
+        assert_eq!(Format::Safetensors.importable(), Ok(()));
+        for other in [Format::TorchScript, Format::Pt2] {
             let problem = other.importable().unwrap_err();
             assert_eq!(problem.code, ErrorCode::UnsupportedFormat);
             assert!(problem.hint.unwrap().contains("torch.onnx.export"));

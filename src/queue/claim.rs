@@ -22,6 +22,8 @@ pub struct Inputs {
     /// Which of the files is the uploaded model.
     pub model: FileName,
     pub eval: Option<FileName>,
+    /// The uploaded student, where one was.
+    pub student: Option<FileName>,
     /// The trained generators, in order.
     pub generators: Vec<FileName>,
     /// Side files of the model.
@@ -165,13 +167,14 @@ async fn inputs(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<Inputs, StoreE
         Role::Teacher | Role::ExternalData => true,
         Role::Generator => kind.student().is_some(),
         // What trains generators is not given real data, not even to leave it unread.
-        Role::Evaluation => matches!(kind, TaskKind::Inspect | TaskKind::Distill { .. }),
+        Role::Evaluation | Role::GivenStudent => matches!(kind, TaskKind::Inspect | TaskKind::Distill { .. }),
         _ => false,
     });
     let names = |role| files.iter().filter(move |file: &&Artifact| file.role == role).map(|file| file.name.clone());
     Ok(Inputs {
         model: job.model_file.clone(),
         eval: names(Role::Evaluation).next(),
+        student: names(Role::GivenStudent).next(),
         generators: names(Role::Generator).collect(),
         external_data: names(Role::ExternalData).collect(),
         extracting_seconds: tx.extracting_seconds(job.id).await?,

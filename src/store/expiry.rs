@@ -23,11 +23,11 @@ pub struct FinishedJob {
 const METRICS_AT_ONCE: u32 = 2_000;
 
 /// What was sent, of all that a job has without a task of its own: generators that it uses again are none of it.
-const UPLOADED: &str = "role in ('teacher', 'external_data', 'evaluation')";
+const UPLOADED: &str = "role in ('teacher', 'external_data', 'evaluation', 'given_student')";
 
 const FINISHED: &str = "\
 select jobs.id, jobs.name, jobs.finished_at, coalesce(sum(bytes), 0) as bytes, \
-    coalesce(sum(case when role in ('teacher', 'external_data', 'evaluation') then bytes end), 0) as upload_bytes \
+    coalesce(sum(case when role in ('teacher', 'external_data', 'evaluation', 'given_student') then bytes end), 0) as upload_bytes \
 from jobs left join artifacts on artifacts.job = jobs.id \
 where finished_at is not null and status in ('succeeded', 'failed', 'canceled') \
     and not exists (select 1 from tasks where tasks.job = jobs.id and tasks.status = 'running') \
@@ -145,5 +145,20 @@ impl Tx {
         let sql = format!("select coalesce(sum(bytes), 0) as bytes from artifacts where job = ? and {which}");
         let row = sqlx::query(&sql).bind(job.to_string()).fetch_one(&mut *self.sql).await?;
         rows::number(&row, "bytes")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::artifact::Role;
+
+    #[test]
+    fn uploads_are_the_roles_that_clients_send() {
+        for role in Role::ALL {
+            let quoted = format!("'{}'", role.name());
+            assert_eq!(UPLOADED.contains(&quoted), role.is_uploaded(), "{quoted}");
+            assert_eq!(FINISHED.contains(&quoted), role.is_uploaded(), "{quoted}");
+        }
     }
 }

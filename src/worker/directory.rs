@@ -68,6 +68,7 @@ fn spec(plan: &SlotPlan, claim: &Claim) -> TaskSpec {
         extracting_seconds: inputs.extracting_seconds,
         generators: inputs.generators.iter().map(ToString::to_string).collect(),
         eval: inputs.eval.as_ref().map(ToString::to_string),
+        student: inputs.student.as_ref().map(ToString::to_string),
         resume: None,
         checkpoint_seconds: None,
     }

@@ -26,6 +26,10 @@ const FIELDS = [
     placeholder: '4', inputmode: 'decimal', read: oneOrMore,
   },
   {
+    path: ['arch'], label: 'Architecture', hint: 'Of a safetensors file, which has weights alone', placeholder: 'resnet18',
+    read: (text) => text,
+  },
+  {
     path: ['input', 'mean'], label: 'Mean', hint: 'How inputs were normalised, per channel', placeholder: '0.1307',
     inputmode: 'decimal', read: numbers,
   },

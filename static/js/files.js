@@ -3,7 +3,7 @@
 const MODEL = /\.(onnx|pt2|pt|pth|ts|torchscript|safetensors)$/i;
 
 /** An empty choice. */
-export const noFiles = () => ({ model: null, eval: null, config: null, external: [] });
+export const noFiles = () => ({ model: null, eval: null, config: null, student: null, external: [] });
 
 /**
  * Adds `files` to what is `chosen`, by their names. A file with an unknown name is the model where there is none yet (the
@@ -35,6 +35,7 @@ export function formOf(chosen, config, { withEval }) {
   }
   form.append('model', chosen.model);
   for (const file of chosen.external) form.append('external_data', file);
+  if (chosen.student) form.append('student', chosen.student);
   if (withEval && chosen.eval) form.append('eval', chosen.eval);
   return form;
 }

@@ -86,13 +86,13 @@ export function newJob(onCreated) {
   async function take(files, as) {
     if (files.length === 0) return;
     const before = chosen.model;
-    if (as === 'eval' || as === 'config') chosen = { ...chosen, [as]: files[0] };
+    if (as === 'eval' || as === 'config' || as === 'student') chosen = { ...chosen, [as]: files[0] };
     else if (as === 'model' && files.length === 1) chosen = { ...chosen, model: files[0], external: [] };
     else chosen = sortFiles(files, chosen);
     showFailure(failure, null);
     if (chosen.config) await readConfig();
     showFiles();
-    if (chosen.model) plan.update(chosen, config.get(), { fresh: chosen.model !== before });
+    if (chosen.model) plan.update(chosen, config.get(), { fresh: chosen.model !== before || as === 'student' });
   }
 
   async function readConfig() {
@@ -119,6 +119,8 @@ export function newJob(onCreated) {
         chosen = { ...chosen, external: chosen.external.filter((other) => other !== file) };
         showFiles();
       })),
+      fileLine('Student', chosen.student, drop('student', null),
+        !chosen.student && chooser({ name: 'student', label: 'Add one of your own (.onnx)', accept: '.onnx', kind: 'link', onFiles: take })),
       fileLine('Test set', chosen.eval, drop('eval', null),
         !chosen.eval && chooser({ name: 'eval', label: 'Add .npz', accept: '.npz', kind: 'link', onFiles: take })),
       fileLine('Config', null, null,

@@ -12,7 +12,7 @@ const QUIET_BYTES = 64e6;
 const PAUSE_MS = 500;
 
 function facts(inspection) {
-  const after = inspection.plan.reduce((sum, row) => sum + row.parameters_after - row.parameters_before, inspection.parameters);
+  const after = inspection.student?.parameters ?? inspection.plan.reduce((sum, row) => sum + row.parameters_after - row.parameters_before, inspection.parameters);
   const entries = [
     ['Format', inspection.format],
     ['Input', `${format.shape(inspection.input.shape)} ${inspection.input.dtype}`],
@@ -44,7 +44,9 @@ export function planPreview() {
       status.textContent = '';
       body.replaceChildren(facts(inspection),
         ...(inspection.warnings ?? []).map((warning) => h('p', { class: 'warning' }, warning)),
-        layerTable(inspection.plan, { caption: 'Planned compression of each layer', brief: true }));
+        layerTable(inspection.plan, {
+          caption: inspection.student ? 'Layers of the student' : 'Planned compression of each layer', brief: true,
+        }));
     } catch (error) {
       if (signal.aborted) return;
       status.textContent = '';

@@ -38,10 +38,10 @@ function shareTable(title, rows, hint) {
     h('p', { class: 'hint' }, hint));
 }
 
-function accuracyTable(accuracy) {
+function accuracyTable(accuracy, given) {
   return shareTable('Accuracy', [
     { name: 'Teacher', value: accuracy.teacher, kind: 'plain' },
-    { name: 'Compressed', sub: 'before distillation', value: accuracy.compressed, kind: 'plain' },
+    { name: given ? 'Student' : 'Compressed', sub: 'before distillation', value: accuracy.compressed, kind: 'plain' },
     { name: 'Student', value: accuracy.student, kind: 'accent' },
   ], `On the ${format.integer(accuracy.n)} real inputs of the test set that was sent, read after training had ended.`);
 }
@@ -133,7 +133,7 @@ export function resultPanel(downloads) {
       // Of a sweep this is the first student; the table above has all of them.
       element.replaceChildren(h('h2', { id: 'result-title', class: 'sr-only' }, 'Result'), headline(result), downloads,
         h('div', { class: 'result-grid' },
-          sizeTable(result), ...(result.accuracy ? [accuracyTable(result.accuracy)] : []),
+          sizeTable(result), ...(result.accuracy ? [accuracyTable(result.accuracy, Boolean(job.config.student))] : []),
           agreementTable(result), ...(result.audit ? [coverageTable(result.audit.coverage), predictionText(result.audit)] : []),
           timeTable(result.seconds)));
       show(element, true);

@@ -13,7 +13,7 @@ const LAYER_KINDS = {
   other: 'other',
 };
 
-const ACTIONS = { keep: 'kept', tucker: 'Tucker-2', svd: 'SVD' };
+const ACTIONS = { keep: 'kept', tucker: 'Tucker-2', svd: 'SVD', given: 'given', anew: 'begins anew' };
 
 /** Before and after as two bars over each other, both against the network's largest layer. */
 function sizeBar(before, after, largest) {
@@ -44,7 +44,7 @@ const COLUMNS = [
   { head: 'MACs', kind: 'num', cell: (row) => change(format.count(row.macs_before), format.count(row.macs_after)) },
   {
     head: 'Weight error', kind: 'num', brief: true,
-    cell: (row) => (row.action === 'keep' ? format.MISSING : format.percent(row.error, 1)),
+    cell: (row) => (['keep', 'given', 'anew'].includes(row.action) ? format.MISSING : format.percent(row.error, 1)),
   },
   {
     head: 'Time', kind: 'num', timed: true,
@@ -55,7 +55,7 @@ const COLUMNS = [
 /** `rows` as `GET /jobs/{id}/layers` and the plan of `POST /inspect` give them. */
 export function layerTable(rows, { caption, brief = false }) {
   const largest = Math.max(1, ...rows.map((row) => row.parameters_before));
-  const timed = rows.some((row) => typeof row.ms_before === 'number');
+  const timed = rows.some((row) => typeof row.ms_after === 'number');
   const columns = COLUMNS.filter((column) => (!brief || column.brief) && (!column.timed || timed));
   return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
     h('table', { class: brief ? 'layers brief' : 'layers' },

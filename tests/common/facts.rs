@@ -37,6 +37,7 @@ pub fn inspection(kind: TeacherKind) -> Inspection {
         layers: vec![],
         plan: vec![],
         sweep: vec![],
+        student: None,
         warnings: vec!["the batch is fixed".into()],
     }
 }

@@ -152,7 +152,7 @@ fn integers(values: impl Iterator<Item = i64>) -> Result<Elements, Refusal> {
 }
 
 /// IEEE 754 binary16 to binary32.
-fn half(bits: u16) -> f32 {
+pub fn half(bits: u16) -> f32 {
     let (sign, exponent, fraction) =
         (u32::from(bits >> 15) << 31, u32::from(bits >> 10) & 0x1f, u32::from(bits) & 0x3ff);
     let magnitude = match exponent {
@@ -164,7 +164,7 @@ fn half(bits: u16) -> f32 {
 }
 
 /// The upper half of a binary32.
-fn brain(bits: u16) -> f32 {
+pub fn brain(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 

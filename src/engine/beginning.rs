@@ -1,0 +1,150 @@
+//! The student before it learns: the compressed teacher, or a network that was given.
+
+use super::{
+    checkpoint::Keeper,
+    compress::{self, measure::Measures, plan::Plan},
+    executor::Executor,
+    given::Given,
+    latency,
+    observer::Stop,
+    student::Student,
+    teacher::Teacher,
+};
+use crate::{
+    domain::{
+        architecture::Architecture, config::Settings, given::Init, problem::Problem, report::LayerRow,
+        targets::Measured,
+    },
+    formats::{
+        description::{About, Decomposition},
+        graph::{Graph, Node},
+    },
+};
+
+pub struct Beginning {
+    pub graph: Graph,
+    pub rows: Vec<LayerRow>,
+    origin: Origin,
+}
+
+enum Origin {
+    Compressed(Plan),
+    Given(Given),
+}
+
+impl Beginning {
+    /// # Errors
+    /// As planning and compressing.
+    pub fn new(
+        teacher: &Teacher,
+        given: Option<Given>,
+        settings: &Settings,
+        keeper: &mut Keeper<'_>,
+    ) -> Result<Self, Stop> {
+        if let Some(given) = given {
+            return Ok(Self { graph: given.graph.clone(), rows: given.rows()?, origin: Origin::Given(given) });
+        }
+        let plan = plan(teacher, settings, keeper)?;
+        let graph = compress::apply(&teacher.graph, &plan)?;
+        Ok(Self { graph, rows: plan.rows(), origin: Origin::Compressed(plan) })
+    }
+
+    /// Ready to learn.
+    ///
+    /// # Errors
+    /// Where the graph cannot run.
+    pub fn student(&self, teacher: &Teacher, settings: &Settings) -> Result<Student, Problem> {
+        let student = Student::new(self.graph.clone(), teacher.device(), settings.distillation.average_decay)?;
+        match &self.origin {
+            Origin::Given(given) if given.how.init == Init::Anew => Ok(student.learning_statistics()?),
+            _ => Ok(student),
+        }
+    }
+
+    /// The table of the layers, with what each takes in milliseconds in the teacher and in the student.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn timed(
+        &self,
+        (teacher, before): (&Graph, &Executor),
+        (student, after): (&Graph, &Executor),
+    ) -> Result<Vec<LayerRow>, Stop> {
+        let shape = &teacher.input.shape;
+        let after = latency::nodes(after, shape)?;
+        let mut rows = self.rows.clone();
+        match &self.origin {
+            Origin::Compressed(plan) => {
+                let before = latency::nodes(before, shape)?;
+                for (row, planned) in rows.iter_mut().zip(&plan.layers) {
+                    let node = &teacher.nodes[planned.layer.node];
+                    row.ms_before = before.get(planned.layer.node).copied();
+                    row.ms_after = Some(time_of(student, &after, node, &planned.layer.name));
+                }
+            }
+            Origin::Given(_) => {
+                for (row, layer) in rows.iter_mut().zip(compress::layer::layers(student)?) {
+                    row.ms_after = after.get(layer.node).copied();
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What the student's files say of it. `arch` is the teacher's.
+    pub fn about(&self, arch: Option<Architecture>) -> About {
+        match &self.origin {
+            Origin::Given(given) => About { architecture: given.how.arch, decompositions: Vec::new() },
+            Origin::Compressed(_) => {
+                let decomposed = self.rows.iter().filter(|row| row.action != "keep");
+                let decomposition = |row: &LayerRow| Decomposition {
+                    layer: row.layer.clone(),
+                    action: row.action.clone(),
+                    ranks: row.ranks.clone(),
+                };
+                About { architecture: arch, decompositions: decomposed.map(decomposition).collect() }
+            }
+        }
+    }
+
+    /// What the figures of a given student mean, in words.
+    pub fn note(&self) -> Option<String> {
+        let Origin::Given(given) = &self.origin else { return None };
+        let weights = match given.how.init {
+            Init::Weights => "the weights of its file",
+            Init::Anew => "random weights",
+        };
+        Some(format!(
+            "The student is no compressed teacher: its network was given, and began with {weights}. Where the report says `compressed`, it is that network before it learned anything."
+        ))
+    }
+
+    /// Why nothing is predicted of this student, where its kind is the reason.
+    pub fn unpredictable(&self) -> Option<String> {
+        let given = matches!(self.origin, Origin::Given(_));
+        given.then(|| {
+            "The loss of accuracy is not predicted: the calibration saw compressed teachers alone, and this student is none."
+                .to_owned()
+        })
+    }
+}
+
+/// What becomes of each layer. What was measured to decide it is kept: measured again, it might come to another student.
+fn plan(teacher: &Teacher, settings: &Settings, keeper: &mut Keeper<'_>) -> Result<Plan, Stop> {
+    if let Some(decided) = keeper.plan() {
+        return Ok(compress::plan::repeat(&teacher.graph, decided.to_vec())?);
+    }
+    let compression = &settings.compression;
+    let plan = compress::plan_measured(&teacher.graph, compression, &Measures::new(), teacher.device())?;
+    if compression.target().is_some_and(|target| target.by == Measured::Latency) {
+        keeper.keep_plan(plan.decisions());
+    }
+    Ok(plan)
+}
+
+/// Milliseconds of a node that was kept, or of the nodes that took its place: their names begin with the layer's and a dot.
+fn time_of(student: &Graph, times: &[f64], teacher: &Node, layer: &str) -> f64 {
+    let replaced = |node: &Node| node.name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
+    let belongs = |node: &Node| node == teacher || replaced(node);
+    student.nodes.iter().zip(times).filter(|(node, _)| belongs(node)).fold(0.0, |sum, (_, time)| sum + time)
+}

@@ -1,0 +1,205 @@
+//! A student that is no compressed teacher: read from its file, or built from its name.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{compress::layer, initial, observer::Stop};
+use crate::{
+    domain::{
+        architecture::Architecture,
+        given::{GivenStudent, Init},
+        model::StudentFacts,
+        problem::{ErrorCode, Problem},
+        report::LayerRow,
+        task::TaskSpec,
+    },
+    formats::{
+        architectures::{self, Shapes, Sizes},
+        facts, file,
+        graph::{Graph, Node, Op},
+        imported::{ImportOptions, Imported},
+        sniff::Format,
+    },
+};
+
+/// Layers from which on a network without norms hardly learns from random weights.
+const DEEP: usize = 8;
+
+pub struct Given {
+    /// As it begins.
+    pub graph: Graph,
+    pub how: GivenStudent,
+    pub warnings: Vec<String>,
+    format: Option<Format>,
+}
+
+/// The student that the job was given, if it was given one; `dir` has its file.
+///
+/// # Errors
+/// What its importer reports, `invalid_config` where it takes other inputs than the teacher or tells other classes apart.
+pub fn read(spec: &TaskSpec, dir: &Path, teacher: &Graph) -> Result<Option<Given>, Stop> {
+    let Some(how) = spec.settings.student else { return Ok(None) };
+    let mut given = match (how.arch, &spec.student) {
+        (Some(arch), _) => Given { graph: named(arch, teacher)?, how, warnings: Vec::new(), format: None },
+        (None, Some(name)) => {
+            let bytes = std::fs::read(dir.join(name))?;
+            let (format, imported) = import(&bytes, &side_files(spec, dir)?, teacher)?;
+            Given { graph: imported.graph, how, warnings: imported.warnings, format: Some(format) }
+        }
+        (None, None) => {
+            return Err(Problem::new(ErrorCode::Internal, "the student's file is not there").into());
+        }
+    };
+    given.check_classes(teacher)?;
+    if how.init == Init::Anew {
+        initial::initialise(&mut given.graph, spec.settings.seed)?;
+        given.warnings.extend(hard_to_train(&given.graph)?);
+    }
+    Ok(Some(given))
+}
+
+impl Given {
+    /// The student's layers, in the place of a compression table.
+    ///
+    /// # Errors
+    /// `invalid_model` where its nodes do not fit together.
+    pub fn rows(&self) -> Result<Vec<LayerRow>, Problem> {
+        let (action, reason) = match (self.how.init, self.how.arch) {
+            (Init::Weights, _) => ("given", "a layer of the uploaded student, with its own weights".to_owned()),
+            (Init::Anew, None) => ("anew", "a layer of the uploaded student, with random weights".to_owned()),
+            (Init::Anew, Some(arch)) => ("anew", format!("a layer of `{arch}`, with random weights")),
+        };
+        let row = |layer: layer::Layer| {
+            let cost = layer.cost();
+            LayerRow {
+                layer: layer.name,
+                kind: layer.kind,
+                action: action.to_owned(),
+                ranks: Vec::new(),
+                parameters_before: cost.parameters,
+                parameters_after: cost.parameters,
+                macs_before: cost.macs,
+                macs_after: cost.macs,
+                error: 0.0,
+                ms_before: None,
+                ms_after: None,
+                reason: reason.clone(),
+            }
+        };
+        Ok(layer::layers(&self.graph)?.into_iter().map(row).collect())
+    }
+
+    /// # Errors
+    /// `invalid_model` where its nodes do not fit together.
+    pub fn facts(&self) -> Result<StudentFacts, Problem> {
+        let (macs, _) = facts::facts(&self.graph)?;
+        let format = self.format.map(|format| format.name().to_owned());
+        Ok(StudentFacts { format, parameters: self.graph.parameters(), macs })
+    }
+
+    fn check_classes(&self, teacher: &Graph) -> Result<(), Problem> {
+        let (ours, theirs) = (self.graph.classes(), teacher.classes());
+        if ours == theirs {
+            return Ok(());
+        }
+        let detail = format!("The student tells {ours} classes apart, and the teacher {theirs}.");
+        Err(Problem::new(ErrorCode::InvalidConfig, detail)
+            .param("student")
+            .hint(format!("Give the student's last layer {theirs} outputs, in the order of the teacher's.")))
+    }
+}
+
+/// The side files of all uploaded networks, which are one set.
+fn side_files(spec: &TaskSpec, dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Stop> {
+    let mut files = BTreeMap::new();
+    for name in &spec.external_data {
+        files.insert(name.clone(), std::fs::read(dir.join(name))?);
+    }
+    Ok(files)
+}
+
+fn import(bytes: &[u8], external: &BTreeMap<String, Vec<u8>>, teacher: &Graph) -> Result<(Format, Imported), Problem> {
+    let options = |shape| ImportOptions { input_shape: shape, external: external.clone(), ..ImportOptions::default() };
+    let wanted = &teacher.input.shape;
+    let read = file::read(bytes, &options(Some(wanted.clone())));
+    let problem = match read {
+        Ok((format, imported)) if imported.graph.input.shape == *wanted => return Ok((format, imported)),
+        Ok((_, imported)) => other_inputs(wanted, &imported.graph.input.shape),
+        // It may be that alone: what does it take?
+        Err(problem) if problem.param.as_deref() == Some("config.input.shape") => {
+            match file::read(bytes, &options(None)) {
+                Ok((_, imported)) => other_inputs(wanted, &imported.graph.input.shape),
+                Err(_) => other_inputs(wanted, &[]),
+            }
+        }
+        Err(problem) => {
+            let detail = format!("The student cannot be taken: {}", problem.detail);
+            Problem { detail, ..problem }
+        }
+    };
+    Err(problem.param("student"))
+}
+
+fn other_inputs(teacher: &[usize], student: &[usize]) -> Problem {
+    let takes = if student.is_empty() { "others".to_owned() } else { format!("inputs of {student:?}") };
+    let detail = format!("The student takes {takes}, and the teacher inputs of {teacher:?} (batch left out).");
+    Problem::new(ErrorCode::InvalidConfig, detail)
+        .hint("Export the student for the teacher's inputs: it learns from what the teacher is shown.")
+}
+
+/// The network of that name for the teacher's inputs and classes; its ports are called as the teacher's, and where that ends
+/// in a softmax, so does this.
+fn named(arch: Architecture, teacher: &Graph) -> Result<Graph, Problem> {
+    let found = Shapes::new();
+    let sizes = Sizes { input: &teacher.input.shape, classes: teacher.classes(), found: &found };
+    let blueprint = architectures::blueprint(arch, sizes).map_err(|problem| {
+        let hint = "Choose another architecture (`mlp` takes inputs of any shape), or send a student of your own as the part \
+                    `student`.";
+        problem.param("config.student.arch").hint(hint)
+    })?;
+    let mut graph = blueprint.blank()?;
+    if let Some(last) = teacher.nodes.iter().rfind(|node| node.outputs.contains(&teacher.output.name))
+        && matches!(last.op, Op::Softmax { .. } | Op::LogSoftmax { .. })
+    {
+        let output = "probabilities".to_owned();
+        let inputs = vec![std::mem::replace(&mut graph.output.name, output.clone())];
+        graph.nodes.push(Node { name: "softmax".to_owned(), op: last.op.clone(), inputs, outputs: vec![output] });
+    }
+    let (input, output) = (graph.input.name.clone(), graph.output.name.clone());
+    rename(&mut graph, &input, &teacher.input.name);
+    rename(&mut graph, &output, &teacher.output.name);
+    Ok(graph)
+}
+
+/// Calls a value by another name, where nothing else is called so.
+fn rename(graph: &mut Graph, from: &str, to: &str) {
+    let taken = graph.weights.contains_key(to)
+        || [&graph.input.name, &graph.output.name].into_iter().any(|name| name == to)
+        || graph.nodes.iter().any(|node| node.outputs.iter().any(|name| name == to));
+    if taken {
+        return;
+    }
+    let ports = [&mut graph.input.name, &mut graph.output.name];
+    let values = graph.nodes.iter_mut().flat_map(|node| node.inputs.iter_mut().chain(&mut node.outputs));
+    for name in values.chain(ports) {
+        if name == from {
+            to.clone_into(name);
+        }
+    }
+}
+
+fn hard_to_train(graph: &Graph) -> Result<Option<String>, Problem> {
+    let is_norm =
+        |node: &Node| matches!(node.op, Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::InstanceNorm { .. });
+    let layers = layer::layers(graph)?.len();
+    let hard = layers > DEEP && !graph.nodes.iter().any(is_norm);
+    Ok(hard.then(|| {
+        format!(
+            "The student has {layers} layers and no batch norm, which makes it hard to train from random weights. Exporters \
+             fold batch norm into convolutions; torch.onnx.export(…, training=torch.onnx.TrainingMode.PRESERVE, \
+             dynamo=False) keeps it."
+        )
+    }))
+}
+
+#[cfg(test)]
+mod tests;

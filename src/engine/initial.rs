@@ -1,0 +1,124 @@
+//! The first weights of a student that is initialised anew: He's (Delving Deep into Rectifiers, ICCV 2015) for convolutions
+//! and linear layers, 1 and 0 for norms, 0 for biases.
+
+use std::collections::BTreeSet;
+
+use tch::{Device, Kind, Tensor};
+
+use super::seed::{Stream, seed};
+use crate::{
+    domain::problem::Problem,
+    formats::graph::{Binary, Data, Graph, Node, Op},
+};
+
+/// What a weight begins with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum First {
+    /// N(0, 2 / `fan_in`): the variance of what passes stays, where half of it is cut off.
+    He {
+        fan_in: usize,
+    },
+    Constant(f32),
+}
+
+/// PyTorch's slope of a PReLU.
+const SLOPE: f32 = 0.25;
+
+/// Overwrites every weight that a layer learns, and the statistics of batch norm. Constants that the network computes with
+/// stay.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn initialise(graph: &mut Graph, job_seed: u64) -> Result<(), Problem> {
+    seed(job_seed, Stream::Student);
+    let mut done: BTreeSet<String> = BTreeSet::new();
+    for node in &graph.nodes {
+        for (name, first) in firsts(node, &graph.weights) {
+            if done.insert(name.clone())
+                && let Some(constant) = graph.weights.get_mut(&name)
+                && let Data::F32(values) = &mut constant.data
+            {
+                match first {
+                    First::Constant(value) => values.fill(value),
+                    First::He { fan_in } => draw(values, fan_in)?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The weights of a node, and what each begins with.
+fn firsts(
+    node: &Node,
+    weights: &std::collections::BTreeMap<String, crate::formats::graph::Tensor>,
+) -> Vec<(String, First)> {
+    let shape = |index: usize| -> &[usize] {
+        node.inputs.get(index).and_then(|name| weights.get(name)).map_or(&[], |tensor| &tensor.shape)
+    };
+    let weight = shape(1);
+    let he = |fan_in: usize| First::He { fan_in: fan_in.max(1) };
+    let zero = First::Constant(0.0);
+    let one = First::Constant(1.0);
+    let product = |extents: Option<&[usize]>| extents.unwrap_or_default().iter().product::<usize>();
+    let by_input: Vec<(usize, First)> = match &node.op {
+        Op::Conv { .. } => vec![(1, he(product(weight.get(1..)))), (2, zero)],
+        Op::ConvTranspose { groups, .. } => {
+            let from = weight.first().copied().unwrap_or(1) / groups.max(&1);
+            vec![(1, he(from * product(weight.get(2..)))), (2, zero)]
+        }
+        Op::Gemm { trans_b: true, .. } => vec![(1, he(product(weight.get(1..)))), (2, zero)],
+        Op::Gemm { .. } | Op::MatMul => vec![(1, he(weight.iter().rev().nth(1).copied().unwrap_or(1))), (2, zero)],
+        Op::BatchNorm { .. } => vec![(1, one), (2, zero), (3, zero), (4, one)],
+        Op::LayerNorm { .. } | Op::InstanceNorm { .. } => vec![(1, one), (2, zero)],
+        Op::PRelu => vec![(1, First::Constant(SLOPE))],
+        // A bias that stands alone; a single number is no parameter.
+        Op::Binary(Binary::Add) => {
+            (0..2).filter(|index| product(Some(shape(*index))) > 1).map(|index| (index, zero)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let named = |(index, first): (usize, First)| Some((node.inputs.get(index)?.clone(), first));
+    by_input.into_iter().filter_map(named).collect()
+}
+
+fn draw(values: &mut [f32], fan_in: usize) -> Result<(), Problem> {
+    let deviation = (2.0 / fan_in as f64).sqrt();
+    let drawn = Tensor::f_randn([values.len() as i64], (Kind::Float, Device::Cpu))?.f_mul_scalar(deviation)?;
+    Ok(drawn.f_copy_data(values, values.len())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::architecture::Architecture,
+        formats::architectures::{Shapes, Sizes, blueprint},
+    };
+
+    fn resnet(seed: u64) -> Graph {
+        let sizes = Sizes { input: &[3, 32, 32], classes: 10, found: &Shapes::new() };
+        let mut graph = blueprint(Architecture::Resnet14, sizes).unwrap().blank().unwrap();
+        initialise(&mut graph, seed).unwrap();
+        graph
+    }
+
+    #[test]
+    fn variances_are_hes_and_norms_do_nothing() {
+        let graph = resnet(1);
+        let of = |name: &str| graph.weights[name].as_f32().unwrap().to_vec();
+        let weights = of("layer3.1.conv2.weight");
+        let square = weights.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / weights.len() as f64;
+        assert!((square * 64.0 * 9.0 / 2.0 - 1.0).abs() < 0.03, "{square}");
+        assert!(of("fc.weight").iter().all(|value| *value != 0.0) && of("fc.bias").iter().all(|value| *value == 0.0));
+        for (part, value) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)] {
+            assert!(of(&format!("layer2.0.bn1.{part}")).iter().all(|other| *other == value), "{part}");
+        }
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        assert_eq!(resnet(7), resnet(7));
+        assert_ne!(resnet(7).weights, resnet(8).weights);
+    }
+}
