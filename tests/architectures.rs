@@ -1,0 +1,100 @@
+//! Whole networks as exporters write them: what `scripts/architectures.py` asks of each file.
+//!
+//! `KEGD_ARCHITECTURES=FOLDER cargo test --test architectures -- --ignored`: for each NAME.onnx beside a NAME.npz with an input
+//! `x`, onnxruntime's answer `y`, weights `r` of the scores and PyTorch's gradient `g` of the sum of r · y, writes NAME.json
+//! (differences), NAME.student.onnx (half the parameters) and NAME.student.npz (its answer). The files are large, so this is
+//! no part of the ordinary tests.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use kegd::{
+    domain::config::Compression,
+    engine::{compress, executor::Executor, npz},
+    formats::{
+        graph::Graph,
+        onnx::{ImportOptions, export, import},
+    },
+};
+use ndarray::OwnedRepr;
+use ndarray_npy::NpzReader;
+use serde_json::{Value, json};
+use tch::{Device, Tensor, no_grad};
+
+#[test]
+#[ignore = "needs exported networks: scripts/architectures.py"]
+fn networks_answer_differentiate_and_compress() {
+    let folder = PathBuf::from(std::env::var_os("KEGD_ARCHITECTURES").expect("set KEGD_ARCHITECTURES to a folder"));
+    let mut models: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let is_teacher =
+        |path: &PathBuf| path.with_extension("npz").is_file() && !path.to_string_lossy().contains(".student");
+    models.retain(|path| path.extension().is_some_and(|kind| kind == "onnx") && is_teacher(path));
+    models.sort();
+    for model in models {
+        let report = examine(&model).unwrap_or_else(|reason| json!({"error": reason}));
+        println!("{}: {report}", model.file_stem().unwrap().to_string_lossy());
+        fs::write(model.with_extension("json"), report.to_string()).unwrap();
+    }
+}
+
+fn examine(path: &Path) -> Result<Value, String> {
+    let words = |problem: kegd::domain::problem::Problem| {
+        let causes: Vec<String> = problem.errors.into_iter().take(3).map(|cause| cause.detail).collect();
+        format!("{} {}", problem.detail, causes.join(" "))
+    };
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let imported = import(&bytes, &ImportOptions::default()).map_err(words)?;
+    let graph = imported.graph;
+    let (output, gradient) = answers(&graph, path).map_err(|reason| format!("running it: {reason}"))?;
+    let plan = compress::plan(&graph, &half()).map_err(words)?;
+    let student = compress::apply(&graph, &plan).map_err(words)?;
+    let written = export(&student).map_err(words)?;
+    fs::write(path.with_extension("student.onnx"), &written).map_err(|error| error.to_string())?;
+    // What is compared with onnxruntime is the file as it was written.
+    let again = import(&written, &ImportOptions::default()).map_err(words)?.graph;
+    let answer = forward(&again, &array(path, "x"))?;
+    npz::write(&path.with_extension("student.npz"), &[("y", &answer)])
+        .map_err(|_| "writing the answer failed".to_owned())?;
+    Ok(json!({
+        "nodes": graph.nodes.len(),
+        "parameters": graph.parameters(),
+        "output": output,
+        "gradient": gradient,
+        "student_parameters": student.parameters(),
+        "warnings": imported.warnings.len(),
+    }))
+}
+
+fn half() -> Compression {
+    Compression { ratio: Some(2.0.into()), ..Compression::default() }
+}
+
+/// Differences of the output and of the gradient, as parts of the largest value.
+fn answers(graph: &Graph, path: &Path) -> Result<(f64, f64), String> {
+    let executor = Executor::new(graph, Device::Cpu).map_err(|problem| problem.detail)?;
+    let x = array(path, "x").set_requires_grad(true);
+    let y = executor.forward(&x).map_err(|error| error.to_string())?;
+    let scalar = (&y * array(path, "r")).sum(tch::Kind::Float);
+    let gradient = Tensor::f_run_backward(&[scalar], &[&x], false, false).map_err(|error| error.to_string())?;
+    Ok((difference(&y.detach(), &array(path, "y")), difference(&gradient[0], &array(path, "g"))))
+}
+
+fn forward(graph: &Graph, x: &Tensor) -> Result<Tensor, String> {
+    let executor = Executor::new(graph, Device::Cpu).map_err(|problem| problem.detail)?;
+    no_grad(|| executor.forward(x)).map_err(|error| error.to_string())
+}
+
+/// NaN where either has a value that is not finite.
+fn difference(own: &Tensor, other: &Tensor) -> f64 {
+    let largest = other.abs().max().double_value(&[]);
+    (own - other).abs().max().double_value(&[]) / largest
+}
+
+fn array(path: &Path, name: &str) -> Tensor {
+    let mut npz = NpzReader::new(File::open(path.with_extension("npz")).unwrap()).unwrap();
+    let array: ndarray::ArrayBase<OwnedRepr<f32>, ndarray::IxDyn> = npz.by_name(name).unwrap();
+    let shape: Vec<i64> = array.shape().iter().map(|extent| *extent as i64).collect();
+    Tensor::from_slice(array.as_standard_layout().as_slice().unwrap()).view(shape.as_slice())
+}
