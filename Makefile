@@ -1,7 +1,7 @@
 # `make demo` shows what kegd does, `make test` checks it. Both fetch what they need on the first run.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test fuzz audit browser serve clean
+.PHONY: help setup build demo test fuzz audit browser cases serve clean
 
 PYTHON ?= python3
 
@@ -30,7 +30,7 @@ demo: build ## a real classifier in, a smaller one out, without its data: some m
 serve: build ## start the service and its page on http://127.0.0.1:8080
 	target/release/kegd serve
 
-test: setup browser ## formatting, lints, and every test, the page in a real browser among them
+test: setup browser cases ## formatting, lints, and every test, the page in a real browser among them
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	OMP_NUM_THREADS=1 cargo test --locked --all-targets
@@ -46,6 +46,9 @@ audit: ## what dependencies bring with them: cargo-deny, and the advisories if t
 
 browser:
 	@scripts/browser.sh
+
+cases:
+	@$(PYTHON) scripts/onnx_cases.py
 
 clean: ## remove what building and the demo made; .libtorch/ stays
 	rm -rf target out

@@ -23,7 +23,7 @@ mod landmarks;
 mod latency;
 pub mod latent;
 mod losses;
-mod npz;
+pub mod npz;
 mod npz_headers;
 pub mod observer;
 mod pool;

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod file;
 pub mod graph;
 pub mod imported;
+pub mod interpolation;
 pub mod onnx;
 pub mod refusal;
 pub mod safetensors;

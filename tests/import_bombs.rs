@@ -1,10 +1,17 @@
 //! Files that are small as they come and huge, or endless, when they are read: refused, quickly, and with little memory.
 
+#[path = "fixtures/build.rs"]
+mod build;
+
+use build::{Model, int, ints};
 use kegd::{
     domain::problem::{ErrorCode, Problem},
     formats::onnx::{
         ImportOptions, import,
-        proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType},
+        proto::{
+            AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType,
+            tensor_proto::DataType,
+        },
     },
 };
 use prost::Message;
@@ -137,4 +144,193 @@ fn an_attribute_of_very_many_numbers() {
     });
     // Whether it is refused or ignored is the operator's business; it must come to an end.
     let _ = import(&model.encode_to_vec(), &ImportOptions::default());
+}
+
+/// An operator between the input (N, 4) of a linear layer's file and its output, with constants of its own.
+#[track_caller]
+fn refused_quickly(model: &Model, node: &str) {
+    let started = std::time::Instant::now();
+    let problem = refused(&model.bytes());
+    let causes: Vec<&str> = problem.errors.iter().map(|cause| cause.detail.as_str()).collect();
+    let text = format!("{} {}", problem.detail, causes.join(" "));
+    assert!(problem.status == 422 && text.contains(node), "{text}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(2), "took {:?}", started.elapsed());
+}
+
+#[rstest]
+#[case::many_times(&[1, 1 << 40])]
+#[case::overflow(&[1, i64::MAX])]
+#[case::the_batch(&[2, 1])]
+#[case::never(&[1, 0])]
+#[case::backwards(&[1, -3])]
+#[case::too_few(&[3])]
+fn tiles(#[case] repeats: &[i64]) {
+    let model = Model::linear().output("z", &[-1, 3]).ints("r", repeats).node("bomb", "Tile", &["y", "r"], &["z"]);
+    refused_quickly(&model, "\"bomb\"");
+    let constant = Model::linear()
+        .output("z", &[-1, 3])
+        .weight("one", &[1, 1], &[1.0])
+        .ints("r", &[1 << 20, 1 << 20])
+        .node("bomb", "Tile", &["one", "r"], &["t"])
+        .node("add", "Add", &["y", "t"], &["z"]);
+    refused_quickly(&constant, "\"bomb\"");
+}
+
+#[rstest]
+#[case::huge(&[1.0, 1e18])]
+#[case::to_nothing(&[1.0, 1e-9])]
+#[case::infinite(&[1.0, f32::INFINITY])]
+#[case::not_a_number(&[1.0, f32::NAN])]
+#[case::negative(&[1.0, -2.0])]
+#[case::the_batch(&[2.0, 1.0])]
+#[case::too_few(&[2.0])]
+fn resizes(#[case] scales: &[f32]) {
+    for mode in ["nearest", "linear", "cubic"] {
+        let mode = AttributeProto {
+            name: Some("mode".into()),
+            r#type: Some(AttributeType::String as i32),
+            s: Some(mode.into()),
+            ..AttributeProto::default()
+        };
+        let model = Model::linear().output("z", &[-1, 3]).weight("s", &[scales.len() as i64], scales).node_with(
+            "bomb",
+            "Resize",
+            &["y", "", "s"],
+            &["z"],
+            vec![mode],
+        );
+        refused_quickly(&model, "\"bomb\"");
+    }
+}
+
+#[test]
+fn resizes_to_huge_sizes() {
+    let model = Model::linear().output("z", &[-1, 3]).ints("s", &[1, 1 << 27]).node(
+        "bomb",
+        "Resize",
+        &["y", "", "", "s"],
+        &["z"],
+    );
+    refused_quickly(&model, "\"bomb\"");
+    let lying = Model::linear().output("z", &[-1, 3]).ints("s", &[6]).node_with(
+        "bomb",
+        "Resize",
+        &["y", "", "", "s"],
+        &["z"],
+        vec![ints("axes", &[7])],
+    );
+    refused_quickly(&lying, "\"bomb\"");
+}
+
+#[rstest]
+#[case(0.0, f32::MAX, 1e-30)]
+#[case(0.0, 1.0, 0.0)]
+#[case(0.0, f32::NAN, 1.0)]
+#[case(0.0, f32::INFINITY, 1.0)]
+fn float_ranges(#[case] start: f32, #[case] limit: f32, #[case] delta: f32) {
+    let model = Model::linear()
+        .output("z", &[-1, 3])
+        .node_with("start", "Constant", &[], &["a"], vec![number(start)])
+        .node_with("limit", "ConstantOfShape", &["none"], &["b"], vec![scalar(limit)])
+        .node_with("delta", "Constant", &[], &["c"], vec![number(delta)])
+        .ints("none", &[])
+        .node("bomb", "Range", &["a", "b", "c"], &["r"])
+        .node("add", "Add", &["y", "r"], &["z"]);
+    refused_quickly(&model, "\"bomb\"");
+}
+
+fn number(value: f32) -> AttributeProto {
+    AttributeProto {
+        name: Some("value_float".into()),
+        r#type: Some(AttributeType::Float as i32),
+        f: Some(value),
+        ..AttributeProto::default()
+    }
+}
+
+fn scalar(value: f32) -> AttributeProto {
+    let one = TensorProto {
+        dims: vec![1],
+        data_type: Some(DataType::Float as i32),
+        float_data: vec![value],
+        ..TensorProto::default()
+    };
+    AttributeProto {
+        name: Some("value".into()),
+        r#type: Some(AttributeType::Tensor as i32),
+        t: Some(one),
+        ..AttributeProto::default()
+    }
+}
+
+#[rstest]
+#[case::no_block(0)]
+#[case::negative(-2)]
+#[case::overflow(1 << 40)]
+#[case::uneven(3)]
+fn blocks(#[case] block: i64) {
+    for op in ["DepthToSpace", "SpaceToDepth"] {
+        let model = Model::empty()
+            .input("x", &[-1, 4, 4, 4])
+            .node_with("bomb", op, &["x"], &["h"], vec![int("blocksize", block)])
+            .node("flat", "Flatten", &["h"], &["y"]);
+        refused_quickly(&model, "\"bomb\"");
+    }
+}
+
+#[test]
+fn attention_over_more_than_there_is_memory_for() {
+    // 2²⁰ places: the scores are a square of them.
+    let long = Model::empty()
+        .input("x", &[-1, 1 << 20, 2])
+        .node_with(
+            "bomb",
+            "Attention",
+            &["x", "x", "x"],
+            &["h"],
+            vec![int("q_num_heads", 1), int("kv_num_heads", 1), int("is_causal", 1)],
+        )
+        .node("flat", "Flatten", &["h"], &["y"]);
+    refused_quickly(&long, "\"bomb\"");
+    for heads in [0, -1, 3, i64::MAX] {
+        let uneven = Model::empty()
+            .input("x", &[-1, 5, 4])
+            .node_with(
+                "bomb",
+                "Attention",
+                &["x", "x", "x"],
+                &["h"],
+                vec![int("q_num_heads", heads), int("kv_num_heads", 2)],
+            )
+            .node("flat", "Flatten", &["h"], &["y"]);
+        refused_quickly(&uneven, "\"bomb\"");
+    }
+}
+
+#[rstest]
+#[case::no_groups("GroupNormalization", "num_groups", 0)]
+#[case::uneven_groups("GroupNormalization", "num_groups", 3)]
+#[case::negative_groups("GroupNormalization", "num_groups", -4)]
+#[case::no_neighbours("LRN", "size", 0)]
+#[case::too_many_neighbours("LRN", "size", i64::MAX)]
+fn normalisations(#[case] op: &str, #[case] attribute: &str, #[case] value: i64) {
+    let model = Model::empty()
+        .input("x", &[-1, 4, 2, 2])
+        .weight("s", &[4], &[1.0; 4])
+        .node_with("bomb", op, &["x", "s", "s"], &["h"], vec![int(attribute, value)])
+        .node("flat", "Flatten", &["h"], &["y"]);
+    refused_quickly(&model, "\"bomb\"");
+}
+
+#[rstest]
+#[case::larger_than_there_is_memory_for(&[1 << 19, 1 << 19])]
+#[case::nothing(&[0, 4])]
+#[case::negative(&[-1, 4])]
+fn transposed_convolutions(#[case] shape: &[i64]) {
+    let model = Model::empty()
+        .input("x", &[-1, 2, 4, 4])
+        .weight("w", &[2, 3, 3, 3], &[0.5; 54])
+        .node_with("bomb", "ConvTranspose", &["x", "w"], &["h"], vec![ints("output_shape", shape)])
+        .node("flat", "Flatten", &["h"], &["y"]);
+    refused_quickly(&model, "\"bomb\"");
 }

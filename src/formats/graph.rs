@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::interpolation::{Resizing, Stretch};
+
 /// A dense constant, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -98,6 +100,8 @@ pub enum Unary {
     Softplus,
     Floor,
     Ceil,
+    Cos,
+    Sin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -117,6 +121,7 @@ pub enum Binary {
 pub enum Reduce {
     Mean,
     Sum,
+    Product,
     Max,
     Min,
 }
@@ -189,6 +194,8 @@ pub enum Op {
     Reduce { kind: Reduce, axes: Vec<usize>, keep_dims: bool },
     /// x; -1 keeps the extent, which is what the free batch has.
     Expand { shape: Vec<i64> },
+    /// x; axes that are not named stay.
+    Resize { stretches: Vec<Stretch>, resizing: Resizing },
 }
 
 /// One application of an operator.

@@ -10,6 +10,7 @@ mod lowering;
 mod model;
 mod ops;
 mod order;
+pub mod piece;
 #[allow(clippy::all, clippy::pedantic)]
 #[rustfmt::skip]
 pub mod proto;

@@ -113,6 +113,7 @@ pub fn outputs(op: &Op, inputs: &[Option<&[Dim]>]) -> Result<Vec<Vec<Dim>>, Refu
         Op::Pad { begin, end, mode, .. } => moves::pad(inputs.get(0)?, begin, end, *mode),
         Op::Reduce { axes, keep_dims, .. } => moves::reduce(inputs.get(0)?, axes, *keep_dims),
         Op::Expand { shape } => moves::expand(inputs.get(0)?, shape),
+        Op::Resize { stretches, .. } => moves::resize(inputs.get(0)?, stretches),
         Op::Split { .. } => unreachable!("handled above: it is the one operator with several outputs"),
     }?;
     Ok(vec![shape])

@@ -56,6 +56,8 @@ fn simple(kind: Unary, x: &Tensor) -> Result<Tensor, TchError> {
         Unary::Softplus => x.f_softplus(),
         Unary::Floor => x.f_floor(),
         Unary::Ceil => x.f_ceil(),
+        Unary::Cos => x.f_cos(),
+        Unary::Sin => x.f_sin(),
     }
 }
 

@@ -25,6 +25,10 @@ use crate::{
 const OLDEST: i64 = 17;
 /// `Gelu` is an operator since this opset.
 const GELU: i64 = 20;
+/// `Resize` names its axes since this opset.
+const RESIZE: i64 = 18;
+/// `AveragePool` has dilations since this opset.
+const DILATED_AVERAGE: i64 = 19;
 
 /// Writes a graph, with opset 17, the original's or the one its operators need, whichever is highest.
 ///
@@ -56,8 +60,13 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
 }
 
 fn opset(graph: &Graph) -> i64 {
-    let has_gelu = graph.nodes.iter().any(|node| matches!(node.op, Op::Gelu { .. }));
-    graph.opset.max(if has_gelu { GELU } else { OLDEST })
+    let needed = graph.nodes.iter().map(|node| match &node.op {
+        Op::Gelu { .. } => GELU,
+        Op::Resize { .. } => RESIZE,
+        Op::AveragePool { window, .. } if window.dilations.iter().any(|dilation| *dilation != 1) => DILATED_AVERAGE,
+        _ => OLDEST,
+    });
+    needed.fold(graph.opset.max(OLDEST), i64::max)
 }
 
 /// The IR version that an opset came with: <https://onnx.ai/onnx/repo-docs/Versioning.html#released-versions>.

@@ -8,7 +8,10 @@ use std::{
 use super::{array::Array, call::Value, import::check_finite, lowering::Lowering, model::invalid};
 use crate::{
     domain::problem::{ErrorCode, Problem},
-    formats::graph::{Graph, Node, Port, Tensor},
+    formats::{
+        dim::Dim,
+        graph::{Graph, Node, Op, Port, Tensor},
+    },
 };
 
 /// Makes the graph of a finished lowering, and gives its warnings.
@@ -50,6 +53,24 @@ pub fn graph(
         weights.iter().filter(|(_, tensor)| not_finite(tensor)).map(|(name, _)| name.clone()).collect();
     check_finite(&broken)?;
     Ok((Graph { input, output, nodes, weights, opset }, warnings))
+}
+
+/// Puts a Reshape to (N, classes) behind the value `output`.
+pub fn flatten_output(lowering: &mut Lowering, output: &str, classes: usize) {
+    let Some(Value::Runtime { name, .. }) = lowering.value(output).cloned() else { return };
+    // The name stays the result's; what had it so far gets another.
+    let from = if name == output {
+        let own = lowering.unused(&format!("{output}/unflattened"));
+        rename(&mut lowering.nodes, &name, &own);
+        own
+    } else {
+        name
+    };
+    let flat = lowering.unused(&format!("{output}/flat"));
+    let op = Op::Reshape { shape: vec![-1, classes as i64] };
+    lowering.nodes.push(Node { name: String::new(), op, inputs: vec![from], outputs: vec![flat.clone()] });
+    let dims = vec![Dim::N, Dim::fixed(classes as i64)];
+    lowering.define(output, Value::Runtime { name: flat, dims });
 }
 
 /// Without the nodes whose results nobody reads: those of values that were wanted for their shape alone.

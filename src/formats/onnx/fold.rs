@@ -4,6 +4,7 @@ use super::array::{Array, Elements, Offsets, broadcast_strides, strides};
 use crate::formats::{
     dim::Dim,
     graph::{Binary, Op, PadMode, Reduce, Unary},
+    interpolation::{self, Resizing, Stretch},
     refusal::Refusal,
     shapes,
 };
@@ -57,7 +58,9 @@ fn one(op: &Op, inputs: &[&Array], shape: Vec<usize>, index: usize) -> Result<Ar
         Op::Gather { axis, indices, .. } => Ok(gather(x, *axis, indices, shape)),
         Op::Concat { axis } => concat(inputs, *axis, shape),
         Op::Pad { begin, mode: PadMode::Constant, value, .. } => pad(x, begin, *value, shape),
+        Op::Pad { begin, mode, .. } => Ok(mirror(x, begin, *mode, shape)),
         Op::Reduce { kind, axes, .. } => reduce(*kind, x, axes, shape),
+        Op::Resize { stretches, resizing } => resize(x, stretches, resizing),
         _ => Err(Refusal::unsupported("all its inputs are constants")),
     }
 }
@@ -92,6 +95,8 @@ fn unary(kind: Unary, x: &Array) -> Result<Array, Refusal> {
         Unary::Softplus => map(x, |v| v.max(0.0) + (-v.abs()).exp().ln_1p()),
         Unary::Floor => map(x, f32::floor),
         Unary::Ceil => map(x, f32::ceil),
+        Unary::Cos => map(x, f32::cos),
+        Unary::Sin => map(x, f32::sin),
         Unary::Erf => Err(Refusal::unsupported("its input is a constant")),
     }
 }
@@ -201,12 +206,34 @@ fn pad(x: &Array, begin: &[i64], value: f32, shape: Vec<usize>) -> Result<Array,
     Ok(Array::floats(shape, padded))
 }
 
+/// Padding by the array's own elements. The shape rule has seen that a reflection does not reach beyond the other end.
+fn mirror(x: &Array, begin: &[i64], mode: PadMode, shape: Vec<usize>) -> Array {
+    let own = strides(&x.shape);
+    let source = |axis: usize, at: usize| {
+        let (at, last) = (at as i64 - begin[axis], x.shape[axis] as i64 - 1);
+        match mode {
+            PadMode::Reflect if at < 0 => -at,
+            PadMode::Reflect if at > last => 2 * last - at,
+            _ => at.clamp(0, last),
+        }
+    };
+    let dense = strides(&shape);
+    let count: usize = shape.iter().product();
+    let offset = |index: usize| -> usize {
+        let places = (0..shape.len()).map(|axis| (axis, index / dense[axis] as usize % shape[axis]));
+        places.map(|(axis, at)| source(axis, at) as usize * own[axis] as usize).sum()
+    };
+    let plan: Vec<usize> = (0..count).map(offset).collect();
+    x.pick(shape, plan.into_iter())
+}
+
 fn reduce(kind: Reduce, x: &Array, axes: &[usize], shape: Vec<usize>) -> Result<Array, Refusal> {
     let values = x.as_f32().ok_or_else(|| Refusal::unsupported("its constant is not of floats"))?;
     let kept: Vec<usize> =
         x.shape.iter().enumerate().map(|(axis, e)| if axes.contains(&axis) { 1 } else { *e }).collect();
     let start = match kind {
         Reduce::Mean | Reduce::Sum => 0.0,
+        Reduce::Product => 1.0,
         Reduce::Max => f32::NEG_INFINITY,
         Reduce::Min => f32::INFINITY,
     };
@@ -214,6 +241,7 @@ fn reduce(kind: Reduce, x: &Array, axes: &[usize], shape: Vec<usize>) -> Result<
     for (target, value) in Offsets::new(&x.shape, broadcast_strides(&kept, &x.shape), 0).zip(values) {
         totals[target] = match kind {
             Reduce::Mean | Reduce::Sum => totals[target] + value,
+            Reduce::Product => totals[target] * value,
             Reduce::Max => totals[target].max(*value),
             Reduce::Min => totals[target].min(*value),
         };
@@ -223,6 +251,17 @@ fn reduce(kind: Reduce, x: &Array, axes: &[usize], shape: Vec<usize>) -> Result<
         totals.iter_mut().for_each(|total| *total /= each as f32);
     }
     Ok(Array::floats(shape, totals))
+}
+
+fn resize(x: &Array, stretches: &[Stretch], resizing: &Resizing) -> Result<Array, Refusal> {
+    let mut values = x.as_f32().ok_or_else(|| Refusal::unsupported("its constant is not of floats"))?.to_vec();
+    let mut shape = x.shape.clone();
+    for stretch in stretches {
+        let rows = interpolation::rows(resizing, stretch, shape[stretch.axis]);
+        values = interpolation::along(&values, &shape, stretch.axis, &rows);
+        shape[stretch.axis] = stretch.extent;
+    }
+    Ok(Array::floats(shape, values))
 }
 
 #[cfg(test)]

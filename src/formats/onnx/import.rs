@@ -46,7 +46,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     lowering.define(&input.name, Value::Runtime { name: input.name.clone(), dims });
     define_weights(&mut lowering, &mut graph, &order, &options.external)?;
     lower(&mut lowering, &graph.node, &order, opset)?;
-    let classes = classes(&lowering, &output)?;
+    let classes = classes(&mut lowering, &output)?;
     let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
     let (graph, warnings) = finish::graph(lowering, ports, opset)?;
     Ok(Imported::new(graph, warnings))
@@ -75,10 +75,14 @@ fn differences(graph: &GraphProto, input: &PortInfo) -> Vec<String> {
 }
 
 /// Optional outputs that nothing reads (a pooling's indices, running statistics) need no rule.
-fn drop_unread_outputs(graph: &mut GraphProto, order: &[usize], output: &str) {
+pub(super) fn drop_unread_outputs(graph: &mut GraphProto, order: &[usize], output: &str) {
     let inputs = order.iter().flat_map(|index| graph.node[*index].input.clone());
     let read: HashSet<String> = inputs.chain([output.to_owned()]).collect();
     for index in order {
+        // Into how many parts a Split divides follows from how many it has.
+        if graph.node[*index].op_type() == "Split" {
+            continue;
+        }
         let outputs = &mut graph.node[*index].output;
         while outputs.len() > 1 && outputs.last().is_some_and(|name| !read.contains(name)) {
             outputs.pop();
@@ -86,7 +90,7 @@ fn drop_unread_outputs(graph: &mut GraphProto, order: &[usize], output: &str) {
     }
 }
 
-fn names(graph: &GraphProto) -> HashSet<String> {
+pub(super) fn names(graph: &GraphProto) -> HashSet<String> {
     let values = graph.node.iter().flat_map(|node| node.output.iter().chain(&node.input)).cloned();
     let ports = graph.input.iter().chain(&graph.output).map(|port| port.name().to_owned());
     values.chain(ports).chain(graph.initializer.iter().map(|tensor| tensor.name().to_owned())).collect()
@@ -120,7 +124,7 @@ fn cause(node: &NodeProto, reason: &str) -> (String, Cause) {
 }
 
 /// Operators that have no rule at all, before any work is done.
-fn check_operators(nodes: &[NodeProto], order: &[usize]) -> Result<(), Problem> {
+pub(super) fn check_operators(nodes: &[NodeProto], order: &[usize]) -> Result<(), Problem> {
     let unknown = order.iter().map(|index| &nodes[*index]).filter_map(|node| {
         if !matches!(node.domain(), "" | "ai.onnx") {
             return Some(cause(node, &format!("operators of the domain \"{}\" are not known", node.domain())));
@@ -169,7 +173,7 @@ fn input_shape(input: &PortInfo, given: Option<&[usize]>) -> Result<Vec<usize>, 
 }
 
 /// Reads the initialisers that needed nodes read.
-fn define_weights(
+pub(super) fn define_weights(
     lowering: &mut Lowering,
     graph: &mut GraphProto,
     order: &[usize],
@@ -218,7 +222,7 @@ fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) 
     )))
 }
 
-fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize], opset: i64) -> Result<(), Problem> {
+pub(super) fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize], opset: i64) -> Result<(), Problem> {
     let mut causes = Vec::new();
     for node in order.iter().map(|index| &nodes[*index]) {
         let Some(rule) = ops::find(node.op_type()) else { continue };
@@ -249,34 +253,44 @@ fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize], opset: i
     if causes.is_empty() { Ok(()) } else { Err(unsupported(causes)) }
 }
 
-/// Checks that the output is (N, classes), and that the file does not declare otherwise.
-fn classes(lowering: &Lowering, output: &PortInfo) -> Result<usize, Problem> {
+/// Checks that the output is (N, classes), or that with axes of extent 1 behind, which go; and that the file does not declare
+/// otherwise.
+fn classes(lowering: &mut Lowering, output: &PortInfo) -> Result<usize, Problem> {
     let refuse = |detail: String| {
         Problem::new(ErrorCode::NotAClassifier, detail)
             .param("model")
             .hint("A classifier answers with one row of two or more class scores for each input: (N, classes).")
     };
     let dims = match lowering.value(&output.name) {
-        Some(Value::Runtime { dims, .. }) => dims,
+        Some(Value::Runtime { dims, .. }) => dims.clone(),
         Some(_) => return Err(refuse(format!("The output \"{}\" does not depend on the input.", output.name))),
         None => return Err(invalid(format!("No node makes the output \"{}\".", output.name))),
     };
     let classes = match dims.as_slice() {
-        [batch, classes] if *batch == Dim::N => classes.extent(),
+        [batch, classes, ones @ ..] if *batch == Dim::N && ones.iter().all(|dim| *dim == Dim::ONE) => classes.extent(),
         _ => None,
     };
     let classes = classes.filter(|classes| *classes >= 2);
     let classes =
-        classes.ok_or_else(|| refuse(format!("The output \"{}\" has the shape {}.", output.name, show(dims))))?;
+        classes.ok_or_else(|| refuse(format!("The output \"{}\" has the shape {}.", output.name, show(&dims))))?;
     let declared: HashMap<usize, i64> =
         output.shape.iter().flatten().enumerate().filter_map(|(axis, extent)| Some((axis, (*extent)?))).collect();
-    let rank = output.shape.as_ref().map_or(2, Vec::len);
-    if rank != 2 || declared.get(&1).is_some_and(|declared| *declared != classes as i64) {
+    let rank = output.shape.as_ref().map_or(dims.len(), Vec::len);
+    let contradicts = |(axis, own): (usize, &Dim)| declared.get(&axis).is_some_and(|said| Some(*said) != own.number());
+    if rank != dims.len() || dims.iter().enumerate().skip(1).any(contradicts) {
         return Err(invalid(format!(
             "The file declares the output {}, but its nodes make {}.",
             output.show(),
-            show(dims)
+            show(&dims)
         )));
+    }
+    if dims.len() > 2 {
+        lowering.warnings.push(format!(
+            "The output \"{}\" is {}; the student's is (N, {classes}), without the axes of extent 1.",
+            output.name,
+            show(&dims)
+        ));
+        finish::flatten_output(lowering, &output.name, classes);
     }
     Ok(classes)
 }

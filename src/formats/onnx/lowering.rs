@@ -179,9 +179,14 @@ impl Lowering {
         }
     }
 
-    /// A name that nothing has yet.
+    /// A name that nothing has yet, after the node's first output.
     fn fresh(&mut self, call: &Call, suffix: &str) -> String {
-        let base = format!("{}/{suffix}", call.outputs().next().unwrap_or_default());
+        self.unused(&format!("{}/{suffix}", call.outputs().next().unwrap_or_default()))
+    }
+
+    /// `base`, or that with a number: a name that nothing has yet.
+    pub fn unused(&mut self, base: &str) -> String {
+        let base = base.to_owned();
         let numbered = (2u32..).map(|number| format!("{base}_{number}"));
         let mut candidates = std::iter::once(base.clone()).chain(numbered);
         let name = candidates.find(|name| !self.taken.contains(name)).unwrap_or(base);
@@ -191,18 +196,30 @@ impl Lowering {
 
     /// Reshapes `value` to `target`, as the node's result. One entry of `target` at most may depend on the batch.
     pub fn reshape(&mut self, call: &Call, value: &Value, target: &[Dim]) -> Result<(), Refusal> {
-        let dims = value.dims()?;
-        if matches!(value, Value::Runtime { .. }) && dims == target {
+        if matches!(value, Value::Runtime { .. }) && value.dims()? == target {
             return self.alias(call, value.clone());
         }
-        if target.iter().filter(|dim| dim.is_batched()).count() > 1
-            || target.iter().any(|d| d.is_batched() && d.fixed != 0)
-        {
-            return Err(Refusal::unsupported(format!("it reshapes {} to {}", show(&dims), show(target))));
-        }
-        let shape = target.iter().map(|dim| dim.number().unwrap_or(-1)).collect();
+        let shape = entries(value, target)?;
         self.finish(call, Op::Reshape { shape }, &[Some(value)])
     }
+
+    /// The same as a step on the way.
+    pub fn reshaped(&mut self, call: &Call, value: &Value, target: &[Dim], suffix: &str) -> Result<Value, Refusal> {
+        if value.dims()? == target {
+            return Ok(value.clone());
+        }
+        let shape = entries(value, target)?;
+        self.step(call, Op::Reshape { shape }, &[Some(value)], suffix)
+    }
+}
+
+/// A target shape as the graph's operator has it, with -1 for what depends on the batch.
+fn entries(value: &Value, target: &[Dim]) -> Result<Vec<i64>, Refusal> {
+    let batched = target.iter().filter(|dim| dim.is_batched());
+    if batched.clone().count() > 1 || batched.clone().any(|dim| dim.fixed != 0) {
+        return Err(Refusal::unsupported(format!("it reshapes {} to {}", show(&value.dims()?), show(target))));
+    }
+    Ok(target.iter().map(|dim| dim.number().unwrap_or(-1)).collect())
 }
 
 pub fn as_known(value: &Value) -> Option<&Known> {

@@ -4,6 +4,8 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
+mod blocks;
 mod clip;
 mod concat;
 mod constant;
@@ -11,18 +13,24 @@ mod conv;
 mod expand;
 mod gather;
 mod gemm;
+mod group_norm;
 mod identity;
 mod logic;
+mod lrn;
 mod norm;
 mod pad;
 mod pool;
 mod reduce;
+mod reduce_norms;
 mod reshape;
+mod resize;
 mod shape;
 mod slice;
 mod softmax;
 mod split;
+mod tile;
 mod transpose;
+mod triangle;
 mod unary;
 mod window;
 
@@ -35,6 +43,8 @@ pub type Lower = fn(&mut Lowering, &Call) -> Result<(), Refusal>;
 const OPERATORS: &[&[(&str, Lower)]] = &[
     activation::OPERATORS,
     arithmetic::OPERATORS,
+    attention::OPERATORS,
+    blocks::OPERATORS,
     clip::OPERATORS,
     concat::OPERATORS,
     constant::OPERATORS,
@@ -42,18 +52,24 @@ const OPERATORS: &[&[(&str, Lower)]] = &[
     expand::OPERATORS,
     gather::OPERATORS,
     gemm::OPERATORS,
+    group_norm::OPERATORS,
     identity::OPERATORS,
     logic::OPERATORS,
+    lrn::OPERATORS,
     norm::OPERATORS,
     pad::OPERATORS,
     pool::OPERATORS,
     reduce::OPERATORS,
+    reduce_norms::OPERATORS,
     reshape::OPERATORS,
+    resize::OPERATORS,
     shape::OPERATORS,
     slice::OPERATORS,
     softmax::OPERATORS,
     split::OPERATORS,
+    tile::OPERATORS,
     transpose::OPERATORS,
+    triangle::OPERATORS,
     unary::OPERATORS,
 ];
 

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::proto::{AttributeProto, NodeProto, attribute_proto::AttributeType};
-use crate::formats::graph::{Binary, Data, Graph, Node, Op, PadMode, Reduce, Tensor, Unary, Window};
+use crate::formats::{
+    graph::{Binary, Data, Graph, Node, Op, PadMode, Reduce, Tensor, Unary, Window},
+    interpolation::{Coordinates, Interpolation, Resizing, Rounding, Stretch},
+};
 
 /// What writing one file needs: its opset, and the constants that attributes of ours are inputs of in ONNX.
 pub struct Writer {
@@ -88,7 +91,9 @@ fn operator(writer: &mut Writer, node: &Node) -> Written {
         Op::MaxPool { window } => Written::with("MaxPool", [pooling(window), dilated(window)].concat()),
         Op::AveragePool { window, count_include_pad } => {
             let counted = int("count_include_pad", i64::from(*count_include_pad));
-            Written::with("AveragePool", [pooling(window), vec![counted]].concat())
+            let is_dilated = window.dilations.iter().any(|dilation| *dilation != 1);
+            let dilated = if is_dilated { dilated(window) } else { vec![] };
+            Written::with("AveragePool", [pooling(window), dilated, vec![counted]].concat())
         }
         Op::GlobalAveragePool => Written::plain("GlobalAveragePool"),
         Op::GlobalMaxPool => Written::plain("GlobalMaxPool"),
@@ -132,6 +137,8 @@ fn elementwise(op: &Op) -> &'static str {
         Op::Unary(Unary::Softplus) => "Softplus",
         Op::Unary(Unary::Floor) => "Floor",
         Op::Unary(Unary::Ceil) => "Ceil",
+        Op::Unary(Unary::Cos) => "Cos",
+        Op::Unary(Unary::Sin) => "Sin",
         Op::Binary(Binary::Add) => "Add",
         Op::Binary(Binary::Sub) => "Sub",
         Op::Binary(Binary::Mul) => "Mul",
@@ -210,8 +217,51 @@ fn movement(writer: &mut Writer, node: &Node) -> Written {
             let shape = shape.iter().map(|extent| if *extent == -1 { 1 } else { *extent });
             Written::taking("Expand", vec![writer.ints(node, "shape", shape)])
         }
+        Op::Resize { stretches, resizing } => resize(writer, node, stretches, resizing),
         _ => Written::plain("Identity"),
     }
+}
+
+/// By scales where all were given so, and by sizes otherwise.
+fn resize(writer: &mut Writer, node: &Node, stretches: &[Stretch], resizing: &Resizing) -> Written {
+    let coordinates = match resizing.coordinates {
+        Coordinates::HalfPixel => "half_pixel",
+        Coordinates::HalfPixelSymmetric => "half_pixel_symmetric",
+        Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+        Coordinates::AlignCorners => "align_corners",
+        Coordinates::Asymmetric => "asymmetric",
+    };
+    let mut attributes = vec![
+        text("coordinate_transformation_mode", coordinates),
+        int("exclude_outside", i64::from(resizing.exclude_outside)),
+        int("antialias", i64::from(resizing.antialias)),
+        ints("axes", stretches.iter().map(|stretch| stretch.axis as i64)),
+    ];
+    match resizing.interpolation {
+        Interpolation::Nearest(rounding) => {
+            let rounding = match rounding {
+                Rounding::PreferFloor => "round_prefer_floor",
+                Rounding::PreferCeil => "round_prefer_ceil",
+                Rounding::Floor => "floor",
+                Rounding::Ceil => "ceil",
+            };
+            attributes.extend([text("mode", "nearest"), text("nearest_mode", rounding)]);
+        }
+        Interpolation::Linear => attributes.push(text("mode", "linear")),
+        Interpolation::Cubic { a } => attributes.extend([text("mode", "cubic"), float("cubic_coeff_a", a)]),
+    }
+    let scales: Option<Vec<f32>> = stretches.iter().map(|stretch| stretch.scale).collect();
+    let further = match scales {
+        Some(scales) => {
+            let tensor = Tensor { shape: vec![scales.len()], data: Data::F32(scales) };
+            vec![String::new(), writer.constant(node, "scales", tensor)]
+        }
+        None => {
+            let sizes = stretches.iter().map(|stretch| stretch.extent as i64);
+            vec![String::new(), String::new(), writer.ints(node, "sizes", sizes)]
+        }
+    };
+    Written { op_type: "Resize", attributes, further }
 }
 
 /// The axes are an input of ReduceSum at every opset that is written, and of the others since opset 18.
@@ -219,6 +269,7 @@ fn reduce(writer: &mut Writer, node: &Node, kind: Reduce, axes: &[usize], keep_d
     let op_type = match kind {
         Reduce::Mean => "ReduceMean",
         Reduce::Sum => "ReduceSum",
+        Reduce::Product => "ReduceProd",
         Reduce::Max => "ReduceMax",
         Reduce::Min => "ReduceMin",
     };

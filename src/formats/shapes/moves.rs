@@ -4,6 +4,7 @@ use super::{Inputs, within_example};
 use crate::formats::{
     dim::{Dim, product, show},
     graph::PadMode,
+    interpolation::Stretch,
     refusal::Refusal,
 };
 
@@ -118,6 +119,9 @@ pub fn pad(x: &[Dim], begin: &[i64], end: &[i64], mode: PadMode) -> Shape {
             return Ok(*dim);
         }
         let extent = within_example(x, axis)?;
+        if mode != PadMode::Constant && extent < 1 {
+            return Err("it has nothing to pad with".into());
+        }
         if mode == PadMode::Reflect && before.max(after) >= extent {
             return Err(format!("it reflects {before} and {after} elements of an axis of {extent}").into());
         }
@@ -150,4 +154,20 @@ pub fn expand(x: &[Dim], target: &[i64]) -> Shape {
         _ => Err(misfit().into()),
     };
     target.iter().enumerate().map(one).collect()
+}
+
+/// Largest product of an axis' extents before and after it is resized: that many weights are computed.
+const MOST_WEIGHTS: i64 = 1 << 24;
+
+pub fn resize(x: &[Dim], stretches: &[Stretch]) -> Shape {
+    let mut shape = x.to_vec();
+    for stretch in stretches {
+        let input = within_example(x, stretch.axis)?;
+        let extent = i64::try_from(stretch.extent).unwrap_or(i64::MAX);
+        if extent < 1 || input < 1 || input.checked_mul(extent).is_none_or(|weights| weights > MOST_WEIGHTS) {
+            return Err(format!("it resizes axis {} of {} to {extent}", stretch.axis, show(x)).into());
+        }
+        shape[stretch.axis] = Dim::fixed(extent);
+    }
+    Ok(shape)
 }

@@ -1,5 +1,5 @@
-//! Arithmetic of two or more operands: <https://onnx.ai/onnx/operators/onnx__Add.html>, Sub, Mul, Div, Pow, Min, Max, Sum.
-//! NumPy broadcasting since opset 7. Mod is for shape arithmetic alone.
+//! Arithmetic of two or more operands: <https://onnx.ai/onnx/operators/onnx__Add.html>, Sub, Mul, Div, Pow, Min, Max, Sum,
+//! Mean. NumPy broadcasting since opset 7. Mod is for constants alone.
 
 use super::Lower;
 use crate::formats::{
@@ -7,16 +7,19 @@ use crate::formats::{
     graph::{Binary, Op},
     onnx::{
         array::{Array, Elements},
-        call::Call,
-        lowering::Lowering,
+        call::{Call, Value},
+        fold,
+        lowering::{Lowering, MAX_INTEGERS, bounded},
     },
     refusal::Refusal,
+    shapes,
 };
 
 pub const OPERATORS: &[(&str, Lower)] = &[
     ("Add", |graph, call| two(graph, call, Binary::Add)),
     ("Div", |graph, call| two(graph, call, Binary::Div)),
     ("Max", |graph, call| many(graph, call, Binary::Max)),
+    ("Mean", mean),
     ("Min", |graph, call| many(graph, call, Binary::Min)),
     ("Mod", modulo),
     ("Mul", |graph, call| two(graph, call, Binary::Mul)),
@@ -33,12 +36,24 @@ fn two(graph: &mut Lowering, call: &Call, kind: Binary) -> Result<(), Refusal> {
 fn many(graph: &mut Lowering, call: &Call, kind: Binary) -> Result<(), Refusal> {
     let operands: Vec<_> = call.present().collect();
     let Some((last, first)) = operands.split_last() else { return Err("it has no input".into()) };
-    let Some((start, middle)) = first.split_first() else { return graph.alias(call, (*last).clone()) };
+    let Some(result) = joined(graph, call, kind, first)? else { return graph.alias(call, (*last).clone()) };
+    graph.finish(call, Op::Binary(kind), &[Some(&result), Some(last)])
+}
+
+fn joined(graph: &mut Lowering, call: &Call, kind: Binary, operands: &[&Value]) -> Result<Option<Value>, Refusal> {
+    let Some((start, others)) = operands.split_first() else { return Ok(None) };
     let mut result = (*start).clone();
-    for operand in middle {
+    for operand in others {
         result = graph.step(call, Op::Binary(kind), &[Some(&result), Some(operand)], "part")?;
     }
-    graph.finish(call, Op::Binary(kind), &[Some(&result), Some(last)])
+    Ok(Some(result))
+}
+
+fn mean(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
+    let operands: Vec<_> = call.present().collect();
+    let sum = joined(graph, call, Binary::Add, &operands)?.ok_or("it has no input")?;
+    let count = graph.constant(call, "count", Array::floats(vec![], vec![operands.len() as f32]));
+    graph.finish(call, Op::Binary(Binary::Div), &[Some(&sum), Some(&count)])
 }
 
 /// The exponent may be an integer where the base is a float.
@@ -55,18 +70,29 @@ fn power(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     graph.finish(call, Op::Binary(Binary::Pow), &[Some(call.input(0)?), Some(exponent)])
 }
 
-/// For integers, the sign follows the divisor unless `fmod` is set.
+/// For integers, the sign follows the divisor unless `fmod` is set, which floats demand.
 fn modulo(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
-    let (Some(a), Some(b)) = (call.int_list(0)?, call.int_list(1)?) else { return Err("it lacks an input".into()) };
-    let (&[divisor], truncated) = (b.as_slice(), call.int("fmod", 0)? != 0) else {
-        return Err(Refusal::unsupported("its divisor is not one number"));
+    let (Some(a), Some(b)) = (call.constant(0)?, call.constant(1)?) else { return Err("it lacks an input".into()) };
+    let dims = shapes::broadcast(&a.dims(), &b.dims())?;
+    let shape = dims.into_iter().map(Dim::extent).collect::<Option<Vec<_>>>().ok_or("its extents are negative")?;
+    graph.charge(bounded(&shape, MAX_INTEGERS)?)?;
+    let truncated = call.int("fmod", 0)? != 0;
+    let places = fold::plans(a, b, &shape);
+    let places = places.0.zip(places.1);
+    let elements = match (&a.elements, &b.elements) {
+        (Elements::Int(a), Elements::Int(b)) => {
+            let rests = places.map(|(i, j)| rest(a[i].number()?, b[j].number()?, truncated).map(Dim::fixed));
+            let rests = rests.collect::<Option<_>>();
+            Elements::Int(rests.ok_or_else(|| Refusal::unsupported("it divides by 0, or what depends on the batch"))?)
+        }
+        (Elements::F32(a), Elements::F32(b)) if truncated => Elements::F32(places.map(|(i, j)| a[i] % b[j]).collect()),
+        _ => return Err("its operands are neither integers nor floats with fmod".into()),
     };
-    let one = |value: &i64| {
-        let rest = value.checked_rem(divisor)?;
-        let adjust = !truncated && rest != 0 && (rest < 0) != (divisor < 0);
-        Some(Dim::fixed(if adjust { rest + divisor } else { rest }))
-    };
-    let rests = a.iter().map(one).collect::<Option<_>>().ok_or("it divides by 0")?;
-    let shape = call.constant(0)?.map(|array| array.shape.clone()).unwrap_or_default();
-    graph.known(call, Array { shape, elements: Elements::Int(rests) })
+    graph.known(call, Array { shape, elements })
+}
+
+fn rest(value: i64, divisor: i64, truncated: bool) -> Option<i64> {
+    let rest = value.checked_rem(divisor)?;
+    let adjust = !truncated && rest != 0 && (rest < 0) != (divisor < 0);
+    Some(if adjust { rest + divisor } else { rest })
 }

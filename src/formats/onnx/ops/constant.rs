@@ -56,8 +56,11 @@ fn constant_of_shape(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     graph.known_maybe_repeated(call, Array { shape, elements }, repeated)
 }
 
-/// start, start + delta, … before limit: whole numbers.
+/// start, start + delta, … before limit.
 fn range(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
+    if call.constant(0)?.is_some_and(|start| start.as_f32().is_some()) {
+        return float_range(graph, call);
+    }
     let mut numbers = [0i64; 3];
     for (index, number) in numbers.iter_mut().enumerate() {
         *number = match call.int_list(index)?.as_deref() {
@@ -73,4 +76,19 @@ fn range(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     }
     let values = (0..steps as i64).map(|step| Dim::fixed(start + step * delta));
     graph.known(call, Array::ints(values.collect()))
+}
+
+/// max(⌈(limit - start) / delta⌉, 0) numbers.
+fn float_range(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
+    let mut numbers = [0.0; 3];
+    for (index, number) in numbers.iter_mut().enumerate() {
+        *number = f64::from(call.float_scalar(index)?.ok_or_else(|| format!("its input {index} is missing"))?);
+    }
+    let [start, limit, delta] = numbers;
+    let steps = ((limit - start) / delta).ceil().max(0.0);
+    if !(steps <= MAX_INTEGERS as f64) {
+        return Err(format!("it counts from {start} to {limit} by {delta}").into());
+    }
+    let values: Vec<f32> = (0..steps as usize).map(|step| (start + step as f64 * delta) as f32).collect();
+    graph.known(call, Array::floats(vec![values.len()], values))
 }

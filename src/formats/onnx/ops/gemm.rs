@@ -2,6 +2,7 @@
 
 use super::Lower;
 use crate::formats::{
+    dim::Dim,
     graph::Op,
     onnx::{
         call::{Call, Value},
@@ -32,10 +33,25 @@ fn gemm(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     graph.finish(call, op, &operands)
 }
 
-/// A matrix times a constant matrix is a linear layer, whichever operator the exporter chose.
+/// A matrix times a constant matrix is a linear layer, whichever operator the exporter chose. A vector is a matrix of one row
+/// on the left, of one column on the right, and that axis is none of the result's.
 fn mat_mul(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let (a, b) = (call.input(0)?, call.input(1)?);
-    let linear = a.dims()?.len() == 2 && b.dims()?.len() == 2 && matches!(b, Value::Known(_));
-    let op = if linear { Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: false } } else { Op::MatMul };
-    graph.finish(call, op, &[Some(a), Some(b)])
+    let (left, right) = (a.dims()?, b.dims()?);
+    if left.len() != 1 && right.len() != 1 {
+        let linear = left.len() == 2 && right.len() == 2 && matches!(b, Value::Known(_));
+        let op = if linear { Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: false } } else { Op::MatMul };
+        return graph.finish(call, op, &[Some(a), Some(b)]);
+    }
+    let a = if let &[width] = left.as_slice() { &graph.reshaped(call, a, &[Dim::ONE, width], "row")? } else { a };
+    let b = if let &[width] = right.as_slice() { &graph.reshaped(call, b, &[width, Dim::ONE], "column")? } else { b };
+    let product = graph.step(call, Op::MatMul, &[Some(a), Some(b)], "product")?;
+    let mut dims = product.dims()?;
+    if right.len() == 1 {
+        dims.pop();
+    }
+    if left.len() == 1 {
+        dims.remove(dims.len() - usize::from(right.len() != 1) - 1);
+    }
+    graph.reshape(call, &product, &dims)
 }

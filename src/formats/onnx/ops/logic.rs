@@ -1,5 +1,5 @@
 //! Comparisons and choices of shape arithmetic: <https://onnx.ai/onnx/operators/onnx__Equal.html>, Less, Greater, And, Or,
-//! Not, Where. They are decided while importing, so their inputs must be known, whatever the batch is.
+//! Xor, Not, Where. They are decided while importing, so their inputs must be known, whatever the batch is.
 
 use super::Lower;
 use crate::formats::{
@@ -24,6 +24,7 @@ pub const OPERATORS: &[(&str, Lower)] = &[
     ("Not", not),
     ("Or", |graph, call| connect(graph, call, |a, b| a || b)),
     ("Where", choose),
+    ("Xor", |graph, call| connect(graph, call, |a, b| a != b)),
 ];
 
 type Integers = fn(Dim, Dim) -> Option<bool>;

@@ -26,12 +26,12 @@ fn max_pool(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
 
 fn average_pool(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let mut window = read(call)?;
-    if window.dilations.iter().any(|dilation| *dilation != 1) {
-        return Err(Refusal::unsupported("it averages over a dilated window"));
-    }
     let count_include_pad = call.int("count_include_pad", 0)? != 0;
     if window.ceil && !count_include_pad {
         pad_last_step(&mut window, &call.dims(0)?);
+    }
+    if window.ceil && window.dilations.iter().any(|dilation| *dilation != 1) {
+        return Err(Refusal::unsupported("it counts the padding of a dilated window in its last, partial step"));
     }
     graph.finish(call, Op::AveragePool { window, count_include_pad }, &[Some(call.input(0)?)])
 }

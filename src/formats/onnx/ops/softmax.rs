@@ -3,7 +3,7 @@
 
 use super::Lower;
 use crate::formats::{
-    dim::Dim,
+    dim::{Dim, product},
     graph::Op,
     onnx::{call::Call, lowering::Lowering},
     refusal::Refusal,
@@ -12,23 +12,25 @@ use crate::formats::{
 pub const OPERATORS: &[(&str, Lower)] = &[("LogSoftmax", log_softmax), ("Softmax", softmax)];
 
 fn softmax(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
-    let axis = axis(call)?;
-    graph.finish(call, Op::Softmax { axis }, &[Some(call.input(0)?)])
+    lower(graph, call, |axis| Op::Softmax { axis })
 }
 
 fn log_softmax(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
-    let axis = axis(call)?;
-    graph.finish(call, Op::LogSoftmax { axis }, &[Some(call.input(0)?)])
+    lower(graph, call, |axis| Op::LogSoftmax { axis })
 }
 
-fn axis(call: &Call) -> Result<usize, Refusal> {
-    let dims = call.dims(0)?;
+fn lower(graph: &mut Lowering, call: &Call, op: fn(usize) -> Op) -> Result<(), Refusal> {
+    let (x, dims) = (call.input(0)?, call.dims(0)?);
     if call.opset >= 13 {
-        return call.axis(-1, dims.len());
+        return graph.finish(call, op(call.axis(-1, dims.len())?), &[Some(x)]);
     }
     let axis = call.axis(1, dims.len())?;
-    if dims[axis + 1..].iter().any(|dim| *dim != Dim::ONE) {
-        return Err(Refusal::unsupported("it normalises several axes at once, as opsets before 13 do"));
+    if dims[axis + 1..].iter().all(|dim| *dim == Dim::ONE) {
+        return graph.finish(call, op(axis), &[Some(x)]);
     }
-    Ok(axis)
+    let (before, after) = dims.split_at(axis);
+    let (Some(rows), Some(row)) = (product(before), product(after)) else { return Err("its extents overflow".into()) };
+    let matrix = graph.reshaped(call, x, &[rows, row], "matrix")?;
+    let normal = graph.step(call, op(1), &[Some(&matrix)], "normal")?;
+    graph.reshape(call, &normal, &dims)
 }

@@ -11,6 +11,7 @@ use crate::formats::{
 pub const OPERATORS: &[(&str, Lower)] = &[
     ("Abs", lower),
     ("Ceil", lower),
+    ("Cos", lower),
     ("Erf", lower),
     ("Exp", lower),
     ("Floor", lower),
@@ -20,6 +21,7 @@ pub const OPERATORS: &[(&str, Lower)] = &[
     ("Reciprocal", lower),
     ("Relu", lower),
     ("Sigmoid", lower),
+    ("Sin", lower),
     ("Softplus", lower),
     ("Sqrt", lower),
     ("Tanh", lower),
@@ -29,6 +31,7 @@ fn lower(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let kind = match call.node.op_type() {
         "Abs" => Unary::Abs,
         "Ceil" => Unary::Ceil,
+        "Cos" => Unary::Cos,
         "Erf" => Unary::Erf,
         "Exp" => Unary::Exp,
         "Floor" => Unary::Floor,
@@ -38,6 +41,7 @@ fn lower(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
         "Reciprocal" => Unary::Reciprocal,
         "Relu" => Unary::Relu,
         "Sigmoid" => Unary::Sigmoid,
+        "Sin" => Unary::Sin,
         "Softplus" => Unary::Softplus,
         "Sqrt" => Unary::Sqrt,
         _ => Unary::Tanh,

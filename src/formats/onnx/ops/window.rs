@@ -13,6 +13,20 @@ const MAX: i64 = 1 << 20;
 /// Reads the window that slides over `x`; `kernel` is its size.
 pub fn read(call: &Call, x: &[Dim], kernel: Vec<usize>) -> Result<Window, Refusal> {
     let spatial = kernel.len();
+    let mut window = explicit(call, x, kernel)?;
+    match call.text("auto_pad", "NOTSET")? {
+        "NOTSET" => {}
+        "VALID" => (window.pads_begin, window.pads_end) = (vec![0; spatial], vec![0; spatial]),
+        "SAME_UPPER" => same(&mut window, x, false)?,
+        "SAME_LOWER" => same(&mut window, x, true)?,
+        other => return Err(format!("its attribute auto_pad is \"{other}\"").into()),
+    }
+    Ok(window)
+}
+
+/// The same, with the padding that is written down.
+pub fn explicit(call: &Call, x: &[Dim], kernel: Vec<usize>) -> Result<Window, Refusal> {
+    let spatial = kernel.len();
     if x.len() != spatial + 2 {
         return Err(format!("its kernel {kernel:?} does not fit an input of {}", show(x)).into());
     }
@@ -22,22 +36,9 @@ pub fn read(call: &Call, x: &[Dim], kernel: Vec<usize>) -> Result<Window, Refusa
         return Err("a kernel, stride or dilation is 0".into());
     }
     let pads = list(call, "pads", 2 * spatial, 0)?;
-    let mut window = Window {
-        kernel,
-        strides,
-        dilations,
-        pads_begin: pads[..spatial].to_vec(),
-        pads_end: pads[spatial..].to_vec(),
-        ceil: false,
-    };
-    match call.text("auto_pad", "NOTSET")? {
-        "NOTSET" => {}
-        "VALID" => (window.pads_begin, window.pads_end) = (vec![0; spatial], vec![0; spatial]),
-        "SAME_UPPER" => same(&mut window, x, false)?,
-        "SAME_LOWER" => same(&mut window, x, true)?,
-        other => return Err(format!("its attribute auto_pad is \"{other}\"").into()),
-    }
-    Ok(window)
+    let (begin, end) = pads.split_at(spatial);
+    let (pads_begin, pads_end) = (begin.to_vec(), end.to_vec());
+    Ok(Window { kernel, strides, dilations, pads_begin, pads_end, ceil: false })
 }
 
 /// Sizes from an attribute, `default` where it is absent.

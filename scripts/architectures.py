@@ -1,0 +1,204 @@
+"""Exports well-known classifiers with random weights, has kegd read, run, differentiate and compress them, and writes what
+came of it to docs/ARCHITECTURES.md.
+
+    python scripts/architectures.py [NAME…]     # needs torch, torchvision, timm, onnx, onnxruntime, onnxscript, numpy
+
+Each model is exported by both of PyTorch's exporters. For each file: the output must be onnxruntime's, the gradient of a
+random combination of the scores with respect to the input must be PyTorch's, `kegd inspect` must have a plan for half the
+parameters, and the compressed student, exported, must answer in onnxruntime as it does in kegd. Nothing is trained. What
+fails is in the table as it is. Files lie in out/architectures/, and are made once: delete them to make them again.
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "out/architectures"
+PAGE = ROOT / "docs/ARCHITECTURES.md"
+OPSETS = {"legacy": 17, "dynamo": 18}
+BATCH = 2
+
+TORCHVISION = [
+    "resnet18", "resnet50", "vgg11_bn", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0",
+    "shufflenet_v2_x1_0", "squeezenet1_1", "regnet_y_400mf", "convnext_tiny", "vit_b_16", "googlenet",
+]  # fmt: skip
+TIMM = [
+    "mobilenetv3_small_050", "ghostnet_100", "convnext_atto", "deit_tiny_patch16_224", "resnet10t", "efficientvit_b0",
+    "mixer_s32_224", "repvgg_a0", "edgenext_xx_small", "levit_128s", "poolformer_s12",
+]  # fmt: skip
+
+
+def build(name):
+    import timm
+    import torch
+    import torchvision
+
+    torch.manual_seed(7)
+    if name in TIMM:
+        model = timm.create_model(name, pretrained=False, num_classes=100)
+    else:
+        extra = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+        model = getattr(torchvision.models, name)(weights=None, num_classes=100, **extra)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            # Statistics that are not trivial: a layer left out changes the answer.
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.7, 1.3)
+    return model.eval()
+
+
+def export(name, exporter):
+    """Writes NAME-EXPORTER.onnx and .npz: x, onnxruntime's y, weights r of the scores, and PyTorch's gradient g of r·y."""
+    import numpy as np
+    import torch
+
+    stem = OUT / f"{name}-{exporter}"
+    if stem.with_suffix(".npz").is_file():
+        return
+    model = build(name)
+    shape = (3, 256, 256) if name in ("edgenext_xx_small",) else (3, 224, 224)
+    x = torch.randn(BATCH, *shape)
+    path = str(stem.with_suffix(".onnx"))
+    names = {"input_names": ["input"], "output_names": ["output"], "opset_version": OPSETS[exporter]}
+    if exporter == "legacy":
+        axes = {"input": {0: "batch"}, "output": {0: "batch"}}
+        torch.onnx.export(model, (x,), path, dynamo=False, dynamic_axes=axes, **names)
+    else:
+        shapes = ({0: torch.export.Dim("batch")},)
+        torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **names)
+    x.requires_grad_(True)
+    y = model(x)
+    r = torch.randn_like(y)
+    (g,) = torch.autograd.grad((y * r).sum(), x)
+    answer = runtime(path, x.detach().numpy())
+    np.savez(stem.with_suffix(".npz"), x=x.detach().numpy(), y=answer, r=r.numpy(), g=g.numpy())
+
+
+def runtime(path, x):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, {"input": x})[0]
+
+
+def export_all(names):
+    """What could not be exported, with the first line of the reason."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    reasons = {}
+    for name in names:
+        for exporter in OPSETS:
+            try:
+                export(name, exporter)
+                print(f"exported {name} ({exporter})", flush=True)
+            except Exception as error:  # noqa: BLE001 - whatever an exporter raises is a line of the table
+                reasons[f"{name}-{exporter}"] = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+                print(f"not exported: {name} ({exporter}): {reasons[f'{name}-{exporter}']}", flush=True)
+    return reasons
+
+
+def examine():
+    """What kegd makes of each file: NAME.json, NAME.student.onnx, NAME.student.npz (tests/architectures.rs)."""
+    environment = {**os.environ, "KEGD_ARCHITECTURES": str(OUT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(["cargo", "test", "--locked", "--test", "architectures", "--", "--ignored", "--nocapture"], cwd=ROOT, env=environment, check=True)
+
+
+def inspect_seconds(stem):
+    """Wall time of `kegd inspect` with a plan for half the parameters; None where it fails."""
+    config = OUT / "half.config"
+    config.write_text(json.dumps({"compression": {"ratio": 2.0}}))
+    command = [str(ROOT / "target/release/kegd"), "inspect", "--json", "--threads", "1", "--config", str(config), str(stem) + ".onnx"]
+    begin = time.monotonic()
+    done = subprocess.run(command, capture_output=True)
+    return time.monotonic() - begin if done.returncode == 0 else None
+
+
+def row(name, exporter, reason):
+    """One line of the table, and whether everything in it is as it should be."""
+    import numpy as np
+
+    stem = OUT / f"{name}-{exporter}"
+    if reason:
+        return f"| {name} | {exporter} | not exported: {reason} | | | | | | |", True
+    report = json.loads(stem.with_suffix(".json").read_text())
+    if "error" in report:
+        return f"| {name} | {exporter} | **{report['error'].strip()}** | | | | | | |", False
+    x = np.load(stem.with_suffix(".npz"))["x"]
+    own = np.load(OUT / f"{stem.name}.student.npz")["y"]
+    other = runtime(OUT / f"{stem.name}.student.onnx", x)
+    student = float(np.abs(own - other).max() / np.abs(other).max())
+    seconds = inspect_seconds(stem)
+    ratio = report["parameters"] / report["student_parameters"]
+    checks = [
+        (f"{report['output']:.0e}", report["output"] <= 1e-4),
+        (f"{report['gradient']:.0e}", report["gradient"] <= 1e-3),
+        (f"{seconds:.1f} s" if seconds else "fails", seconds is not None and seconds <= 20),
+        (f"{ratio:.2f}", ratio >= 2),
+        (f"{student:.0e}", student <= 1e-4),
+    ]
+    cells = [text if good else f"**{text}**" for text, good in checks]
+    parameters = f"{report['parameters'] / 1e6:.1f} M"
+    line = f"| {name} | {exporter} | {report['nodes']} | {parameters} | " + " | ".join(cells) + " |"
+    return line, all(good for _, good in checks)
+
+
+HEAD = """\
+# Well-known classifiers through kegd
+
+Written by `python scripts/architectures.py`, with torch {torch}, torchvision {torchvision}, timm {timm}, onnx {onnx} and
+onnxruntime {onnxruntime}. Weights are random (seed 7), inputs are {batch} random images, nothing is trained; opset {legacy} by the
+TorchScript exporter (`legacy`), {dynamo} by the one on torch.export (`dynamo`). Differences are parts of the largest value.
+
+- *output*: kegd's answer against onnxruntime's, 1e-4 at most. *gradient*: of a random combination of the scores with respect to the
+  input, against PyTorch's, 1e-3 at most.
+- *inspect*: wall time of `kegd inspect` with a plan for half the parameters, on one thread. *ratio*: parameters of the teacher by those
+  of the student made by that plan. *student*: the exported student in onnxruntime against the same file in kegd.
+
+Bold is what misses its bound; a model that is not read has the reason in place of figures.
+
+| model | exporter | nodes | parameters | output | gradient | inspect | ratio | student |
+|---|---|---:|---:|---:|---:|---:|---:|---:|
+"""
+
+
+def page(names, reasons):
+    import onnx
+    import onnxruntime
+    import timm
+    import torch
+    import torchvision
+
+    versions = {"torch": torch, "torchvision": torchvision, "timm": timm, "onnx": onnx, "onnxruntime": onnxruntime}
+    versions = {name: module.__version__.split("+")[0] for name, module in versions.items()}
+    rows = [row(name, exporter, reasons.get(f"{name}-{exporter}")) for name in names for exporter in OPSETS]
+    good = sum(fine for _, fine in rows)
+    PAGE.write_text(HEAD.format(batch=BATCH, **OPSETS, **versions) + "\n".join(line for line, _ in rows) + "\n")
+    print(f"{good} of {len(rows)} as they should be: {PAGE.relative_to(ROOT)}")
+    return good == len(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all where none is named")
+    parser.add_argument("--export-only", action="store_true", help="write the files, and leave kegd out")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    names = options.names or TORCHVISION + TIMM
+    reasons = export_all(names)
+    if options.export_only:
+        return 0
+    subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
+    examine()
+    return 0 if page(names, reasons) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
