@@ -1,12 +1,19 @@
 //! Bytes to graph and graph to bytes. No tensor library, no network, no database.
 
+mod array;
 pub mod dim;
+mod elements;
 pub mod facts;
 pub mod file;
+mod finish;
+mod fold;
 pub mod graph;
 pub mod imported;
+mod lowering;
 pub mod onnx;
+mod problems;
 pub mod refusal;
 pub mod safetensors;
 pub mod shapes;
 pub mod sniff;
+mod value;

@@ -1,12 +1,8 @@
 //! ONNX files: in as a graph, and out again.
 
-mod array;
 mod call;
 mod export;
-mod finish;
-mod fold;
 mod import;
-mod lowering;
 mod model;
 mod ops;
 mod order;
@@ -15,6 +11,8 @@ mod order;
 pub mod proto;
 mod tensor;
 mod write;
+
+use super::{array, fold, lowering};
 
 pub use super::imported::{ImportOptions, Imported};
 pub use export::export;
