@@ -1,6 +1,8 @@
 //! Bytes to graph and graph to bytes. No tensor library, no network, no database.
 
+mod archive;
 mod array;
+pub mod aten;
 pub mod dim;
 mod elements;
 pub mod facts;
@@ -12,6 +14,7 @@ pub mod imported;
 mod lowering;
 pub mod onnx;
 mod problems;
+pub mod pt2;
 pub mod refusal;
 pub mod safetensors;
 pub mod shapes;

@@ -3,7 +3,7 @@
 use super::{
     graph::Graph,
     imported::{ImportOptions, Imported},
-    onnx, safetensors,
+    onnx, pt2, safetensors,
     sniff::{Format, HEAD, sniff},
 };
 use crate::domain::problem::Problem;
@@ -17,7 +17,8 @@ pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported),
     format.importable()?;
     let imported = match format {
         Format::Onnx => onnx::import(bytes, options)?,
-        Format::TorchScript | Format::Pt2 | Format::Safetensors => unreachable!("not importable"),
+        Format::Pt2 => pt2::import(bytes, options)?,
+        Format::TorchScript | Format::Safetensors => unreachable!("not importable"),
     };
     Ok((format, imported))
 }
@@ -32,9 +33,12 @@ pub struct Written {
 ///
 /// # Errors
 /// `invalid_model` where the shapes of the graph do not fit together.
-pub fn write(student: &Graph, _uploaded: Format) -> Result<Vec<Written>, Problem> {
-    Ok(vec![
-        Written { format: Format::Onnx, bytes: onnx::export(student)? },
-        Written { format: Format::Safetensors, bytes: safetensors::export(student)? },
-    ])
+pub fn write(student: &Graph, uploaded: Format) -> Result<Vec<Written>, Problem> {
+    let mut written = Vec::new();
+    if uploaded == Format::Pt2 {
+        written.push(Written { format: Format::Pt2, bytes: pt2::export(student)? });
+    }
+    written.push(Written { format: Format::Onnx, bytes: onnx::export(student)? });
+    written.push(Written { format: Format::Safetensors, bytes: safetensors::export(student)? });
+    Ok(written)
 }

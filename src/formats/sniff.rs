@@ -47,15 +47,11 @@ impl Format {
     /// `unsupported_format`, which names the conversion to ONNX.
     pub fn importable(self) -> Result<(), Problem> {
         match self {
-            Self::Onnx => Ok(()),
+            Self::Onnx | Self::Pt2 => Ok(()),
             Self::TorchScript => Err(unsupported(
                 "a TorchScript archive",
                 "Load it where it was made and export it: torch.onnx.export(torch.jit.load(\"model.pt\").eval(), \
                  (example,), \"model.onnx\", dynamo=False).",
-            )),
-            Self::Pt2 => Err(unsupported(
-                "a torch.export archive",
-                "Convert it: torch.onnx.export(torch.export.load(\"model.pt2\"), dynamo=True).save(\"model.onnx\").",
             )),
             Self::Safetensors => Err(unsupported(
                 "a safetensors file, which has weights but no network",
@@ -141,7 +137,15 @@ fn unsupported(what: &str, hint: &str) -> Problem {
 /// A zip archive by the names of its first entries, which stand uncompressed in the local headers.
 fn zip(head: &[u8]) -> Result<Format, Problem> {
     let has = |needle: &[u8]| head.windows(needle.len()).any(|window| window == needle);
-    if has(b"archive_format") || has(b"serialized_exported_program") {
+    // PyTorch writes weights first, and what says that it is such an archive last.
+    const RECORDS: [&[u8]; 5] = [
+        b"archive_format",
+        b"serialized_exported_program",
+        b"data/weights/weight_",
+        b"_weights_config.json",
+        b"data/aotinductor/",
+    ];
+    if RECORDS.iter().any(|record| has(record)) {
         return Ok(Format::Pt2);
     }
     // The first record of a scripted module names its own classes; a state dictionary has none of those.
@@ -269,7 +273,9 @@ mod tests {
         // ir_version 8, producer_name "pytorch", then a graph of 1000 bytes.
         let onnx = b"\x08\x08\x12\x07pytorch\x3a\xe8\x07\x0a";
         assert_eq!(sniff(onnx, 1014).unwrap(), Format::Onnx);
-        for other in [Format::TorchScript, Format::Pt2, Format::Safetensors] {
+        let weights = b"PK\x03\x04\0\0\0\0m/data/weights/weight_0FB";
+        assert_eq!(sniff(weights, 100).unwrap(), Format::Pt2);
+        for other in [Format::TorchScript, Format::Safetensors] {
             let problem = other.importable().unwrap_err();
             assert_eq!(problem.code, ErrorCode::UnsupportedFormat);
             assert!(problem.hint.unwrap().contains("torch.onnx.export"));
