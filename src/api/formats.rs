@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::formats::onnx::operators;
+use crate::formats::{aten::operators as of_aten, onnx::operators as of_onnx};
 
 /// A file format.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,9 +33,19 @@ fn all() -> Vec<Format> {
         suffixes: &[".onnx"],
         read: true,
         written: true,
-        operators: operators(),
+        operators: of_onnx(),
         notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
                 in side files, sent as external_data. The student keeps the names of input and output.",
+    };
+    let pt2 = Format {
+        name: "pt2",
+        suffixes: &[".pt2"],
+        read: true,
+        written: true,
+        operators: of_aten(),
+        notes: "Archives of torch.export.save, from torch 2.8 on, before or after run_decompositions: one float tensor in, \
+                one (batch, classes) out. Pickles in them are never opened, and compiled code is refused. The student comes \
+                back as such an archive where the teacher came as one; torch.export.load reads it.",
     };
     let safetensors = Format {
         name: "safetensors",
@@ -43,9 +53,9 @@ fn all() -> Vec<Format> {
         read: false,
         written: true,
         operators: Vec::new(),
-        notes: "The student's weights alone, by the names they have in the ONNX file.",
+        notes: "The student's weights alone, by the names they have in the student's other files.",
     };
-    vec![onnx, safetensors]
+    vec![onnx, pt2, safetensors]
 }
 
 /// Formats and operators that are supported.

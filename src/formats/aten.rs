@@ -9,5 +9,5 @@ pub mod write;
 
 pub use call::{Arg, Call, scalar_of};
 pub use lower::{Context, lower};
-pub use ops::{is_known, names as operators};
+pub use ops::{is_known, is_view, names as operators};
 pub use prepare::prepare;

@@ -89,7 +89,7 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
     (257, b"ustar", "a tar archive", UNPACK),
 ];
 
-const MODEL_WANTED: &str = "The model part takes a network as an ONNX file.";
+const MODEL_WANTED: &str = "The model part takes a network: an ONNX file, or an archive of torch.export.save.";
 const UNPACK: &str = "Unpack it and send the ONNX file inside.";
 const KERAS: &str = "Convert it: model.export(\"model.onnx\", format=\"onnx\") in Keras 3, or tf2onnx.";
 const PICKLE: &str = "A pickle runs code when it is read, so it is never opened here. Convert it where it was made: \

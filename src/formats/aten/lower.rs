@@ -69,6 +69,10 @@ impl Context {
             (Some(Value::Lost), _) | (_, Some(Value::Lost)) => true,
             _ => false,
         };
+        if same(Some(&result)) {
+            self.share(call, source);
+            return Ok(());
+        }
         let relatives = self.shared.iter().filter(|(_, own)| **own == root).map(|(name, _)| name.clone());
         let relatives: Vec<String> = relatives.chain([root.clone()]).collect();
         for name in relatives.into_iter().filter(|name| !call.outputs.contains(name)) {

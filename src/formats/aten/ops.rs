@@ -65,6 +65,11 @@ pub fn find(operator: &str) -> Option<Rule> {
     rule(operator).or_else(|| operator.strip_suffix('_').and_then(rule))
 }
 
+/// Whether an operator's result may share memory with its operand.
+pub fn is_view(operator: &str) -> bool {
+    find(operator).is_some_and(|rule| rule.view)
+}
+
 /// Whether there is a rule for an operator.
 pub fn is_known(operator: &str) -> bool {
     find(operator).is_some()

@@ -26,6 +26,9 @@ use crate::{
 /// The opset that a graph is written with as ONNX, which this file does not speak of.
 const OPSET: i64 = 18;
 
+const FREE_BATCH: &str = "Export it with a free batch: torch.export.export(model.eval(), (example,), \
+    dynamic_shapes=({0: torch.export.Dim(\"batch\")},)), with an example of two inputs.";
+
 /// Reads a classifier.
 ///
 /// # Errors
@@ -104,16 +107,35 @@ fn reads(node: &Node) -> impl Iterator<Item = &str> {
     node.inputs.iter().flat_map(|input| calls::names(&input.arg))
 }
 
-/// Which nodes the output depends on: a node that changes what is read later is one of them.
+/// The value whose memory each value may share, where it is not its own.
+fn memory(nodes: &[Node]) -> HashMap<&str, &str> {
+    let mut memory: HashMap<&str, &str> = HashMap::new();
+    for node in nodes {
+        let shares = in_place(node) || calls::operator(&node.target).is_some_and(aten::is_view);
+        if let (true, Some(source)) = (shares, calls::source(node)) {
+            let root = memory.get(source).copied().unwrap_or(source);
+            memory.extend(node.outputs.iter().flat_map(calls::names).map(|name| (name, root)));
+        }
+    }
+    memory
+}
+
+/// Which nodes the output depends on: a node that changes memory that is read later is one of them.
 fn needed(nodes: &[Node], output: &str) -> Vec<bool> {
+    let memory = memory(nodes);
+    let root = |name: &str| -> String { memory.get(name).copied().unwrap_or(name).to_owned() };
     let mut wanted: HashSet<&str> = HashSet::from([output]);
+    let mut remembered: HashSet<String> = HashSet::from([root(output)]);
     let mut needed = vec![false; nodes.len()];
     for (index, node) in nodes.iter().enumerate().rev() {
-        let changes = in_place(node) && calls::source(node).is_some_and(|source| wanted.contains(source));
+        let changes = in_place(node) && calls::source(node).is_some_and(|source| remembered.contains(&root(source)));
         let makes = node.outputs.iter().flat_map(calls::names).any(|name| wanted.contains(name));
         if changes || makes {
             needed[index] = true;
-            wanted.extend(reads(node));
+            for name in reads(node) {
+                wanted.insert(name);
+                remembered.insert(root(name));
+            }
         }
     }
     needed
@@ -208,7 +230,11 @@ fn lower(context: &mut Context, nodes: &[Node], needed: &[bool]) -> Result<(), P
         match aten::lower(context, &call, index, calls::source(node)) {
             Ok(()) => {}
             Err(Refusal::Unsupported(reason)) => causes.push(cause(node, &reason)),
-            Err(Refusal::Invalid(reason)) => return Err(invalid(format!("{}: {reason}.", describe(node)))),
+            Err(Refusal::Invalid(reason)) => {
+                let problem = invalid(format!("{}: {reason}.", describe(node)));
+                // What a file with a fixed batch computes with it cannot always be told from other numbers.
+                return Err(if context.batch.is_some() { problem.hint(FREE_BATCH) } else { problem });
+            }
         }
         for output in all.iter().filter(|name| !name.is_empty()) {
             if context.value(output).is_none() {

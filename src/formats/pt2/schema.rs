@@ -95,7 +95,7 @@ pub enum Argument {
     AsLayout(IgnoredAny),
     AsDevice(IgnoredAny),
     AsBool(bool),
-    AsBools(Vec<bool>),
+    AsBools(IgnoredAny),
     AsOptionalTensor(OptionalTensor),
     AsOptionalTensors(Vec<OptionalTensor>),
     AsStrings(IgnoredAny),
@@ -164,7 +164,7 @@ pub enum InputSpec {
 pub enum OutputSpec {
     UserOutput { arg: Argument },
     LossOutput(IgnoredAny),
-    BufferMutation { buffer_name: String },
+    BufferMutation(IgnoredAny),
     ParameterMutation(IgnoredAny),
     GradientToParameter(IgnoredAny),
     GradientToUserInput(IgnoredAny),

@@ -13,8 +13,6 @@ pub struct Signature<'a> {
     pub tensors: HashMap<&'a str, &'a str>,
     pub input: &'a str,
     pub output: &'a str,
-    /// Buffers that the program changes, as one exported in training mode does.
-    pub changed: Vec<&'a str>,
 }
 
 /// Reads the signature.
@@ -42,16 +40,16 @@ pub fn read(program: &ExportedProgram) -> Result<Signature<'_>, Problem> {
             return Err(invalid(format!("The program has the input \"{name}\" twice.")));
         }
     }
-    let (mut outputs, mut changed) = (Vec::new(), Vec::new());
+    let mut outputs = Vec::new();
     for spec in &signature.output_specs {
         match spec {
             OutputSpec::UserOutput { arg: Argument::AsTensor(tensor) } => outputs.push(tensor.name.as_str()),
             OutputSpec::UserOutput { .. } => outputs.push("(no tensor)"),
-            OutputSpec::BufferMutation { buffer_name } => changed.push(buffer_name.as_str()),
+            // Running statistics, which a program exported in training mode changes.
             _ => {}
         }
     }
-    Ok(Signature { tensors, input: only(&inputs, "input")?, output: only(&outputs, "output")?, changed })
+    Ok(Signature { tensors, input: only(&inputs, "input")?, output: only(&outputs, "output")? })
 }
 
 fn only<'a>(names: &[&'a str], what: &str) -> Result<&'a str, Problem> {
