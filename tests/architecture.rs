@@ -39,6 +39,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
             "sandbox",
             // A file's magic bytes, and the names of operators: no model is read here.
             "formats::sniff",
+            "formats::aten::operators",
             "formats::onnx::operators",
         ],
     ),

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kegd::formats::{imported::ImportOptions, onnx, pt2};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -137,6 +138,37 @@ async fn an_upload_comes_back_as_a_student() {
     let service = Service::start(data.path());
     assert_eq!(service.json(&format!("/jobs/{id}")).await["status"], "succeeded", "what was kept is there again");
     assert_eq!(service.get(&format!("/jobs/{id}/student")).await.bytes().await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn an_exported_program_comes_back_as_one() {
+    let data = TempDir::new().unwrap();
+    let service = Service::start(data.path());
+    let program = std::fs::read("tests/fixtures/pt2/lenet5.pt2").unwrap();
+    let form = || {
+        let model = multipart::Part::bytes(program.clone()).file_name("digits.pt2");
+        multipart::Form::new().part("model", model).text("config", SMALL)
+    };
+    let post =
+        async |path: &str| Client::new().post(format!("{}{path}", service.url)).multipart(form()).send().await.unwrap();
+    let inspection: Value = post("/inspect").await.json().await.unwrap();
+    assert_eq!((&inspection["format"], &inspection["input"]["name"]), (&json!("pt2"), &json!("x")), "{inspection}");
+    let answer = post("/jobs").await;
+    assert_eq!(answer.status(), 202);
+    let id = answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    let job = service.until(&id, |job| job["status"] == "succeeded").await;
+    assert_eq!((&job["model"]["format"], &job["result"]["student"]["format"]), (&json!("pt2"), &json!("pt2")));
+    let student = service.get(&format!("/jobs/{id}/student")).await;
+    assert_eq!(student.headers()["content-disposition"], "attachment; filename=\"digits-student.pt2\"");
+    let bytes = student.bytes().await.unwrap();
+    assert_eq!(job["result"]["student"]["bytes"], bytes.len());
+    let student = pt2::import(&bytes, &ImportOptions::default()).unwrap().graph;
+    assert_eq!((student.input.shape.as_slice(), student.classes()), (&[1, 32, 32][..], 10));
+    assert_eq!(job["result"]["student"]["parameters"], student.parameters());
+    let other = service.get(&format!("/jobs/{id}/student?format=onnx")).await;
+    assert_eq!(other.headers()["content-disposition"], "attachment; filename=\"digits-student.onnx\"");
+    let other = onnx::import(&other.bytes().await.unwrap(), &ImportOptions::default()).unwrap().graph;
+    assert_eq!(other.parameters(), student.parameters());
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{domain::architecture, formats::onnx::operators};
+use crate::{
+    domain::architecture,
+    formats::{aten::operators as of_aten, onnx::operators as of_onnx},
+};
 
 /// A file format.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,10 +51,21 @@ fn all() -> Vec<Format> {
         suffixes: &[".onnx"],
         read: true,
         written: true,
-        operators: operators(),
+        operators: of_onnx(),
         architectures: Vec::new(),
         notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
                 in side files, sent as external_data. The student keeps the names of input and output.",
+    };
+    let pt2 = Format {
+        name: "pt2",
+        suffixes: &[".pt2"],
+        read: true,
+        written: true,
+        operators: of_aten(),
+        architectures: Vec::new(),
+        notes: "Archives of torch.export.save, from torch 2.8 on, before or after run_decompositions: one float tensor in, \
+                one (batch, classes) out. Pickles in them are never opened, and compiled code is refused. The student comes \
+                back as such an archive where the teacher came as one; torch.export.load reads it.",
     };
     let safetensors = Format {
         name: "safetensors",
@@ -63,7 +77,7 @@ fn all() -> Vec<Format> {
         notes: "Weights alone, F16, BF16, F32 or F64, called as in the state dict of the network that config.arch names. The \
                 student's file says in its metadata, under `graph`, what network they belong to; so does student.json.",
     };
-    vec![onnx, safetensors]
+    vec![onnx, pt2, safetensors]
 }
 
 fn known(architecture: architecture::Architecture) -> Architecture {

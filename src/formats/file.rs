@@ -4,7 +4,7 @@ use super::{
     description::About,
     graph::Graph,
     imported::{ImportOptions, Imported},
-    onnx, safetensors,
+    onnx, pt2, safetensors,
     sniff::{Format, HEAD, sniff},
     weights,
 };
@@ -27,8 +27,9 @@ pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported),
     }
     let imported = match format {
         Format::Onnx => onnx::import(bytes, options)?,
+        Format::Pt2 => pt2::import(bytes, options)?,
         Format::Safetensors => weights::import(bytes, options)?,
-        Format::TorchScript | Format::Pt2 => unreachable!("not importable"),
+        Format::TorchScript => unreachable!("not importable"),
     };
     Ok((format, imported))
 }
@@ -48,6 +49,9 @@ pub fn write(student: &Graph, uploaded: Format, about: &About) -> Result<Vec<Wri
         Written { format: Format::Onnx, bytes: onnx::export(student)? },
         Written { format: Format::Safetensors, bytes: safetensors::export_about(student, about)? },
     ];
+    if uploaded == Format::Pt2 {
+        files.push(Written { format: Format::Pt2, bytes: pt2::export(student)? });
+    }
     files.sort_by_key(|file| file.format != uploaded);
     Ok(files)
 }

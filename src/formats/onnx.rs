@@ -1,12 +1,8 @@
 //! ONNX files: in as a graph, and out again.
 
-mod array;
 mod call;
 mod export;
-mod finish;
-mod fold;
 mod import;
-mod lowering;
 mod model;
 mod ops;
 mod order;
@@ -17,11 +13,10 @@ pub mod proto;
 mod tensor;
 mod write;
 
+use super::{array, fold, lowering};
+
 pub use super::imported::{ImportOptions, Imported};
 pub use export::export;
-pub(super) use import::check_finite;
 pub use import::import;
-pub(super) use lowering::check_size;
 pub use model::OPSETS;
 pub use ops::names as operators;
-pub(super) use tensor::{brain, half};

@@ -47,15 +47,11 @@ impl Format {
     /// `unsupported_format`, which names the conversion to ONNX.
     pub fn importable(self) -> Result<(), Problem> {
         match self {
-            Self::Onnx | Self::Safetensors => Ok(()),
+            Self::Onnx | Self::Pt2 | Self::Safetensors => Ok(()),
             Self::TorchScript => Err(unsupported(
                 "a TorchScript archive",
                 "Load it where it was made and export it: torch.onnx.export(torch.jit.load(\"model.pt\").eval(), \
                  (example,), \"model.onnx\", dynamo=False).",
-            )),
-            Self::Pt2 => Err(unsupported(
-                "a torch.export archive",
-                "Convert it: torch.onnx.export(torch.export.load(\"model.pt2\"), dynamo=True).save(\"model.onnx\").",
             )),
         }
     }
@@ -89,7 +85,8 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
     (257, b"ustar", "a tar archive", UNPACK),
 ];
 
-const MODEL_WANTED: &str = "The model part takes a network as an ONNX file, or weights as safetensors with `arch`.";
+const MODEL_WANTED: &str = "The model part takes a network: an ONNX file, an archive of torch.export.save, or safetensors \
+     weights with `arch`.";
 const UNPACK: &str = "Unpack it and send the ONNX file inside.";
 const KERAS: &str = "Convert it: model.export(\"model.onnx\", format=\"onnx\") in Keras 3, or tf2onnx.";
 const PICKLE: &str = "A pickle runs code when it is read, so it is never opened here. Convert it where it was made. \
@@ -139,7 +136,15 @@ fn unsupported(what: &str, hint: &str) -> Problem {
 /// A zip archive by the names of its first entries, which stand uncompressed in the local headers.
 fn zip(head: &[u8]) -> Result<Format, Problem> {
     let has = |needle: &[u8]| head.windows(needle.len()).any(|window| window == needle);
-    if has(b"archive_format") || has(b"serialized_exported_program") {
+    // PyTorch writes weights first, and what says that it is such an archive last.
+    const RECORDS: [&[u8]; 5] = [
+        b"archive_format",
+        b"serialized_exported_program",
+        b"data/weights/weight_",
+        b"_weights_config.json",
+        b"data/aotinductor/",
+    ];
+    if RECORDS.iter().any(|record| has(record)) {
         return Ok(Format::Pt2);
     }
     // The first record of a scripted module names its own classes; a state dictionary has none of those.
@@ -278,7 +283,9 @@ mod tests {
         let onnx = b"\x08\x08\x12\x07pytorch\x3a\xe8\x07\x0a";
         assert_eq!(sniff(onnx, 1014).unwrap(), Format::Onnx);
         assert_eq!(Format::Safetensors.importable(), Ok(()));
-        for other in [Format::TorchScript, Format::Pt2] {
+        let weights = b"PK\x03\x04\0\0\0\0m/data/weights/weight_0FB";
+        assert_eq!(sniff(weights, 100).unwrap(), Format::Pt2);
+        for other in [Format::TorchScript] {
             let problem = other.importable().unwrap_err();
             assert_eq!(problem.code, ErrorCode::UnsupportedFormat);
             assert!(problem.hint.unwrap().contains("torch.onnx.export"));

@@ -137,7 +137,7 @@ fn read(named: &BTreeMap<String, TensorView<'_>>) -> Result<BTreeMap<String, Ten
         }
         weights.insert(name.clone(), Tensor::f32(view.shape().to_vec(), values));
     }
-    super::onnx::check_finite(&not_finite)?;
+    super::problems::check_finite(&not_finite)?;
     Ok(weights)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     formats::{
         dim::Dim,
         graph::{Binary, Node, Op, Port, Unary, Window},
-        onnx::check_size,
+        lowering::check_size,
         refusal::Refusal,
         shapes,
     },

@@ -1,6 +1,6 @@
 //! One node of the file while it is lowered: its attributes with their types checked, and its inputs.
 
-use std::rc::Rc;
+pub use crate::formats::value::{Known, Value, normalise};
 
 use super::{
     array::Array,
@@ -9,42 +9,8 @@ use super::{
 use crate::formats::{
     dim::{Dim, show},
     refusal::Refusal,
+    value::Site,
 };
-
-/// What is known about a named value of the file.
-#[derive(Clone, Debug)]
-pub enum Value {
-    /// The elements are known: a weight, or folded arithmetic.
-    Known(Known),
-    /// Computed from the model's input; `name` is the value's name in the graph.
-    Runtime { name: String, dims: Vec<Dim> },
-    /// Computed by something that we have no rule for; reported once, where it began.
-    Lost,
-}
-
-#[derive(Clone, Debug)]
-pub struct Known {
-    pub name: String,
-    pub array: Rc<Array>,
-    /// Axis 0 has extent 1 and stands for the batch: the same for every example.
-    pub repeated: bool,
-}
-
-impl Value {
-    pub fn dims(&self) -> Result<Vec<Dim>, Refusal> {
-        match self {
-            Self::Known(known) => {
-                let mut dims = known.array.dims();
-                if let (true, Some(first)) = (known.repeated, dims.first_mut()) {
-                    *first = Dim::N;
-                }
-                Ok(dims)
-            }
-            Self::Runtime { dims, .. } => Ok(dims.clone()),
-            Self::Lost => Err(Refusal::unsupported("it reads what an unsupported node makes")),
-        }
-    }
-}
 
 /// One node, read-only.
 pub struct Call<'a> {
@@ -53,6 +19,16 @@ pub struct Call<'a> {
     pub opset: i64,
     /// Absent optional inputs are `None`.
     pub inputs: Vec<Option<Value>>,
+}
+
+impl Site for Call<'_> {
+    fn name(&self) -> &str {
+        self.node.name()
+    }
+
+    fn results(&self) -> &[String] {
+        &self.node.output
+    }
 }
 
 impl Call<'_> {
@@ -173,11 +149,4 @@ impl Call<'_> {
     pub fn axis(&self, default: i64, rank: usize) -> Result<usize, Refusal> {
         normalise(self.int("axis", default)?, rank)
     }
-}
-
-/// An axis that may count from the end, as one that counts from the front.
-pub fn normalise(axis: i64, rank: usize) -> Result<usize, Refusal> {
-    let from_front = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
-    let index = from_front.and_then(|axis| usize::try_from(axis).ok()).filter(|axis| *axis < rank);
-    index.ok_or_else(|| format!("it names axis {axis} of a value with {rank} axes").into())
 }

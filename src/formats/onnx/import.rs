@@ -7,7 +7,6 @@ use std::{
 
 use super::{
     call::{Call, Known, Value},
-    finish,
     lowering::{Lowering, check_size},
     model::{self, Model, PortInfo, invalid},
     ops, order,
@@ -15,17 +14,16 @@ use super::{
     tensor,
 };
 use crate::{
-    domain::problem::{Cause, ErrorCode, Problem},
+    domain::problem::{Cause, Problem},
     formats::{
         dim::{Dim, show},
+        finish,
         graph::Port,
         imported::{ImportOptions, Imported},
+        problems::{self, check_finite, not_a_classifier, unsupported},
         refusal::Refusal,
     },
 };
-
-/// How many causes one problem lists.
-const MAX_CAUSES: usize = 100;
 
 /// Reads a classifier.
 ///
@@ -104,19 +102,6 @@ fn describe(node: &NodeProto) -> String {
     }
 }
 
-fn unsupported(causes: Vec<(String, Cause)>) -> Problem {
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for (kind, _) in &causes {
-        *kinds.entry(kind).or_default() += 1;
-    }
-    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
-    let detail = format!("{} of the model's nodes cannot be taken: {}.", causes.len(), kinds.join(", "));
-    Problem::new(ErrorCode::UnsupportedOperators, detail)
-        .param("model")
-        .hint("GET /formats lists the operators that are read. Leave pre- and post-processing out of the export.")
-        .errors(causes.into_iter().take(MAX_CAUSES).map(|(_, cause)| cause).collect())
-}
-
 fn cause(node: &NodeProto, reason: &str) -> (String, Cause) {
     let detail = format!("{}: {reason}.", describe(node));
     let operator = Some(node.op_type().to_owned());
@@ -138,7 +123,6 @@ pub(super) fn check_operators(nodes: &[NodeProto], order: &[usize]) -> Result<()
 /// The input's shape without the batch, from the file and what the client says.
 fn input_shape(input: &PortInfo, given: Option<&[usize]>) -> Result<Vec<usize>, Problem> {
     use DataType::{Bfloat16, Double, Float, Float16};
-    let not_a_classifier = |detail: String| Problem::new(ErrorCode::NotAClassifier, detail).param("model");
     if !matches!(input.data_type, Float | Float16 | Double | Bfloat16) {
         let kind = input.data_type.as_str_name().to_lowercase();
         return Err(not_a_classifier(format!("The input \"{}\" is of type {kind}, not of floats.", input.name))
@@ -147,29 +131,7 @@ fn input_shape(input: &PortInfo, given: Option<&[usize]>) -> Result<Vec<usize>, 
     let declared: Option<Vec<Option<usize>>> = input.shape.as_ref().map(|shape| {
         shape.iter().skip(1).map(|extent| extent.and_then(|extent| usize::try_from(extent).ok())).collect()
     });
-    if input.shape.as_ref().is_some_and(|shape| shape.len() < 2) {
-        return Err(not_a_classifier(format!("The input {} has no axes beside the batch.", input.show()))
-            .hint("The first axis is the batch; the others are channels, height and width, or features."));
-    }
-    let Some(given) = given else {
-        let shape = declared.and_then(|shape| shape.into_iter().collect::<Option<Vec<usize>>>());
-        return shape.ok_or_else(|| {
-            invalid(format!("The file leaves extents of the input open: {}.", input.show()))
-                .param("config.input.shape")
-                .hint("Give config.input.shape, without the batch: {\"input\": {\"shape\": [3, 224, 224]}}.")
-        });
-    };
-    let contradicts = declared.as_ref().is_some_and(|declared| {
-        declared.len() != given.len()
-            || declared.iter().zip(given).any(|(own, given)| own.is_some_and(|own| own != *given))
-    });
-    if contradicts || given.is_empty() || given.contains(&0) {
-        let detail = format!("config.input.shape is {given:?}, but the file declares {} (batch first).", input.show());
-        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
-            .param("config.input.shape")
-            .hint("Leave it out where the file declares every extent."));
-    }
-    Ok(given.to_vec())
+    problems::input_shape(&input.show(), declared, given)
 }
 
 /// Reads the initialisers that needed nodes read.
@@ -195,19 +157,6 @@ pub(super) fn define_weights(
         lowering.define(tensor.name(), Value::Known(known));
     }
     check_finite(&not_finite)
-}
-
-/// Refuses weights that are infinite or not numbers.
-pub fn check_finite(not_finite: &[String]) -> Result<(), Problem> {
-    if not_finite.is_empty() {
-        return Ok(());
-    }
-    let shown: Vec<String> = not_finite.iter().take(12).map(|name| format!("\"{name}\"")).collect();
-    let more = if not_finite.len() > shown.len() { ", …" } else { "" };
-    let detail = format!("{} tensors hold NaN or infinity: {}{more}.", not_finite.len(), shown.join(", "));
-    Err(Problem::new(ErrorCode::InvalidWeights, detail)
-        .param("model")
-        .hint("Training may have diverged: export an earlier checkpoint."))
 }
 
 fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) -> Result<(), Problem> {
@@ -256,23 +205,7 @@ pub(super) fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize
 /// Checks that the output is (N, classes), or that with axes of extent 1 behind, which go; and that the file does not declare
 /// otherwise.
 fn classes(lowering: &mut Lowering, output: &PortInfo) -> Result<usize, Problem> {
-    let refuse = |detail: String| {
-        Problem::new(ErrorCode::NotAClassifier, detail)
-            .param("model")
-            .hint("A classifier answers with one row of two or more class scores for each input: (N, classes).")
-    };
-    let dims = match lowering.value(&output.name) {
-        Some(Value::Runtime { dims, .. }) => dims.clone(),
-        Some(_) => return Err(refuse(format!("The output \"{}\" does not depend on the input.", output.name))),
-        None => return Err(invalid(format!("No node makes the output \"{}\".", output.name))),
-    };
-    let classes = match dims.as_slice() {
-        [batch, classes, ones @ ..] if *batch == Dim::N && ones.iter().all(|dim| *dim == Dim::ONE) => classes.extent(),
-        _ => None,
-    };
-    let classes = classes.filter(|classes| *classes >= 2);
-    let classes =
-        classes.ok_or_else(|| refuse(format!("The output \"{}\" has the shape {}.", output.name, show(&dims))))?;
+    let (classes, dims) = finish::classes(lowering, &output.name)?;
     let declared: HashMap<usize, i64> =
         output.shape.iter().flatten().enumerate().filter_map(|(axis, extent)| Some((axis, (*extent)?))).collect();
     let rank = output.shape.as_ref().map_or(dims.len(), Vec::len);
@@ -284,13 +217,6 @@ fn classes(lowering: &mut Lowering, output: &PortInfo) -> Result<usize, Problem>
             show(&dims)
         )));
     }
-    if dims.len() > 2 {
-        lowering.warnings.push(format!(
-            "The output \"{}\" is {}; the student's is (N, {classes}), without the axes of extent 1.",
-            output.name,
-            show(&dims)
-        ));
-        finish::flatten_output(lowering, &output.name, classes);
-    }
+    finish::flatten_output(lowering, &output.name, (classes, &dims));
     Ok(classes)
 }

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use prost::Message;
 
 use super::proto::{GraphProto, ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto};
+pub use crate::formats::problems::invalid;
+
 use crate::domain::problem::{ErrorCode, Problem};
 
 /// Opset versions of the default domain that the operators are implemented for.
@@ -27,10 +29,6 @@ pub struct PortInfo {
     pub data_type: DataType,
     /// Extents; `None` where they are symbolic. The whole is `None` where no shape is declared.
     pub shape: Option<Vec<Option<i64>>>,
-}
-
-pub fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(ErrorCode::InvalidModel, detail).param("model")
 }
 
 /// Decodes and checks.

@@ -6,11 +6,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use prost::Message;
 
 use super::{
-    call::{Known, Value},
-    finish, import,
-    lowering::{Lowering, check_size},
-    model::invalid,
-    order,
+    import, order,
     proto::{ModelProto, TensorProto},
     tensor,
 };
@@ -18,7 +14,11 @@ use crate::{
     domain::problem::Problem,
     formats::{
         dim::Dim,
+        finish,
         graph::{Graph, Port, Tensor},
+        lowering::{Lowering, check_size},
+        problems::invalid,
+        value::{Known, Value},
     },
 };
 

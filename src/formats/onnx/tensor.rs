@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{
     array::{Array, Elements},
-    lowering::{MAX_ELEMENTS, MAX_INTEGERS, bounded},
+    lowering::{MAX_ELEMENTS, bounded},
     proto::{
         TensorProto,
         tensor_proto::{DataLocation, DataType},
     },
 };
-use crate::formats::{dim::Dim, refusal::Refusal};
+use crate::formats::{
+    elements::{Stored, brain, decode, half, integers},
+    refusal::Refusal,
+};
 
 /// A tensor whose data lies in the file itself.
 ///
@@ -85,21 +88,22 @@ impl Place<'_> {
 
 fn from_bytes(data_type: DataType, bytes: &[u8], count: usize) -> Result<Elements, Refusal> {
     use DataType::*;
-    Ok(match data_type {
-        Float => Elements::F32(words(bytes, count)?.map(f32::from_le_bytes).collect()),
-        Double => Elements::F32(words(bytes, count)?.map(|word| f64::from_le_bytes(word) as f32).collect()),
-        Float16 => Elements::F32(words(bytes, count)?.map(|word| half(u16::from_le_bytes(word))).collect()),
-        Bfloat16 => Elements::F32(words(bytes, count)?.map(|word| brain(u16::from_le_bytes(word))).collect()),
-        Int64 => integers(words(bytes, count)?.map(i64::from_le_bytes))?,
-        Int32 => integers(words(bytes, count)?.map(|word| i32::from_le_bytes(word).into()))?,
-        Int16 => integers(words(bytes, count)?.map(|word| i16::from_le_bytes(word).into()))?,
-        Int8 => integers(words(bytes, count)?.map(|word| i8::from_le_bytes(word).into()))?,
-        Uint8 => integers(words(bytes, count)?.map(|word| u8::from_le_bytes(word).into()))?,
-        Uint16 => integers(words(bytes, count)?.map(|word| u16::from_le_bytes(word).into()))?,
-        Uint32 => integers(words(bytes, count)?.map(|word| u32::from_le_bytes(word).into()))?,
-        Bool => Elements::Bool(words::<1>(bytes, count)?.map(|[byte]| byte != 0).collect()),
+    let stored = match data_type {
+        Float => Stored::Float32,
+        Double => Stored::Float64,
+        Float16 => Stored::Float16,
+        Bfloat16 => Stored::Bfloat16,
+        Int64 => Stored::Int64,
+        Int32 => Stored::Int32,
+        Int16 => Stored::Int16,
+        Int8 => Stored::Int8,
+        Uint8 => Stored::Uint8,
+        Uint16 => Stored::Uint16,
+        Uint32 => Stored::Uint32,
+        Bool => Stored::Bool,
         other => return Err(unread(other)),
-    })
+    };
+    decode(stored, bytes, count)
 }
 
 fn from_fields(data_type: DataType, tensor: &TensorProto, count: usize) -> Result<Elements, Refusal> {
@@ -122,65 +126,9 @@ fn unread(data_type: DataType) -> Refusal {
     Refusal::unsupported(format!("it is of type {}, which is not read", data_type.as_str_name()))
 }
 
-/// Little-endian words, exactly `count` of them.
-fn words<const SIZE: usize>(bytes: &[u8], count: usize) -> Result<impl Iterator<Item = [u8; SIZE]>, Refusal> {
-    let (words, rest) = bytes.as_chunks::<SIZE>();
-    if words.len() != count || !rest.is_empty() {
-        return Err(
-            format!("its shape has {count} elements of {SIZE} bytes, but its data {} bytes", bytes.len()).into()
-        );
-    }
-    Ok(words.iter().copied())
-}
-
 fn exact<T>(values: &[T], count: usize) -> Result<&[T], Refusal> {
     if values.len() != count {
         return Err(format!("its shape has {count} elements, but its data {}", values.len()).into());
     }
     Ok(values)
-}
-
-fn integers(values: impl Iterator<Item = i64>) -> Result<Elements, Refusal> {
-    // Weights are floats; integers serve shape arithmetic and take more room here than in the file.
-    let values: Vec<Dim> = values.take(MAX_INTEGERS + 1).map(Dim::fixed).collect();
-    if values.len() > MAX_INTEGERS {
-        return Err(Refusal::unsupported(format!(
-            "it has more than {MAX_INTEGERS} integers; quantised weights are not read"
-        )));
-    }
-    Ok(Elements::Int(values))
-}
-
-/// IEEE 754 binary16 to binary32.
-pub fn half(bits: u16) -> f32 {
-    let (sign, exponent, fraction) =
-        (u32::from(bits >> 15) << 31, u32::from(bits >> 10) & 0x1f, u32::from(bits) & 0x3ff);
-    let magnitude = match exponent {
-        0 => return f32::from_bits(sign | (fraction as f32 * 2f32.powi(-24)).to_bits()),
-        0x1f => 0x7f80_0000 | (fraction << 13),
-        _ => ((exponent + 127 - 15) << 23) | (fraction << 13),
-    };
-    f32::from_bits(sign | magnitude)
-}
-
-/// The upper half of a binary32.
-pub fn brain(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_precision_is_exact() {
-        for (bits, value) in
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x3555, 0.333_251_95)]
-        {
-            assert_eq!(half(bits), value);
-        }
-        assert_eq!(half(0x7c00), f32::INFINITY);
-        assert!(half(0x7e00).is_nan());
-        assert_eq!(brain(0x3f80), 1.0);
-    }
 }

@@ -6,7 +6,7 @@ use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{
     domain::problem::{ErrorCode, Problem},
-    formats::onnx::{brain, half},
+    formats::elements::{brain, half},
 };
 
 /// The elements as float32.

@@ -2,11 +2,11 @@
 
 use super::Lower;
 use crate::formats::{
-    dim::Dim,
+    lowering::cast::{Kind, convert_to},
     onnx::{
-        array::{Array, Elements},
+        array::Elements,
         call::{Call, Value},
-        lowering::{Lowering, MAX_INTEGERS},
+        lowering::Lowering,
         proto::tensor_proto::DataType,
     },
     refusal::Refusal,
@@ -26,7 +26,7 @@ fn cast(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
         .ok()
         .and_then(|to| DataType::try_from(to).ok())
         .ok_or_else(|| format!("it casts to type {to}"))?;
-    convert_to(graph, call, Kind::of(to)?)
+    convert_to(graph, call, call.input(0)?, kind_of(to)?)
 }
 
 fn cast_like(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
@@ -38,60 +38,14 @@ fn cast_like(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
         },
         _ => Kind::Float,
     };
-    convert_to(graph, call, kind)
+    convert_to(graph, call, call.input(0)?, kind)
 }
 
-fn convert_to(graph: &mut Lowering, call: &Call, kind: Kind) -> Result<(), Refusal> {
-    match (call.input(0)?, kind) {
-        (Value::Known(known), kind) => {
-            let elements = convert(&known.array, kind)?;
-            let array = Array { shape: known.array.shape.clone(), elements };
-            graph.known_maybe_repeated(call, array, known.repeated)
-        }
-        (value, Kind::Float) => graph.alias(call, value.clone()),
-        (_, _) => Err(Refusal::unsupported("it casts a computed value to integers or booleans")),
+fn kind_of(data_type: DataType) -> Result<Kind, Refusal> {
+    match data_type {
+        DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16 => Ok(Kind::Float),
+        DataType::Int64 | DataType::Int32 => Ok(Kind::Int),
+        DataType::Bool => Ok(Kind::Bool),
+        other => Err(Refusal::unsupported(format!("it casts to {}", other.as_str_name()))),
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Float,
-    Int,
-    Bool,
-}
-
-impl Kind {
-    fn of(data_type: DataType) -> Result<Self, Refusal> {
-        match data_type {
-            DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16 => Ok(Self::Float),
-            DataType::Int64 | DataType::Int32 => Ok(Self::Int),
-            DataType::Bool => Ok(Self::Bool),
-            other => Err(Refusal::unsupported(format!("it casts to {}", other.as_str_name()))),
-        }
-    }
-}
-
-fn convert(array: &Array, kind: Kind) -> Result<Elements, Refusal> {
-    let number =
-        |dim: &Dim| dim.number().ok_or_else(|| Refusal::unsupported("it casts a number that depends on the batch"));
-    Ok(match (&array.elements, kind) {
-        (Elements::F32(_), Kind::Int | Kind::Bool) if array.len() > MAX_INTEGERS => {
-            return Err(Refusal::unsupported("it casts a large constant to integers"));
-        }
-        (Elements::F32(values), Kind::Int) => {
-            Elements::Int(values.iter().map(|value| Dim::fixed(*value as i64)).collect())
-        }
-        (Elements::F32(values), Kind::Bool) => Elements::Bool(values.iter().map(|value| *value != 0.0).collect()),
-        (Elements::Int(values), Kind::Float) => {
-            Elements::F32(values.iter().map(|dim| Ok(number(dim)? as f32)).collect::<Result<_, Refusal>>()?)
-        }
-        (Elements::Int(values), Kind::Bool) => {
-            Elements::Bool(values.iter().map(|dim| Ok(number(dim)? != 0)).collect::<Result<_, Refusal>>()?)
-        }
-        (Elements::Bool(values), Kind::Float) => Elements::F32(values.iter().map(|value| f32::from(*value)).collect()),
-        (Elements::Bool(values), Kind::Int) => {
-            Elements::Int(values.iter().map(|value| Dim::fixed(i64::from(*value))).collect())
-        }
-        (same, _) => same.clone(),
-    })
 }

@@ -5,14 +5,39 @@ use std::{
     rc::Rc,
 };
 
-use super::{array::Array, call::Value, import::check_finite, lowering::Lowering, model::invalid};
-use crate::{
-    domain::problem::{ErrorCode, Problem},
-    formats::{
-        dim::Dim,
-        graph::{Graph, Node, Op, Port, Tensor},
-    },
+use super::{
+    array::Array,
+    dim::{Dim, show},
+    graph::{Graph, Node, Op, Port, Tensor},
+    lowering::Lowering,
+    problems::{check_finite, invalid, not_a_classifier},
+    value::Value,
 };
+use crate::domain::problem::Problem;
+
+/// The number of classes, and the shape of the value named `output`, which must be (N, classes), or that with axes of extent 1
+/// behind, which [`flatten_output`] takes away.
+///
+/// # Errors
+/// `not_a_classifier`, and `invalid_model` where nothing makes it.
+pub fn classes(lowering: &Lowering, output: &str) -> Result<(usize, Vec<Dim>), Problem> {
+    let refuse = |detail: String| {
+        not_a_classifier(detail)
+            .hint("A classifier answers with one row of two or more class scores for each input: (N, classes).")
+    };
+    let dims = match lowering.value(output) {
+        Some(Value::Runtime { dims, .. }) => dims,
+        Some(_) => return Err(refuse(format!("The output \"{output}\" does not depend on the input."))),
+        None => return Err(invalid(format!("No node makes the output \"{output}\"."))),
+    };
+    let classes = match dims.as_slice() {
+        [batch, classes, ones @ ..] if *batch == Dim::N && ones.iter().all(|dim| *dim == Dim::ONE) => classes.extent(),
+        _ => None,
+    };
+    let classes = classes.filter(|classes| *classes >= 2);
+    let classes = classes.ok_or_else(|| refuse(format!("The output \"{output}\" has the shape {}.", show(dims))))?;
+    Ok((classes, dims.clone()))
+}
 
 /// Makes the graph of a finished lowering, and gives its warnings.
 ///
@@ -28,7 +53,7 @@ pub fn graph(
     };
     if made == input.name {
         let detail = format!("The output \"{}\" is the input, unchanged.", output.name);
-        return Err(Problem::new(ErrorCode::NotAClassifier, detail).param("model").hint("The network has no layers."));
+        return Err(not_a_classifier(detail).hint("The network has no layers."));
     }
     let mut nodes = needed(std::mem::take(&mut lowering.nodes), &made);
     rename(&mut nodes, &made, &output.name);
@@ -55,8 +80,15 @@ pub fn graph(
     Ok((Graph { input, output, nodes, weights, opset }, warnings))
 }
 
-/// Puts a Reshape to (N, classes) behind the value `output`.
-pub fn flatten_output(lowering: &mut Lowering, output: &str, classes: usize) {
+/// Puts a Reshape to (N, classes) behind the value `output` of shape `dims`, where it has further axes.
+pub fn flatten_output(lowering: &mut Lowering, output: &str, (classes, dims): (usize, &[Dim])) {
+    if dims.len() == 2 {
+        return;
+    }
+    lowering.warnings.push(format!(
+        "The output \"{output}\" is {}; the student's is (N, {classes}), without the axes of extent 1.",
+        show(dims)
+    ));
     let Some(Value::Runtime { name, .. }) = lowering.value(output).cloned() else { return };
     // The name stays the result's; what had it so far gets another.
     let from = if name == output {

@@ -1,4 +1,12 @@
-//! The state of an import: what is known of each value so far, and the graph nodes made so far.
+//! The state of an import: what is known of each value so far, and the graph nodes made so far. Below it is what operators of
+//! several formats have in common.
+
+pub mod cast;
+pub mod concat;
+pub mod expand;
+pub mod pool;
+pub mod reshape;
+pub mod slice;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -7,14 +15,12 @@ use std::{
 
 use super::{
     array::{Array, count},
-    call::{Call, Known, Value},
-    fold,
-};
-use crate::formats::{
     dim::{Dim, product, show},
+    fold,
     graph::{Node, Op},
     refusal::Refusal,
     shapes,
+    value::{Known, Site, Value},
 };
 
 /// Largest number of elements of one value, for one example: 1 GiB of floats.
@@ -55,51 +61,51 @@ impl Lowering {
     }
 
     /// A constant of ours, under a name that begins with the node's first output.
-    pub fn constant(&mut self, call: &Call, suffix: &str, array: Array) -> Value {
-        let name = self.fresh(call, suffix);
+    pub fn constant(&mut self, site: &dyn Site, suffix: &str, array: Array) -> Value {
+        let name = self.fresh(site, suffix);
         Value::Known(Known { name, array: Rc::new(array), repeated: false })
     }
 
     /// Makes the node's first output a known value.
-    pub fn known(&mut self, call: &Call, array: Array) -> Result<(), Refusal> {
-        self.known_maybe_repeated(call, array, false)
+    pub fn known(&mut self, site: &dyn Site, array: Array) -> Result<(), Refusal> {
+        self.known_maybe_repeated(site, array, false)
     }
 
     /// The same, for a value whose axis 0 may stand for the batch.
-    pub fn known_maybe_repeated(&mut self, call: &Call, array: Array, repeated: bool) -> Result<(), Refusal> {
+    pub fn known_maybe_repeated(&mut self, site: &dyn Site, array: Array, repeated: bool) -> Result<(), Refusal> {
         self.charge(array.len())?;
-        let name = first_output(call)?;
+        let name = first_output(site)?;
         let known = Known { name: name.to_owned(), array: Rc::new(array), repeated };
         self.define(name, Value::Known(known));
         Ok(())
     }
 
     /// Makes the node's first output another name of `value`.
-    pub fn alias(&mut self, call: &Call, value: Value) -> Result<(), Refusal> {
-        let name = first_output(call)?;
+    pub fn alias(&mut self, site: &dyn Site, value: Value) -> Result<(), Refusal> {
+        let name = first_output(site)?;
         self.define(name, value);
         Ok(())
     }
 
     /// Applies `op` as the whole node or its last step: its results are the node's outputs.
-    pub fn finish(&mut self, call: &Call, op: Op, inputs: &[Option<&Value>]) -> Result<(), Refusal> {
-        let names: Vec<String> = call.outputs().map(str::to_owned).collect();
-        for (name, value) in names.iter().zip(self.apply(call, op, inputs, &names)?) {
+    pub fn finish(&mut self, site: &dyn Site, op: Op, inputs: &[Option<&Value>]) -> Result<(), Refusal> {
+        let names: Vec<String> = site.results().to_vec();
+        for (name, value) in names.iter().zip(self.apply(site, op, inputs, &names)?) {
             self.define(name, value);
         }
         Ok(())
     }
 
     /// Applies `op` as a step on the way, and gives its first result.
-    pub fn step(&mut self, call: &Call, op: Op, inputs: &[Option<&Value>], suffix: &str) -> Result<Value, Refusal> {
-        let names = [self.fresh(call, suffix)];
-        let values = self.apply(call, op, inputs, &names)?;
+    pub fn step(&mut self, site: &dyn Site, op: Op, inputs: &[Option<&Value>], suffix: &str) -> Result<Value, Refusal> {
+        let names = [self.fresh(site, suffix)];
+        let values = self.apply(site, op, inputs, &names)?;
         values.into_iter().next().ok_or_else(|| "it makes nothing".into())
     }
 
     fn apply(
         &mut self,
-        call: &Call,
+        site: &dyn Site,
         op: Op,
         inputs: &[Option<&Value>],
         names: &[String],
@@ -119,7 +125,7 @@ impl Lowering {
         }
         // A result that nobody reads still has a name: the graph's nodes have all their outputs.
         let outputs: Vec<String> =
-            (0..shapes.len()).map(|index| self.output_name(call, names.get(index), index)).collect();
+            (0..shapes.len()).map(|index| self.output_name(site, names.get(index), index)).collect();
         let mut values = Vec::with_capacity(shapes.len());
         for (name, dims) in outputs.iter().zip(shapes) {
             check_size(&dims)?;
@@ -127,7 +133,7 @@ impl Lowering {
         }
         let inputs = inputs.iter().map(|value| value.map_or_else(|| Ok(String::new()), |value| self.read(value)));
         let inputs = inputs.collect::<Result<_, _>>()?;
-        self.nodes.push(Node { name: call.node.name().to_owned(), op, inputs, outputs });
+        self.nodes.push(Node { name: site.name().to_owned(), op, inputs, outputs });
         Ok(values)
     }
 
@@ -172,16 +178,16 @@ impl Lowering {
         }
     }
 
-    fn output_name(&mut self, call: &Call, given: Option<&String>, index: usize) -> String {
+    fn output_name(&mut self, site: &dyn Site, given: Option<&String>, index: usize) -> String {
         match given {
             Some(name) if !name.is_empty() => name.clone(),
-            _ => self.fresh(call, &format!("output_{index}")),
+            _ => self.fresh(site, &format!("output_{index}")),
         }
     }
 
     /// A name that nothing has yet, after the node's first output.
-    fn fresh(&mut self, call: &Call, suffix: &str) -> String {
-        self.unused(&format!("{}/{suffix}", call.outputs().next().unwrap_or_default()))
+    fn fresh(&mut self, site: &dyn Site, suffix: &str) -> String {
+        self.unused(&format!("{}/{suffix}", site.results().first().map_or("", String::as_str)))
     }
 
     /// `base`, or that with a number: a name that nothing has yet.
@@ -195,21 +201,21 @@ impl Lowering {
     }
 
     /// Reshapes `value` to `target`, as the node's result. One entry of `target` at most may depend on the batch.
-    pub fn reshape(&mut self, call: &Call, value: &Value, target: &[Dim]) -> Result<(), Refusal> {
+    pub fn reshape(&mut self, site: &dyn Site, value: &Value, target: &[Dim]) -> Result<(), Refusal> {
         if matches!(value, Value::Runtime { .. }) && value.dims()? == target {
-            return self.alias(call, value.clone());
+            return self.alias(site, value.clone());
         }
         let shape = entries(value, target)?;
-        self.finish(call, Op::Reshape { shape }, &[Some(value)])
+        self.finish(site, Op::Reshape { shape }, &[Some(value)])
     }
 
     /// The same as a step on the way.
-    pub fn reshaped(&mut self, call: &Call, value: &Value, target: &[Dim], suffix: &str) -> Result<Value, Refusal> {
+    pub fn reshaped(&mut self, site: &dyn Site, value: &Value, target: &[Dim], suffix: &str) -> Result<Value, Refusal> {
         if value.dims()? == target {
             return Ok(value.clone());
         }
         let shape = entries(value, target)?;
-        self.step(call, Op::Reshape { shape }, &[Some(value)], suffix)
+        self.step(site, Op::Reshape { shape }, &[Some(value)], suffix)
     }
 }
 
@@ -229,8 +235,8 @@ pub fn as_known(value: &Value) -> Option<&Known> {
     }
 }
 
-fn first_output<'a>(call: &'a Call) -> Result<&'a str, Refusal> {
-    call.outputs().next().ok_or_else(|| "it has no output".into())
+fn first_output<'a>(site: &'a dyn Site) -> Result<&'a str, Refusal> {
+    site.results().first().map(String::as_str).ok_or_else(|| "it has no output".into())
 }
 
 /// The shape as a graph node sees it: a constant repeated for each example broadcasts by its extent of 1.

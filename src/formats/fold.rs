@@ -1,7 +1,7 @@
 //! Applies graph operators to values that are known while importing, so that no constant arithmetic reaches the graph.
 
-use super::array::{Array, Elements, Offsets, broadcast_strides, strides};
-use crate::formats::{
+use super::{
+    array::{Array, Elements, Offsets, broadcast_strides, strides},
     dim::Dim,
     graph::{Binary, Op, PadMode, Reduce, Unary},
     interpolation::{self, Resizing, Stretch},

@@ -1,6 +1,6 @@
 //! Values that are known while importing: weights, and the integers of shape arithmetic.
 
-use crate::formats::{
+use super::{
     dim::Dim,
     graph::{Data, Tensor},
 };

@@ -1,0 +1,13 @@
+//! PyTorch's ATen operators: calls of them become the one graph, and the graph becomes calls of them. The files that hold the
+//! calls are other modules' business.
+
+mod call;
+mod lower;
+mod ops;
+mod prepare;
+pub mod write;
+
+pub use call::{Arg, Call, scalar_of};
+pub use lower::{Context, lower};
+pub use ops::{is_known, is_view, names as operators};
+pub use prepare::prepare;

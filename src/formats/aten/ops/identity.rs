@@ -1,0 +1,65 @@
+//! What changes nothing at inference: `clone`, `contiguous`, `detach`, `dropout` and their like, and changes of type.
+
+use super::Lower;
+use crate::formats::{
+    aten::{call::Call, lower::Context},
+    dim::{Dim, show},
+    refusal::Refusal,
+    value::Value,
+};
+
+pub const OPERATORS: &[(&str, Lower)] = &[
+    ("_to_copy", cast),
+    ("alias", identity),
+    ("alpha_dropout", identity),
+    ("as_strided", strided),
+    ("clone", identity),
+    ("contiguous", identity),
+    ("detach", identity),
+    ("dropout", identity),
+    ("feature_alpha_dropout", identity),
+    ("feature_dropout", identity),
+    ("lift_fresh_copy", identity),
+    ("native_dropout", identity),
+    ("to", cast),
+];
+
+fn identity(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    if call.flag("train", false)? || call.flag("training", false)? {
+        let name = &call.name;
+        graph.warnings.push(format!("Dropout \"{name}\" was exported in training mode; the teacher goes without."));
+    }
+    graph.alias(call, call.x()?.clone())
+}
+
+/// Every float is float32 here, so a change of type among floats is none. A known value keeps its type: whoever computes
+/// with it takes it as floats.
+fn cast(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let to_integers = call.arg("dtype").is_some() && call.int("dtype", 0).is_ok_and(|to| !is_float(to));
+    if to_integers && matches!(x, Value::Runtime { .. }) {
+        return Err(Refusal::unsupported("it casts a computed value to integers or booleans"));
+    }
+    graph.alias(call, x.clone())
+}
+
+/// Half, float, double and bfloat16, as <https://github.com/pytorch/pytorch/blob/main/torch/_export/serde/schema.py> counts
+/// types.
+fn is_float(kind: i64) -> bool {
+    matches!(kind, 6..=8 | 13)
+}
+
+/// A view of memory; one that only names the order of axes with one element is the value itself.
+fn strided(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let dims = call.x()?.dims()?;
+    let (size, stride) = (call.dims("size")?.unwrap_or_default(), call.dims("stride")?.unwrap_or_default());
+    let long: Vec<usize> = (0..dims.len()).filter(|axis| dims[*axis] != Dim::ONE).collect();
+    let plain = match long.as_slice() {
+        [0, axis] => stride.get(*axis) == Some(&Dim::ONE) && stride.first() == dims.get(*axis),
+        _ => false,
+    };
+    if size != dims || stride.len() != dims.len() || !plain || call.int("storage_offset", 0)? != 0 {
+        return Err(Refusal::unsupported(format!("it looks at the memory of {} as {}", show(&dims), show(&size))));
+    }
+    graph.alias(call, call.x()?.clone())
+}

@@ -1,0 +1,33 @@
+//! <https://pytorch.org/docs/stable/generated/torch.cat.html> and `stack`.
+
+use super::Lower;
+use crate::formats::{
+    aten::{call::Call, lower::Context},
+    dim::Dim,
+    lowering::concat,
+    refusal::Refusal,
+    value::{Value, normalise},
+};
+
+pub const OPERATORS: &[(&str, Lower)] = &[("cat", cat), ("concat", cat), ("concatenate", cat), ("stack", stack)];
+
+fn cat(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let parts = call.tensors("tensors")?;
+    let rank = parts.first().ok_or("it has no input")?.dims()?.len();
+    let axis = call.axis("dim", 0, rank)?;
+    concat::join(&mut graph.lowering, call, &parts, axis)
+}
+
+fn stack(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let parts = call.tensors("tensors")?;
+    let dims = parts.first().ok_or("it has no input")?.dims()?;
+    let axis = normalise(call.int("dim", 0)?, dims.len() + 1)?;
+    let mut wider = Vec::with_capacity(parts.len());
+    for part in parts {
+        let mut target = part.dims()?;
+        target.insert(axis.min(target.len()), Dim::ONE);
+        wider.push(graph.reshape_to(call, part, &target, "part")?);
+    }
+    let parts: Vec<&Value> = wider.iter().collect();
+    concat::join(&mut graph.lowering, call, &parts, axis)
+}

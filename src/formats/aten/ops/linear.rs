@@ -1,0 +1,93 @@
+//! <https://pytorch.org/docs/stable/generated/torch.nn.functional.linear.html>, `addmm`, `mm`, `bmm` and `matmul`.
+
+use super::Lower;
+use crate::formats::{
+    aten::{call::Call, lower::Context},
+    dim::{Dim, product, show},
+    graph::Op,
+    refusal::Refusal,
+    value::Value,
+};
+
+pub const OPERATORS: &[(&str, Lower)] = &[
+    ("addmm", addmm),
+    ("bmm", |graph, call| matmul(graph, call, ("self", "mat2"))),
+    ("linear", linear),
+    ("matmul", |graph, call| matmul(graph, call, ("self", "other"))),
+    ("mm", |graph, call| matmul(graph, call, ("self", "mat2"))),
+];
+
+/// x · weightᵀ + bias, over the last axis; the axes before it are rows of one matrix.
+fn linear(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let (x, weight) = (call.tensor("input")?, call.tensor("weight")?);
+    let dims = x.dims()?;
+    let op = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };
+    let bias = call.optional("bias")?;
+    if dims.len() == 2 {
+        let operands: Vec<Option<&Value>> = [Some(x), Some(weight)].into_iter().chain(bias.map(Some)).collect();
+        return graph.finish(call, op, &operands);
+    }
+    let weight_dims = weight.dims()?;
+    let (Some((inner, before)), [outer, _]) = (dims.split_last(), weight_dims.as_slice()) else {
+        return Err(format!("it multiplies {} by {}", show(&dims), show(&weight_dims)).into());
+    };
+    let rows = product(before).ok_or("its extents overflow")?;
+    let matrix = graph.reshape_to(call, x, &[rows, *inner], "rows")?;
+    let operands: Vec<Option<&Value>> = [Some(&matrix), Some(weight)].into_iter().chain(bias.map(Some)).collect();
+    let y = graph.step(call, op, &operands, "product")?;
+    let target: Vec<Dim> = before.iter().chain([outer]).copied().collect();
+    graph.lowering.reshape(call, &y, &target)
+}
+
+/// beta · self + alpha · mat1 · mat2
+fn addmm(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let (alpha, beta) = (call.attribute("alpha", 1.0)?, call.attribute("beta", 1.0)?);
+    let (bias, a, b) = (call.tensor("self")?, call.tensor("mat1")?, call.tensor("mat2")?);
+    let (b, trans_b) = graph.untransposed(b);
+    graph.finish(call, Op::Gemm { alpha, beta, trans_b }, &[Some(a), Some(&b), Some(bias)])
+}
+
+/// A product of which the second operand is a weight is a layer; of others, it is that of two computed values.
+fn matmul(graph: &mut Context, call: &Call, names: (&str, &str)) -> Result<(), Refusal> {
+    let (a, b) = (call.tensor(names.0)?, call.tensor(names.1)?);
+    let (rows, columns) = (a.dims()?.len(), b.dims()?.len());
+    if rows == 2 && columns == 2 && matches!(b, Value::Known(_)) && !matches!(a, Value::Known(_)) {
+        let (b, trans_b) = graph.untransposed(b);
+        let op = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b };
+        return graph.finish(call, op, &[Some(a), Some(&b)]);
+    }
+    if rows < 2 || columns < 2 {
+        return Err(Refusal::unsupported("it multiplies by a vector"));
+    }
+    graph.finish(call, Op::MatMul, &[Some(a), Some(b)])
+}
+
+impl Context {
+    /// The weight whose transpose `value` is, and whether it is one.
+    fn untransposed(&self, value: &Value) -> (Value, bool) {
+        let original = match value {
+            Value::Known(known) => self.transposed.get(&known.name),
+            _ => None,
+        };
+        original.map_or_else(|| (value.clone(), false), |original| (original.clone(), true))
+    }
+
+    /// `value` in another shape, as a step; one entry of the target may depend on the batch.
+    pub fn reshape_to(&mut self, call: &Call, value: &Value, target: &[Dim], suffix: &str) -> Result<Value, Refusal> {
+        let dims = value.dims()?;
+        if dims == target {
+            return Ok(value.clone());
+        }
+        let shape = target.iter().map(|dim| dim.number().unwrap_or(-1)).collect();
+        let free = target.iter().filter(|dim| dim.is_batched()).count();
+        if free > 1 || target.iter().any(|dim| dim.is_batched() && dim.fixed != 0) {
+            return Err(Refusal::unsupported(format!("it reshapes {} to {}", show(&dims), show(target))));
+        }
+        self.step(call, Op::Reshape { shape }, &[Some(value)], suffix)
+    }
+
+    /// A constant in another shape.
+    pub fn reshaped(&mut self, call: &Call, value: &Value, shape: Vec<i64>) -> Result<Value, Refusal> {
+        self.step(call, Op::Reshape { shape }, &[Some(value)], "reshaped")
+    }
+}

@@ -1,0 +1,140 @@
+//! <https://pytorch.org/docs/stable/generated/torch.select.html>, slices, and values cut into several.
+
+use super::Lower;
+use crate::formats::{
+    aten::{
+        call::{Arg, Call, known_ints},
+        lower::Context,
+    },
+    dim::{Dim, show},
+    graph::Op,
+    lowering::slice::{cut, range},
+    refusal::Refusal,
+    value::Value,
+};
+
+pub const OPERATORS: &[(&str, Lower)] = &[
+    ("chunk", chunk),
+    ("index_select", index_select),
+    ("narrow", narrow),
+    ("select", select),
+    ("slice", slice),
+    ("split", split),
+    ("split_with_sizes", split),
+    ("unbind", unbind),
+];
+
+fn extent(dims: &[Dim], axis: usize) -> Result<i64, Refusal> {
+    dims[axis].number().ok_or_else(|| Refusal::unsupported(format!("it takes some of the examples of {}", show(dims))))
+}
+
+fn slice(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let dims = x.dims()?;
+    let axis = call.axis("dim", 0, dims.len())?;
+    let (start, end) = (call.dim("start")?.unwrap_or(Dim::fixed(0)), call.dim("end")?.unwrap_or(Dim::fixed(i64::MAX)));
+    // A batch that the file fixes is written down where all of it is taken.
+    let whole = dims[axis].is_batched() && graph.batch.is_some_and(|batch| dims[axis].at(batch) == end.number());
+    let end = if whole { dims[axis] } else { end };
+    let range = range(axis, &dims, (start, end), call.int("step", 1)?)?;
+    cut(&mut graph.lowering, call, x, &[range])
+}
+
+fn narrow(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let dims = x.dims()?;
+    let axis = call.axis("dim", 0, dims.len())?;
+    let start = call.dim("start")?.unwrap_or(Dim::fixed(0));
+    let end = call.dim("length")?.and_then(|length| start.plus(length)).ok_or("its length is missing")?;
+    let range = range(axis, &dims, (start, end), 1)?;
+    cut(&mut graph.lowering, call, x, &[range])
+}
+
+/// An index that may count from the end.
+fn position(index: i64, extent: i64) -> Result<i64, Refusal> {
+    let from_front = if index < 0 { index.checked_add(extent) } else { Some(index) };
+    let position = from_front.filter(|index| (0..extent).contains(index));
+    position.ok_or_else(|| format!("it takes element {index} of {extent}").into())
+}
+
+fn select(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let dims = x.dims()?;
+    let axis = call.axis("dim", 0, dims.len())?;
+    let index = position(call.int("index", 0)?, extent(&dims, axis)?)?;
+    graph.finish(call, Op::Gather { axis, indices: vec![index], shape: vec![] }, &[Some(x)])
+}
+
+fn index_select(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let dims = x.dims()?;
+    let axis = call.axis("dim", 0, dims.len())?;
+    let extent = extent(&dims, axis)?;
+    let indices = known_ints(call.tensor("index")?).ok_or_else(|| Refusal::unsupported("its index is computed"))?;
+    let indices = indices.iter().map(|index| position(index.number().unwrap_or(extent), extent));
+    let indices = indices.collect::<Result<Vec<_>, _>>()?;
+    let shape = vec![indices.len()];
+    graph.finish(call, Op::Gather { axis, indices, shape }, &[Some(x)])
+}
+
+/// Sizes of parts of `size`, the last one smaller where they do not come out even.
+fn parts(extent: i64, size: i64) -> Result<Vec<usize>, Refusal> {
+    if size < 1 || extent / size >= 1 << 16 {
+        return Err(format!("it splits {extent} into parts of {size}").into());
+    }
+    Ok((0..extent).step_by(size as usize).map(|start| size.min(extent - start) as usize).collect())
+}
+
+fn split(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let dims = x.dims()?;
+    let axis = call.axis("dim", 0, dims.len())?;
+    let extent = extent(&dims, axis)?;
+    let given = match call.arg("split_size") {
+        Some(Arg::Ints(_)) => call.ints("split_size")?,
+        _ => call.ints("split_sizes")?,
+    };
+    let sizes = match given {
+        Some(sizes) => {
+            sizes.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>().ok_or("a size is negative")?
+        }
+        None => parts(extent, call.int("split_size", 0)?)?,
+    };
+    into_parts(graph, call, axis, sizes)
+}
+
+fn chunk(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let dims = call.x()?.dims()?;
+    let axis = call.axis("dim", 0, dims.len())?;
+    let (extent, count) = (extent(&dims, axis)?, call.int("chunks", 1)?);
+    if count < 1 {
+        return Err(format!("it makes {count} parts").into());
+    }
+    into_parts(graph, call, axis, parts(extent, (extent + count - 1) / count)?)
+}
+
+fn into_parts(graph: &mut Context, call: &Call, axis: usize, sizes: Vec<usize>) -> Result<(), Refusal> {
+    let x = call.x()?;
+    if sizes.len() == 1 {
+        return graph.alias(call, x.clone());
+    }
+    if sizes.len() < call.outputs.len() {
+        return Err(format!("it splits into {sizes:?}, but has {} outputs", call.outputs.len()).into());
+    }
+    graph.finish(call, Op::Split { axis, sizes }, &[Some(x)])
+}
+
+/// One value for each element along an axis, without the axis.
+fn unbind(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let dims = x.dims()?;
+    let axis = call.axis("dim", 0, dims.len())?;
+    let extent = extent(&dims, axis)?;
+    for (index, output) in call.outputs.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+        let index = position(index as i64, extent)?;
+        let op = Op::Gather { axis, indices: vec![index], shape: vec![] };
+        let value: Value = graph.step(call, op, &[Some(x)], "element")?;
+        graph.define(output, value);
+    }
+    Ok(())
+}

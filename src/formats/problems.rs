@@ -1,0 +1,81 @@
+//! What importers of every format refuse in the same words.
+
+use std::collections::BTreeMap;
+
+use crate::domain::problem::{Cause, ErrorCode, Problem};
+
+/// How many causes one problem lists.
+const MAX_CAUSES: usize = 100;
+
+/// `invalid_model`: the file contradicts itself.
+pub fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::InvalidModel, detail).param("model")
+}
+
+/// `not_a_classifier`, of the input.
+pub fn not_a_classifier(detail: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::NotAClassifier, detail).param("model")
+}
+
+/// All nodes that cannot be taken, each with its operator.
+pub fn unsupported(causes: Vec<(String, Cause)>) -> Problem {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for (kind, _) in &causes {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
+    let detail = format!("{} of the model's nodes cannot be taken: {}.", causes.len(), kinds.join(", "));
+    Problem::new(ErrorCode::UnsupportedOperators, detail)
+        .param("model")
+        .hint("GET /formats lists the operators that are read. Leave pre- and post-processing out of the export.")
+        .errors(causes.into_iter().take(MAX_CAUSES).map(|(_, cause)| cause).collect())
+}
+
+/// Refuses weights that are infinite or not numbers.
+pub fn check_finite(not_finite: &[String]) -> Result<(), Problem> {
+    if not_finite.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = not_finite.iter().take(12).map(|name| format!("\"{name}\"")).collect();
+    let more = if not_finite.len() > shown.len() { ", …" } else { "" };
+    let detail = format!("{} tensors hold NaN or infinity: {}{more}.", not_finite.len(), shown.join(", "));
+    Err(Problem::new(ErrorCode::InvalidWeights, detail)
+        .param("model")
+        .hint("Training may have diverged: export an earlier checkpoint."))
+}
+
+/// The input's shape without the batch, from what the file declares of it (`None`: nothing) and what the client says.
+/// `input` is the input in words.
+///
+/// # Errors
+/// `not_a_classifier` where there is but a batch, `invalid_model` where an extent is open, `invalid_config` where the two
+/// contradict each other.
+pub fn input_shape(
+    input: &str,
+    declared: Option<Vec<Option<usize>>>,
+    given: Option<&[usize]>,
+) -> Result<Vec<usize>, Problem> {
+    if declared.as_ref().is_some_and(Vec::is_empty) {
+        return Err(not_a_classifier(format!("The input {input} has no axes beside the batch."))
+            .hint("The first axis is the batch; the others are channels, height and width, or features."));
+    }
+    let Some(given) = given else {
+        let shape = declared.and_then(|shape| shape.into_iter().collect::<Option<Vec<usize>>>());
+        return shape.ok_or_else(|| {
+            invalid(format!("The file leaves extents of the input open: {input}."))
+                .param("config.input.shape")
+                .hint("Give config.input.shape, without the batch: {\"input\": {\"shape\": [3, 224, 224]}}.")
+        });
+    };
+    let contradicts = declared.as_ref().is_some_and(|declared| {
+        declared.len() != given.len()
+            || declared.iter().zip(given).any(|(own, given)| own.is_some_and(|own| own != *given))
+    });
+    if contradicts || given.is_empty() || given.contains(&0) {
+        let detail = format!("config.input.shape is {given:?}, but the file declares {input} (batch first).");
+        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
+            .param("config.input.shape")
+            .hint("Leave it out where the file declares every extent."));
+    }
+    Ok(given.to_vec())
+}
