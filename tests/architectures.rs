@@ -12,14 +12,14 @@ use std::{
 
 use kegd::{
     domain::config::Compression,
-    engine::{compress, executor::Executor, npz},
+    engine::{compress, executor::Executor},
     formats::{
         graph::Graph,
         onnx::{ImportOptions, export, import},
     },
 };
-use ndarray::OwnedRepr;
-use ndarray_npy::NpzReader;
+use ndarray::{ArrayD, OwnedRepr};
+use ndarray_npy::{NpzReader, NpzWriter};
 use serde_json::{Value, json};
 use tch::{Device, Tensor, no_grad};
 
@@ -55,8 +55,7 @@ fn examine(path: &Path) -> Result<Value, String> {
     // What is compared with onnxruntime is the file as it was written.
     let again = import(&written, &ImportOptions::default()).map_err(words)?.graph;
     let answer = forward(&again, &array(path, "x"))?;
-    npz::write(&path.with_extension("student.npz"), &[("y", &answer)])
-        .map_err(|_| "writing the answer failed".to_owned())?;
+    write(&path.with_extension("student.npz"), &answer).map_err(|error| error.to_string())?;
     Ok(json!({
         "nodes": graph.nodes.len(),
         "parameters": graph.parameters(),
@@ -84,6 +83,15 @@ fn answers(graph: &Graph, path: &Path) -> Result<(f64, f64), String> {
 fn forward(graph: &Graph, x: &Tensor) -> Result<Tensor, String> {
     let executor = Executor::new(graph, Device::Cpu).map_err(|problem| problem.detail)?;
     no_grad(|| executor.forward(x)).map_err(|error| error.to_string())
+}
+
+fn write(path: &Path, y: &Tensor) -> Result<(), Box<dyn std::error::Error>> {
+    let shape: Vec<usize> = y.size().into_iter().map(|extent| extent as usize).collect();
+    let values: Vec<f32> = Vec::try_from(y.flatten(0, -1))?;
+    let mut npz = NpzWriter::new(File::create(path)?);
+    npz.add_array("y", &ArrayD::from_shape_vec(shape, values)?)?;
+    npz.finish()?;
+    Ok(())
 }
 
 /// NaN where either has a value that is not finite.
