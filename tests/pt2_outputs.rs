@@ -75,7 +75,7 @@ fn what_is_written_answers_alike(#[files("tests/fixtures/pt2/*.pt2")] path: Path
 #[case("resnet")]
 #[case("mobilenet")]
 #[case("attention")]
-#[case("dense_core")]
+#[case("shuffle_core")]
 fn networks_come_back_equal(#[case] name: &str) {
     let graph = load(name).graph;
     let again = pt2::import(&pt2::export(&graph).unwrap(), &ImportOptions::default()).unwrap().graph;

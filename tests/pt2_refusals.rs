@@ -173,10 +173,9 @@ fn little_that_becomes_much() {
     refused(&full.bytes(), ErrorCode::InvalidModel, &["relu"]);
     let deep = plain().program(|program| *program = (0..100).fold(json!(1), |inner, _| json!([inner])));
     refused(&deep.bytes(), ErrorCode::InvalidModel, &["models/model.json"]);
-    let nested = plain();
-    let mut nested = nested;
+    let mut nested = plain();
     *nested.get("models/model.json") = [vec![b'['; 1 << 20], vec![b']'; 1 << 20]].concat();
-    refused(&nested.bytes(), ErrorCode::InvalidModel, &["recursion"]);
+    refused(&nested.bytes(), ErrorCode::InvalidModel, &["models/model.json"]);
 }
 
 /// What a change in place does to values that share its memory.

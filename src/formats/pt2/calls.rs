@@ -18,10 +18,6 @@ pub fn operator(target: &str) -> Option<&str> {
 
 /// Names of the values that an argument reads.
 pub fn names(argument: &Argument) -> Vec<&str> {
-    let of_int = |int: &'_ SymIntArgument| match int {
-        SymIntArgument::AsName(_) => true,
-        SymIntArgument::AsInt(_) => false,
-    };
     match argument {
         Argument::AsTensor(tensor) | Argument::AsOptionalTensor(OptionalTensor::AsTensor(tensor)) => vec![&tensor.name],
         Argument::AsTensors(tensors) => tensors.iter().map(|tensor| tensor.name.as_str()).collect(),
@@ -35,7 +31,6 @@ pub fn names(argument: &Argument) -> Vec<&str> {
         Argument::AsSymInt(SymIntArgument::AsName(name)) => vec![name],
         Argument::AsSymInts(ints) => ints
             .iter()
-            .filter(|int| of_int(int))
             .filter_map(|int| match int {
                 SymIntArgument::AsName(name) => Some(name.as_str()),
                 SymIntArgument::AsInt(_) => None,

@@ -290,11 +290,11 @@ fn free_dims(graph: &Graph) -> Result<BTreeMap<String, Vec<Dim>>, Problem> {
         Dim { batch: three - two, fixed: two - 2 * (three - two) }
     };
     let of = |(name, shape): (String, Vec<usize>)| {
-        let other = three.get(&name).map_or(&shape, |shape| shape);
+        let other = three.get(&name).unwrap_or(&shape);
         let dims = shape.iter().zip(other).map(dim).collect();
         (name, dims)
     };
-    Ok(two.clone().into_iter().map(of).collect())
+    Ok(two.into_iter().map(of).collect())
 }
 
 /// The description of a dense tensor.

@@ -24,6 +24,9 @@ pub const OPERATORS: &[(&str, Lower)] = &[
     ("unbind", unbind),
 ];
 
+/// Most parts that one call cuts a value into.
+const MAX_PARTS: usize = 1 << 16;
+
 fn extent(dims: &[Dim], axis: usize) -> Result<i64, Refusal> {
     dims[axis].number().ok_or_else(|| Refusal::unsupported(format!("it takes some of the examples of {}", show(dims))))
 }
@@ -71,6 +74,9 @@ fn index_select(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     let axis = call.axis("dim", 0, dims.len())?;
     let extent = extent(&dims, axis)?;
     let indices = known_ints(call.tensor("index")?).ok_or_else(|| Refusal::unsupported("its index is computed"))?;
+    if indices.len() > MAX_PARTS {
+        return Err(Refusal::unsupported(format!("it takes {} elements, one by one", indices.len())));
+    }
     let indices = indices.iter().map(|index| position(index.number().unwrap_or(extent), extent));
     let indices = indices.collect::<Result<Vec<_>, _>>()?;
     let shape = vec![indices.len()];
@@ -79,7 +85,7 @@ fn index_select(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
 
 /// Sizes of parts of `size`, the last one smaller where they do not come out even.
 fn parts(extent: i64, size: i64) -> Result<Vec<usize>, Refusal> {
-    if size < 1 || extent / size >= 1 << 16 {
+    if size < 1 || extent / size >= MAX_PARTS as i64 {
         return Err(format!("it splits {extent} into parts of {size}").into());
     }
     Ok((0..extent).step_by(size as usize).map(|start| size.min(extent - start) as usize).collect())
