@@ -54,9 +54,12 @@ pub fn error(weight: &Tensor, rank: usize) -> Result<f64, Problem> {
     Ok(if total > 0.0 { (lost / total).sqrt() } else { 0.0 })
 }
 
+/// Below the squared singular values of any float32 matrix but zeros, and so large that a fraction of it is no zero.
+const NOTHING: f64 = 1e-200;
+
 /// √s of singular values s given as squares; kept off zero, where dividing by it would spoil a rank-deficient weight.
 fn balance(squares: &Tensor) -> Result<Tensor, TchError> {
-    let largest = f64::try_from(squares.f_max()?)?.max(f64::MIN_POSITIVE);
+    let largest = f64::try_from(squares.f_max()?)?.max(NOTHING);
     squares.f_clamp_min(largest * 1e-24)?.f_sqrt()?.f_sqrt()
 }
 
@@ -98,6 +101,9 @@ mod tests {
         let svd = decompose(&weight, 3).unwrap();
         assert!(svd.error < 1e-9);
         assert!(algebra::values(&svd.first).unwrap().iter().all(|value| value.is_finite()));
-        assert!(decompose(&Tensor::zeros([4, 4], (Kind::Double, Device::Cpu)), 2).unwrap().error == 0.0);
+        let zeros = decompose(&Tensor::zeros([4, 4], (Kind::Double, Device::Cpu)), 2).unwrap();
+        assert!(zeros.error == 0.0);
+        assert!(algebra::values(&zeros.first).unwrap().iter().all(|value| *value == 0.0));
+        assert!(algebra::values(&zeros.second).unwrap().iter().all(|value| value.is_finite()));
     }
 }
