@@ -160,7 +160,7 @@ fn little_that_becomes_much() {
     let padded = plain().program(|program| {
         let relu = node(program, "relu");
         relu["target"] = json!("torch.ops.aten.constant_pad_nd.default");
-        let pad = json!({"name": "pad", "arg": {"as_ints": [1 << 40, 1 << 40]}, "kind": 1});
+        let pad = json!({"name": "pad", "arg": {"as_ints": [1_i64 << 40, 1_i64 << 40]}, "kind": 1});
         relu["inputs"].as_array_mut().unwrap().push(pad);
     });
     refused(&padded.bytes(), ErrorCode::InvalidModel, &["relu"]);

@@ -53,8 +53,9 @@ fn all() -> Vec<Format> {
         written: true,
         operators: of_onnx(),
         architectures: Vec::new(),
-        notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes). Weights may lie \
-                in side files, sent as external_data. The student keeps the names of input and output.",
+        notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes), \
+                 with or without axes of extent 1 behind. Weights may lie in side files, sent as external_data. The student \
+                 keeps the names of input and output.",
     };
     let pt2 = Format {
         name: "pt2",

@@ -88,6 +88,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("test_resize_", "_larger", ASPECT),
     ("test_resize_", "_not_smaller", ASPECT),
     ("test_resize_tf_crop_and_resize", "", CROP),
+    ("test_gathernd_example_int32_batch_dim1", "", "indices that differ along the batch (batch_dims)"),
     ("test_wrap_pad", "", "pads by wrapping around"),
     ("test_PReLU_", "_multiparam", OLD),
 ];

@@ -176,7 +176,7 @@ fn error(graph: &Graph, layer: &Layer, action: Action) -> Result<f64, Problem> {
     match action {
         Action::Keep => Ok(0.0),
         Action::Tucker(ranks) => Ok(tucker::decompose(&layer.load(graph)?, ranks)?.error),
-        Action::Svd { rank } => Ok(svd::decompose(&layer.load(graph)?.f_flatten(1, -1)?, rank)?.error),
+        Action::Svd { rank } => svd::error(&layer.load(graph)?.f_flatten(1, -1)?, rank),
     }
 }
 

@@ -85,10 +85,10 @@ fn float_range(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
         *number = f64::from(call.float_scalar(index)?.ok_or_else(|| format!("its input {index} is missing"))?);
     }
     let [start, limit, delta] = numbers;
-    let steps = ((limit - start) / delta).ceil().max(0.0);
-    if !(steps <= MAX_INTEGERS as f64) {
+    let steps = ((limit - start) / delta).ceil();
+    if steps.is_nan() || steps > MAX_INTEGERS as f64 {
         return Err(format!("it counts from {start} to {limit} by {delta}").into());
     }
-    let values: Vec<f32> = (0..steps as usize).map(|step| (start + step as f64 * delta) as f32).collect();
+    let values: Vec<f32> = (0..steps.max(0.0) as usize).map(|step| (start + step as f64 * delta) as f32).collect();
     graph.known(call, Array::floats(vec![values.len()], values))
 }
