@@ -7,12 +7,15 @@ use std::{
 };
 
 use super::{call::Call, ops};
-use crate::formats::{lowering::Lowering, refusal::Refusal, value::Value};
+use crate::formats::{dim::Dim, lowering::Lowering, refusal::Refusal, value::Value};
 
 pub struct Context {
     pub lowering: Lowering,
     /// Weights by the names of their transposes.
     pub transposed: HashMap<String, Value>,
+    /// Matrices of weights, and what they are repeated to, by the names of what repeats them: one for each row of a batched
+    /// product, which stays one.
+    pub repeated: HashMap<String, (Value, Vec<Dim>)>,
     /// The value whose memory a value of the file shares, by name.
     shared: HashMap<String, String>,
     /// The number of the last call that reads a value of the file.
@@ -36,7 +39,7 @@ impl DerefMut for Context {
 impl Context {
     /// `last_read`: the number of the last call that reads each value.
     pub fn new(lowering: Lowering, last_read: HashMap<String, usize>) -> Self {
-        Self { lowering, transposed: HashMap::new(), shared: HashMap::new(), last_read }
+        Self { lowering, transposed: HashMap::new(), repeated: HashMap::new(), shared: HashMap::new(), last_read }
     }
 
     /// Whether any call reads the value of that name.

@@ -17,24 +17,35 @@ pub const OPERATORS: &[(&str, Lower)] = &[
     ("mm", |graph, call| matmul(graph, call, ("self", "mat2"))),
 ];
 
-/// x · weightᵀ + bias, over the last axis; the axes before it are rows of one matrix.
+/// x · weightᵀ + bias, over the last axis.
 fn linear(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
-    let (x, weight) = (call.tensor("input")?, call.tensor("weight")?);
+    let (x, weight, bias) = (call.tensor("input")?, call.tensor("weight")?, call.optional("bias")?);
+    rows(graph, call, x, (weight, true), bias)
+}
+
+/// A product over the last axis of `x`; the axes before it are rows of one matrix.
+fn rows(
+    graph: &mut Context,
+    call: &Call,
+    x: &Value,
+    (weight, trans_b): (&Value, bool),
+    bias: Option<&Value>,
+) -> Result<(), Refusal> {
     let dims = x.dims()?;
-    let op = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };
-    let bias = call.optional("bias")?;
+    let op = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b };
     if dims.len() == 2 {
         let operands: Vec<Option<&Value>> = [Some(x), Some(weight)].into_iter().chain(bias.map(Some)).collect();
         return graph.finish(call, op, &operands);
     }
     let weight_dims = weight.dims()?;
-    let (Some((inner, before)), [outer, _]) = (dims.split_last(), weight_dims.as_slice()) else {
+    let (Some((inner, before)), [first, second]) = (dims.split_last(), weight_dims.as_slice()) else {
         return Err(format!("it multiplies {} by {}", show(&dims), show(&weight_dims)).into());
     };
-    let rows = product(before).ok_or("its extents overflow")?;
-    let matrix = graph.reshape_to(call, x, &[rows, *inner], "rows")?;
+    let count = product(before).ok_or("its extents overflow")?;
+    let matrix = graph.reshape_to(call, x, &[count, *inner], "rows")?;
     let operands: Vec<Option<&Value>> = [Some(&matrix), Some(weight)].into_iter().chain(bias.map(Some)).collect();
     let y = graph.step(call, op, &operands, "product")?;
+    let outer = if trans_b { first } else { second };
     let target: Vec<Dim> = before.iter().chain([outer]).copied().collect();
     graph.lowering.reshape(call, &y, &target)
 }
@@ -50,6 +61,10 @@ fn addmm(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
 /// A product of which the second operand is a weight is a layer; of others, it is that of two computed values.
 fn matmul(graph: &mut Context, call: &Call, names: (&str, &str)) -> Result<(), Refusal> {
     let (a, b) = (call.tensor(names.0)?, call.tensor(names.1)?);
+    if let Some(matrix) = graph.one_of_all(b) {
+        let (matrix, trans_b) = graph.untransposed(&matrix);
+        return self::rows(graph, call, a, (&matrix, trans_b), None);
+    }
     let (rows, columns) = (a.dims()?.len(), b.dims()?.len());
     if rows == 2 && columns == 2 && matches!(b, Value::Known(_)) && !matches!(a, Value::Known(_)) {
         let (b, trans_b) = graph.untransposed(b);
@@ -63,6 +78,14 @@ fn matmul(graph: &mut Context, call: &Call, names: (&str, &str)) -> Result<(), R
 }
 
 impl Context {
+    /// The matrix that `value` repeats, where it repeats one.
+    fn one_of_all(&self, value: &Value) -> Option<Value> {
+        match value {
+            Value::Known(known) => self.repeated.get(&known.name).map(|(matrix, _)| matrix.clone()),
+            _ => None,
+        }
+    }
+
     /// The weight whose transpose `value` is, and whether it is one.
     fn untransposed(&self, value: &Value) -> (Value, bool) {
         let original = match value {

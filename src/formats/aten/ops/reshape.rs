@@ -1,6 +1,8 @@
 //! <https://pytorch.org/docs/stable/generated/torch.Tensor.view.html>, `flatten`, `squeeze` and their like as one operator of
 //! the graph; `permute` and its relatives; `expand`. The batch stays free, also where the file fixes it.
 
+use std::rc::Rc;
+
 use super::Lower;
 use crate::formats::{
     aten::{call::Call, lower::Context},
@@ -8,7 +10,7 @@ use crate::formats::{
     graph::Op,
     lowering::{self, MAX_RANK, reshape::resolve},
     refusal::Refusal,
-    value::{Value, normalise},
+    value::{Known, Value, normalise},
 };
 
 pub const OPERATORS: &[(&str, Lower)] = &[
@@ -42,6 +44,14 @@ fn view_as(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
 }
 
 fn to(graph: &mut Context, call: &Call, target: &[Dim]) -> Result<(), Refusal> {
+    if let Value::Known(known) = call.x()?
+        && let Some((_, repeated)) = graph.repeated.get(&known.name)
+    {
+        return match repeated == target {
+            true => graph.alias(call, call.x()?.clone()),
+            false => Err(Refusal::unsupported("it reshapes a weight that is repeated")),
+        };
+    }
     let dims = call.x()?.dims()?;
     if target.len() > MAX_RANK {
         return Err(format!("it makes {} axes", target.len()).into());
@@ -139,7 +149,24 @@ fn expand(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
             *entry = *dim;
         }
     }
+    if let Value::Known(known) = x
+        && graph.transposed.contains_key(&known.name)
+        && let ([rows, columns], [count, target_rows, target_columns]) = (dims.as_slice(), target.as_slice())
+        && (rows, columns) == (target_rows, target_columns)
+        && *count != Dim::ONE
+    {
+        return for_each(graph, call, known, target);
+    }
     lowering::expand::expand(&mut graph.lowering, call, x, target)
+}
+
+/// A matrix of weights for each row of a batched product, which is how products of more axes are decomposed: it is not
+/// written out.
+fn for_each(graph: &mut Context, call: &Call, known: &Known, target: Vec<Dim>) -> Result<(), Refusal> {
+    let name = call.outputs.first().ok_or("it has no output")?;
+    let one = Known { name: name.clone(), array: Rc::clone(&known.array), repeated: false };
+    graph.repeated.insert(name.clone(), (Value::Known(known.clone()), target));
+    graph.alias(call, Value::Known(one))
 }
 
 fn expand_as(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
