@@ -4,10 +4,7 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    domain::architecture,
-    formats::{aten::operators as of_aten, onnx::operators as of_onnx},
-};
+use crate::domain::architecture;
 
 /// A file format.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,7 +48,7 @@ fn all() -> Vec<Format> {
         suffixes: &[".onnx"],
         read: true,
         written: true,
-        operators: of_onnx(),
+        operators: crate::formats::onnx::operators(),
         architectures: Vec::new(),
         notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes), \
                  with or without axes of extent 1 behind. Weights may lie in side files, sent as external_data. The student \
@@ -62,7 +59,7 @@ fn all() -> Vec<Format> {
         suffixes: &[".pt2"],
         read: true,
         written: true,
-        operators: of_aten(),
+        operators: crate::formats::aten::operators(),
         architectures: Vec::new(),
         notes: "Archives of torch.export.save, from torch 2.8 on, before or after run_decompositions: one float tensor in, \
                 one (batch, classes) out. Pickles in them are never opened, and compiled code is refused. The student comes \

@@ -235,7 +235,7 @@ pub fn as_known(value: &Value) -> Option<&Known> {
     }
 }
 
-fn first_output<'a>(site: &'a dyn Site) -> Result<&'a str, Refusal> {
+fn first_output(site: &dyn Site) -> Result<&str, Refusal> {
     site.results().first().map(String::as_str).ok_or_else(|| "it has no output".into())
 }
 

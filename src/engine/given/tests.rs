@@ -1,3 +1,5 @@
+//! Students that are given: what fits, what is refused, and what they begin with.
+
 use tempfile::TempDir;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Networks by name: their shapes, their parameters, and sizes that fit none.
+
 use super::*;
 use crate::domain::problem::ErrorCode;
 

@@ -79,6 +79,7 @@ pub enum Float {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the schema calls them so")]
 pub enum Argument {
     AsNone(IgnoredAny),
     AsTensor(Named),

@@ -1,3 +1,5 @@
+//! Weights that belong to a network, nearly do, or do not.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
