@@ -31,7 +31,7 @@ const JOB: &str = r#"{
     "name": "struck",
     "input": {"mean": [0.1307], "std": [0.3081]},
     "extraction": {"generators": 2, "epochs": 12, "steps_per_epoch": 10, "batch_size": 16},
-    "distillation": {"samples_per_generator": 128, "epochs": 24, "batch_size": 16, "adversarial_steps": 24}
+    "distillation": {"samples_per_generator": 128, "epochs": 24, "batch_size": 16, "adversarial_steps": 24, "student_steps": 5}
 }"#;
 const POOL_STEPS: u64 = 24 * 256 / 16;
 const ALL_STEPS: u64 = POOL_STEPS + 24 * (1 + 5);
