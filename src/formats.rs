@@ -11,6 +11,7 @@ pub mod facts;
 pub mod file;
 mod finish;
 mod fold;
+mod free_name;
 pub mod graph;
 pub mod imported;
 pub mod interpolation;

@@ -111,8 +111,10 @@ fn batch_norm_is_kept_and_a_softmax_noticed() {
 }
 
 #[test]
-fn a_fixed_batch_and_source_paths_are_said() {
+fn what_the_student_has_otherwise_is_said() {
     assert!(load("resnet").warnings.is_empty());
+    let warnings = load("map").warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("is (N, 4, 1, 1); the student's is (N, 4)"), "{warnings:?}");
     let warnings = load("resnet_fixed").warnings;
     assert!(warnings.len() == 1 && warnings[0].contains("fixes the batch to 2"), "{warnings:?}");
     let traced = Records::of("mlp").program(|program| {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{compress::layer, initial, observer::Stop};
+use super::{compress::layer, files, initial, observer::Stop};
 use crate::{
     domain::{
         architecture::Architecture,
@@ -42,7 +42,7 @@ pub fn read(spec: &TaskSpec, dir: &Path, teacher: &Graph) -> Result<Option<Given
         (Some(arch), _) => Given { graph: named(arch, teacher)?, how, warnings: Vec::new(), format: None },
         (None, Some(name)) => {
             let bytes = std::fs::read(dir.join(name))?;
-            let (format, imported) = import(&bytes, &side_files(spec, dir)?, teacher)?;
+            let (format, imported) = import(&bytes, &files::side_files(spec, dir)?, teacher)?;
             Given { graph: imported.graph, how, warnings: imported.warnings, format: Some(format) }
         }
         (None, None) => {
@@ -108,15 +108,6 @@ impl Given {
     }
 }
 
-/// The side files of all uploaded networks, which are one set.
-fn side_files(spec: &TaskSpec, dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, Stop> {
-    let mut files = BTreeMap::new();
-    for name in &spec.external_data {
-        files.insert(name.clone(), std::fs::read(dir.join(name))?);
-    }
-    Ok(files)
-}
-
 fn import(bytes: &[u8], external: &BTreeMap<String, Vec<u8>>, teacher: &Graph) -> Result<(Format, Imported), Problem> {
     let options = |shape| ImportOptions { input_shape: shape, external: external.clone(), ..ImportOptions::default() };
     let wanted = &teacher.input.shape;
@@ -172,10 +163,7 @@ fn named(arch: Architecture, teacher: &Graph) -> Result<Graph, Problem> {
 
 /// Calls a value by another name, where nothing else is called so.
 fn rename(graph: &mut Graph, from: &str, to: &str) {
-    let taken = graph.weights.contains_key(to)
-        || [&graph.input.name, &graph.output.name].into_iter().any(|name| name == to)
-        || graph.nodes.iter().any(|node| node.outputs.iter().any(|name| name == to));
-    if taken {
+    if graph.names().any(|name| name == to) {
         return;
     }
     let ports = [&mut graph.input.name, &mut graph.output.name];

@@ -94,10 +94,7 @@ pub(super) struct Model {
 impl Model {
     pub fn load(spec: &TaskSpec, dir: &Path) -> Result<Self, Stop> {
         let bytes = std::fs::read(dir.join(&spec.model))?;
-        let mut external = std::collections::BTreeMap::new();
-        for name in &spec.external_data {
-            external.insert(name.clone(), std::fs::read(dir.join(name))?);
-        }
+        let external = super::files::side_files(spec, dir)?;
         let settings = &spec.settings;
         let options = ImportOptions { input_shape: settings.input.shape.clone(), external, arch: settings.arch };
         let (format, imported) = file::read(&bytes, &options)?;

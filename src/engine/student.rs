@@ -78,12 +78,14 @@ impl Student {
     /// What libtorch reports.
     pub fn minimise(&mut self, loss: &Tensor, learning_rate: f64) -> Result<(), TchError> {
         self.adam.minimise(loss, learning_rate)?;
-        let steps = self.adam.steps()? as f64;
         if let Some(average) = &mut self.average {
             let decay = match self.statistics {
                 Statistics::Running => average.decay,
                 // What a student begins with that is initialised anew is worth nothing: it must not stay in the average.
-                Statistics::Batch => average.decay.min((1.0 + steps) / (10.0 + steps)),
+                Statistics::Batch => {
+                    let steps = self.adam.steps()? as f64;
+                    average.decay.min((1.0 + steps) / (10.0 + steps))
+                }
             };
             no_grad(|| {
                 for (mean, (_, weight)) in average.means.iter_mut().zip(&average.of) {

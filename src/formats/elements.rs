@@ -1,5 +1,7 @@
 //! Elements as files store them: little-endian, of many types. Here every float is float32, and every integer a [`Dim`].
 
+use half::{bf16, f16};
+
 use super::{array::Elements, dim::Dim, lowering::MAX_INTEGERS, refusal::Refusal};
 
 /// A type of stored elements that is read.
@@ -43,8 +45,10 @@ pub fn decode(stored: Stored, bytes: &[u8], count: usize) -> Result<Elements, Re
     Ok(match stored {
         Stored::Float32 => Elements::F32(words(bytes, count)?.map(f32::from_le_bytes).collect()),
         Stored::Float64 => Elements::F32(words(bytes, count)?.map(|word| f64::from_le_bytes(word) as f32).collect()),
-        Stored::Float16 => Elements::F32(words(bytes, count)?.map(|word| half(u16::from_le_bytes(word))).collect()),
-        Stored::Bfloat16 => Elements::F32(words(bytes, count)?.map(|word| brain(u16::from_le_bytes(word))).collect()),
+        Stored::Float16 => Elements::F32(words(bytes, count)?.map(|word| f16::from_le_bytes(word).to_f32()).collect()),
+        Stored::Bfloat16 => {
+            Elements::F32(words(bytes, count)?.map(|word| bf16::from_le_bytes(word).to_f32()).collect())
+        }
         Stored::Int64 => integers(words(bytes, count)?.map(i64::from_le_bytes))?,
         Stored::Int32 => integers(words(bytes, count)?.map(|word| i32::from_le_bytes(word).into()))?,
         Stored::Int16 => integers(words(bytes, count)?.map(|word| i16::from_le_bytes(word).into()))?,
@@ -80,38 +84,4 @@ pub fn integers(values: impl Iterator<Item = i64>) -> Result<Elements, Refusal> 
         )));
     }
     Ok(Elements::Int(values))
-}
-
-/// IEEE 754 binary16 to binary32.
-pub fn half(bits: u16) -> f32 {
-    let (sign, exponent, fraction) =
-        (u32::from(bits >> 15) << 31, u32::from(bits >> 10) & 0x1f, u32::from(bits) & 0x3ff);
-    let magnitude = match exponent {
-        0 => return f32::from_bits(sign | (fraction as f32 * 2f32.powi(-24)).to_bits()),
-        0x1f => 0x7f80_0000 | (fraction << 13),
-        _ => ((exponent + 127 - 15) << 23) | (fraction << 13),
-    };
-    f32::from_bits(sign | magnitude)
-}
-
-/// The upper half of a binary32.
-pub fn brain(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_precision_is_exact() {
-        for (bits, value) in
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x3555, 0.333_251_95)]
-        {
-            assert_eq!(half(bits), value);
-        }
-        assert_eq!(half(0x7c00), f32::INFINITY);
-        assert!(half(0x7e00).is_nan());
-        assert_eq!(brain(0x3f80), 1.0);
-    }
 }

@@ -5,7 +5,7 @@ use super::{
     graph::Graph,
     imported::{ImportOptions, Imported},
     onnx, pt2, safetensors,
-    sniff::{Format, HEAD, sniff},
+    sniff::{Format, HEAD, sniff, torchscript},
     weights,
 };
 use crate::domain::problem::{ErrorCode, Problem};
@@ -13,10 +13,9 @@ use crate::domain::problem::{ErrorCode, Problem};
 /// Reads a classifier in whichever format its first bytes speak of.
 ///
 /// # Errors
-/// What [`sniff`] and [`Format::importable`] refuse, and what the format's own importer reports.
+/// What [`sniff`] refuses, TorchScript, and what the format's own importer reports.
 pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported), Problem> {
     let format = sniff(&bytes[..bytes.len().min(HEAD)], bytes.len() as u64)?;
-    format.importable()?;
     if let (Some(arch), true) = (options.arch, format != Format::Safetensors) {
         return Err(Problem::new(
             ErrorCode::InvalidConfig,
@@ -29,7 +28,7 @@ pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported),
         Format::Onnx => onnx::import(bytes, options)?,
         Format::Pt2 => pt2::import(bytes, options)?,
         Format::Safetensors => weights::import(bytes, options)?,
-        Format::TorchScript => unreachable!("not importable"),
+        Format::TorchScript => return Err(torchscript()),
     };
     Ok((format, imported))
 }

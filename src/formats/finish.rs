@@ -15,18 +15,18 @@ use super::{
 };
 use crate::domain::problem::Problem;
 
-/// The number of classes, and the shape of the value named `output`, which must be (N, classes), or that with axes of extent 1
-/// behind, which [`flatten_output`] takes away.
+/// The number of classes, and the shape that the value named `output` has in the file: (N, classes), or that with axes of
+/// extent 1 behind, which are taken away here.
 ///
 /// # Errors
 /// `not_a_classifier`, and `invalid_model` where nothing makes it.
-pub fn classes(lowering: &Lowering, output: &str) -> Result<(usize, Vec<Dim>), Problem> {
+pub fn classes(lowering: &mut Lowering, output: &str) -> Result<(usize, Vec<Dim>), Problem> {
     let refuse = |detail: String| {
         not_a_classifier(detail)
             .hint("A classifier answers with one row of two or more class scores for each input: (N, classes).")
     };
     let dims = match lowering.value(output) {
-        Some(Value::Runtime { dims, .. }) => dims,
+        Some(Value::Runtime { dims, .. }) => dims.clone(),
         Some(_) => return Err(refuse(format!("The output \"{output}\" does not depend on the input."))),
         None => return Err(invalid(format!("No node makes the output \"{output}\"."))),
     };
@@ -35,8 +35,15 @@ pub fn classes(lowering: &Lowering, output: &str) -> Result<(usize, Vec<Dim>), P
         _ => None,
     };
     let classes = classes.filter(|classes| *classes >= 2);
-    let classes = classes.ok_or_else(|| refuse(format!("The output \"{output}\" has the shape {}.", show(dims))))?;
-    Ok((classes, dims.clone()))
+    let classes = classes.ok_or_else(|| refuse(format!("The output \"{output}\" has the shape {}.", show(&dims))))?;
+    if dims.len() > 2 {
+        lowering.warnings.push(format!(
+            "The output \"{output}\" is {}; the student's is (N, {classes}), without the axes of extent 1.",
+            show(&dims)
+        ));
+        flatten_output(lowering, output, classes);
+    }
+    Ok((classes, dims))
 }
 
 /// Makes the graph of a finished lowering, and gives its warnings.
@@ -80,15 +87,8 @@ pub fn graph(
     Ok((Graph { input, output, nodes, weights, opset }, warnings))
 }
 
-/// Puts a Reshape to (N, classes) behind the value `output` of shape `dims`, where it has further axes.
-pub fn flatten_output(lowering: &mut Lowering, output: &str, (classes, dims): (usize, &[Dim])) {
-    if dims.len() == 2 {
-        return;
-    }
-    lowering.warnings.push(format!(
-        "The output \"{output}\" is {}; the student's is (N, {classes}), without the axes of extent 1.",
-        show(dims)
-    ));
+/// Puts a Reshape to (N, classes) behind the value `output`.
+fn flatten_output(lowering: &mut Lowering, output: &str, classes: usize) {
     let Some(Value::Runtime { name, .. }) = lowering.value(output).cloned() else { return };
     // The name stays the result's; what had it so far gets another.
     let from = if name == output {

@@ -236,6 +236,12 @@ impl Graph {
             .sum()
     }
 
+    /// Names of all its values and weights, some more than once.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        let values = self.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs));
+        values.chain(self.weights.keys()).chain([&self.input.name, &self.output.name])
+    }
+
     /// The graph without a last softmax (or log-softmax), whose output is then the logits; `None` where it has none.
     pub fn logits(&self) -> Option<Self> {
         let last = self.nodes.iter().rposition(|node| node.outputs.contains(&self.output.name))?;

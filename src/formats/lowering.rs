@@ -17,6 +17,7 @@ use super::{
     array::{Array, count},
     dim::{Dim, product, show},
     fold,
+    free_name::free_name,
     graph::{Node, Op},
     refusal::Refusal,
     shapes,
@@ -192,12 +193,7 @@ impl Lowering {
 
     /// `base`, or that with a number: a name that nothing has yet.
     pub fn unused(&mut self, base: &str) -> String {
-        let base = base.to_owned();
-        let numbered = (2u32..).map(|number| format!("{base}_{number}"));
-        let mut candidates = std::iter::once(base.clone()).chain(numbered);
-        let name = candidates.find(|name| !self.taken.contains(name)).unwrap_or(base);
-        self.taken.insert(name.clone());
-        name
+        free_name(&mut self.taken, base)
     }
 
     /// Reshapes `value` to `target`, as the node's result. One entry of `target` at most may depend on the batch.

@@ -48,13 +48,18 @@ impl Format {
     pub fn importable(self) -> Result<(), Problem> {
         match self {
             Self::Onnx | Self::Pt2 | Self::Safetensors => Ok(()),
-            Self::TorchScript => Err(unsupported(
-                "a TorchScript archive",
-                "Load it where it was made and export it: torch.onnx.export(torch.jit.load(\"model.pt\").eval(), \
-                 (example,), \"model.onnx\", dynamo=False).",
-            )),
+            Self::TorchScript => Err(torchscript()),
         }
     }
+}
+
+/// What is said of a TorchScript archive, which is recognised and not read.
+pub(super) fn torchscript() -> Problem {
+    unsupported(
+        "a TorchScript archive",
+        "Load it where it was made and export it: torch.onnx.export(torch.jit.load(\"model.pt\").eval(), (example,), \
+         \"model.onnx\", dynamo=False).",
+    )
 }
 
 const EXPORT: &str = "torch.onnx.export(model.eval(), (example,), \"model.onnx\").";

@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 
 use super::write::Extents;
-use crate::formats::graph::{Binary, Data, Graph, Node, Op, PadMode, Tensor, Window};
+use crate::formats::{
+    free_name::free_name,
+    graph::{Binary, Data, Graph, Node, Op, PadMode, Tensor, Window},
+};
 
 /// The same network, of nodes that are one call each, as far as there are such.
 ///
 /// `extents` are those of the graph's values for one example.
 pub fn prepare(graph: &Graph, extents: &Extents) -> Graph {
     let mut ready = Graph { nodes: Vec::with_capacity(graph.nodes.len()), ..graph.clone() };
-    let values = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs));
-    let taken = values.chain(graph.weights.keys()).chain([&graph.input.name, &graph.output.name]).cloned().collect();
-    let mut writer = Writer { graph: &mut ready, taken, extents };
+    let mut writer = Writer { graph: &mut ready, taken: graph.names().cloned().collect(), extents };
     for node in &graph.nodes {
         writer.node(node);
     }
@@ -59,12 +60,7 @@ impl Writer<'_> {
     }
 
     fn fresh(&mut self, node: &Node, what: &str) -> String {
-        let base = format!("{}_{what}", node.outputs.first().map_or("", String::as_str));
-        let numbered = (2u32..).map(|number| format!("{base}_{number}"));
-        let name = std::iter::once(base.clone()).chain(numbered).find(|name| !self.taken.contains(name));
-        let name = name.unwrap_or(base);
-        self.taken.insert(name.clone());
-        name
+        free_name(&mut self.taken, &format!("{}_{what}", node.outputs.first().map_or("", String::as_str)))
     }
 
     fn constant(&mut self, node: &Node, what: &str, tensor: Tensor) -> String {

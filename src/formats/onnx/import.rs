@@ -217,6 +217,5 @@ fn classes(lowering: &mut Lowering, output: &PortInfo) -> Result<usize, Problem>
             show(&dims)
         )));
     }
-    finish::flatten_output(lowering, &output.name, (classes, &dims));
     Ok(classes)
 }

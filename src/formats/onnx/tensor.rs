@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use half::{bf16, f16};
+
 use super::{
     array::{Array, Elements},
     lowering::{MAX_ELEMENTS, bounded},
@@ -11,7 +13,7 @@ use super::{
     },
 };
 use crate::formats::{
-    elements::{Stored, brain, decode, half, integers},
+    elements::{Stored, decode, integers},
     refusal::Refusal,
 };
 
@@ -112,8 +114,8 @@ fn from_fields(data_type: DataType, tensor: &TensorProto, count: usize) -> Resul
     Ok(match data_type {
         Float => Elements::F32(exact(&tensor.float_data, count)?.to_vec()),
         Double => Elements::F32(exact(&tensor.double_data, count)?.iter().map(|value| *value as f32).collect()),
-        Float16 => Elements::F32(small()?.iter().map(|value| half(*value as u16)).collect()),
-        Bfloat16 => Elements::F32(small()?.iter().map(|value| brain(*value as u16)).collect()),
+        Float16 => Elements::F32(small()?.iter().map(|value| f16::from_bits(*value as u16).to_f32()).collect()),
+        Bfloat16 => Elements::F32(small()?.iter().map(|value| bf16::from_bits(*value as u16).to_f32()).collect()),
         Int64 => integers(exact(&tensor.int64_data, count)?.iter().copied())?,
         Int32 | Int16 | Int8 | Uint16 | Uint8 => integers(small()?.iter().map(|value| i64::from(*value)))?,
         Uint32 => integers(exact(&tensor.uint64_data, count)?.iter().map(|value| *value as i64))?,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::proto::{AttributeProto, NodeProto, attribute_proto::AttributeType};
 use crate::formats::{
+    free_name::free_name,
     graph::{Binary, Data, Graph, Node, Op, PadMode, Reduce, Tensor, Unary, Window},
     interpolation::{Coordinates, Interpolation, Resizing, Rounding, Stretch},
 };
@@ -17,9 +18,7 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(graph: &Graph, opset: i64) -> Self {
-        let values = graph.nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs));
-        let all = values.chain(graph.weights.keys()).chain([&graph.input.name, &graph.output.name]);
-        Self { opset, taken: all.cloned().collect(), constants: Vec::new() }
+        Self { opset, taken: graph.names().cloned().collect(), constants: Vec::new() }
     }
 
     /// The constants that were made on the way, by name.
@@ -29,10 +28,7 @@ impl Writer {
 
     fn constant(&mut self, node: &Node, what: &str, tensor: Tensor) -> String {
         let base = format!("{}/{what}", node.outputs.first().map_or("", String::as_str));
-        let numbered = (2u32..).map(|number| format!("{base}_{number}"));
-        let name =
-            std::iter::once(base.clone()).chain(numbered).find(|name| !self.taken.contains(name)).unwrap_or(base);
-        self.taken.insert(name.clone());
+        let name = free_name(&mut self.taken, &base);
         self.constants.push((name.clone(), tensor));
         name
     }

@@ -52,7 +52,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     define_weights(&mut lowering, &signature, &reads, &mut Tensors::new(&container, bytes.len()))?;
     let mut context = Context::new(lowering, reads);
     lower(&mut context, &graph.nodes, &needed)?;
-    let (classes, _) = finish::classes(&context.lowering, signature.output)?;
+    let (classes, _) = finish::classes(&mut context.lowering, signature.output)?;
     let input = Port { name: signature.input.to_owned(), shape };
     let output = Port { name: signature.output.to_owned(), shape: vec![classes] };
     let (graph, warnings) = finish::graph(context.lowering, (input, output), OPSET)?;

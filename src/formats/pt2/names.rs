@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::formats::free_name::free_name;
+
 /// Words that no variable may have.
 const KEYWORDS: &str = "False None True and as assert async await break class continue def del elif else except finally for \
     from global if import in is lambda nonlocal not or pass raise return self try while with yield";
@@ -19,7 +21,7 @@ impl Names {
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || KEYWORDS.split(' ').any(|k| k == name) {
             name.insert(0, '_');
         }
-        self.unique(name)
+        free_name(&mut self.taken, &name)
     }
 
     /// A path of attributes: `features.0.weight`. None may be an attribute and have attributes.
@@ -28,15 +30,8 @@ impl Names {
         let joined = if parts.is_empty() { "weight".to_owned() } else { parts.join(".") };
         let inside = |other: &String| is_below(other, &joined) || is_below(&joined, other);
         let free = !self.taken.iter().any(inside);
-        self.unique(if free { joined } else { format!("{}_", joined.replace('.', "_")) })
-    }
-
-    fn unique(&mut self, name: String) -> String {
-        let numbered = (2u32..).map(|number| format!("{name}_{number}"));
-        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !self.taken.contains(name));
-        let free = free.unwrap_or(name);
-        self.taken.insert(free.clone());
-        free
+        let base = if free { joined } else { format!("{}_", joined.replace('.', "_")) };
+        free_name(&mut self.taken, &base)
     }
 }
 

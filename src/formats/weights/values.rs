@@ -6,7 +6,10 @@ use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{
     domain::problem::{ErrorCode, Problem},
-    formats::elements::{brain, half},
+    formats::{
+        array::Elements,
+        elements::{Stored, decode},
+    },
 };
 
 /// The elements as float32.
@@ -14,20 +17,24 @@ use crate::{
 /// # Errors
 /// `invalid_weights` where they are no floats of 16, 32 or 64 bits.
 pub fn floats(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, Problem> {
-    let bytes = view.data();
-    let halves = || bytes.as_chunks::<2>().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
-    Ok(match view.dtype() {
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect(),
-        Dtype::F16 => halves().map(half).collect(),
-        Dtype::BF16 => halves().map(brain).collect(),
-        other => {
-            let detail = format!("`{name}` is of type {other:?}; weights are read as F16, BF16, F32 or F64.");
-            return Err(Problem::new(ErrorCode::InvalidWeights, detail)
+    let stored = match view.dtype() {
+        Dtype::F32 => Some(Stored::Float32),
+        Dtype::F64 => Some(Stored::Float64),
+        Dtype::F16 => Some(Stored::Float16),
+        Dtype::BF16 => Some(Stored::Bfloat16),
+        _ => None,
+    };
+    let count = view.shape().iter().product();
+    match stored.map(|stored| decode(stored, view.data(), count)) {
+        Some(Ok(Elements::F32(values))) => Ok(values),
+        _ => {
+            let kind = view.dtype();
+            let detail = format!("`{name}` is of type {kind:?}; weights are read as F16, BF16, F32 or F64.");
+            Err(Problem::new(ErrorCode::InvalidWeights, detail)
                 .param("model")
-                .hint("Quantised weights are not read: save the network as it was before it was quantised."));
+                .hint("Quantised weights are not read: save the network as it was before it was quantised."))
         }
-    })
+    }
 }
 
 /// What the student has otherwise.
