@@ -1,10 +1,10 @@
 //! The three tasks of a job on a real teacher, in one process: what they leave, and that the seed alone decides it.
 
-use std::{
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+mod common;
 
+use std::path::Path;
+
+use common::engine::{task, turn};
 use kegd::{
     domain::{
         config::{JobConfig, Settings},
@@ -12,7 +12,7 @@ use kegd::{
         presets::TeacherKind,
         problem::ErrorCode,
         report::{Inspection, Report},
-        task::{TaskKind, TaskSpec},
+        task::TaskKind,
     },
     engine::{
         self,
@@ -70,42 +70,19 @@ fn settings(seed: u64) -> Settings {
     config.resolve(TeacherKind::PlainImage, "lenet5").unwrap()
 }
 
-fn spec(kind: TaskKind, settings: Settings) -> TaskSpec {
-    TaskSpec {
-        job: kegd::domain::ids::JobId::new(),
-        task: kegd::domain::ids::TaskId::new(),
-        run: 1,
-        kind,
-        settings,
-        device: "cpu".into(),
-        threads: 1,
-        model: "model.onnx".into(),
-        external_data: Vec::new(),
-        generators: Vec::new(),
-        eval: None,
-        student: None,
-        extracting_seconds: 1.5,
-        resume: None,
-        checkpoint_seconds: None,
-    }
-}
-
 fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::copy(TEACHER, directory.path().join("model.onnx")).unwrap();
     directory
 }
 
-/// libtorch has one random state for the whole process, so jobs that train take turns.
-static TRAINING: Mutex<()> = Mutex::new(());
-
 /// Runs a whole job, and returns its directory and what was seen.
 fn job(seed: u64, eval: bool) -> (tempfile::TempDir, Seen) {
-    let _turn = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let directory = directory();
     let mut seen = Seen::default();
-    engine::run(&spec(TaskKind::Extract { generator: 0 }, settings(seed)), directory.path(), &mut seen).unwrap();
-    let mut last = spec(TaskKind::Distill { target: 0 }, settings(seed));
+    engine::run(&task(TaskKind::Extract { generator: 0 }, settings(seed)), directory.path(), &mut seen).unwrap();
+    let mut last = task(TaskKind::Distill { target: 0 }, settings(seed));
     last.generators = vec!["generator-0.safetensors".into()];
     if eval {
         std::fs::copy(TEST_SET, directory.path().join("eval.npz")).unwrap();
@@ -122,7 +99,7 @@ fn read<T: serde::de::DeserializeOwned>(directory: &Path, name: &str) -> T {
 #[test]
 fn inspection_names_the_layers_and_plans_the_ratio() {
     let directory = directory();
-    engine::run(&spec(TaskKind::Inspect, settings(1)), directory.path(), &mut Seen::default()).unwrap();
+    engine::run(&task(TaskKind::Inspect, settings(1)), directory.path(), &mut Seen::default()).unwrap();
     let inspection: Inspection = read(directory.path(), "inspection.json");
     assert_eq!((inspection.model.parameters, inspection.model.classes), (61_706, 10));
     assert_eq!(inspection.layers.len(), 5);
@@ -186,9 +163,9 @@ fn the_seed_alone_decides_the_student_and_its_audit() {
 #[test]
 fn a_canceled_run_stops() {
     let directory = directory();
-    let _turn = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let mut seen = Seen { cancel_after: Some(3), ..Seen::default() };
-    let end = engine::run(&spec(TaskKind::Extract { generator: 0 }, settings(1)), directory.path(), &mut seen);
+    let end = engine::run(&task(TaskKind::Extract { generator: 0 }, settings(1)), directory.path(), &mut seen);
     assert!(matches!(end, Err(Stop::Canceled)));
     assert!(seen.progress.len() < 8);
 }
@@ -200,7 +177,7 @@ fn an_evaluation_set_of_the_wrong_shape_is_refused_before_any_training() {
     writer.add_array("x", &ndarray::Array2::<f32>::zeros((4, 7))).unwrap();
     writer.add_array("y", &ndarray::Array1::<i64>::zeros(4)).unwrap();
     writer.finish().unwrap();
-    let mut inspect = spec(TaskKind::Inspect, settings(1));
+    let mut inspect = task(TaskKind::Inspect, settings(1));
     inspect.eval = Some("eval.npz".into());
     let Err(Stop::Failed(problem)) = engine::run(&inspect, directory.path(), &mut Seen::default()) else {
         panic!("it was accepted")

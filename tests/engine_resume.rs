@@ -1,15 +1,17 @@
 //! Going on from a checkpoint: to the bit what the run would have made without a stop, wherever it was stopped.
 
+mod common;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use common::engine::{task, turn};
 use kegd::{
     domain::{
         config::JobConfig,
-        ids::{JobId, TaskId},
+        ids::JobId,
         job::{Phase, Progress},
         presets::TeacherKind,
         report::Report,
@@ -32,13 +34,6 @@ const SMALL: &str = r#"{
     "distillation": {"samples_per_generator": 64, "epochs": 3, "batch_size": 16, "adversarial_steps": 4, "student_steps": 2,
         "rivals": 2, "average_decay": 0.9, "learning_rate": 0.001}
 }"#;
-
-/// libtorch has one random state for the whole process, so what trains takes turns.
-static TRAINING: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    TRAINING.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A supervisor in short: it knows the newest checkpoint, and asks the run to leave when it is told to.
 #[derive(Default)]
@@ -88,23 +83,9 @@ impl Observer for Seen {
 }
 
 fn spec(kind: TaskKind) -> TaskSpec {
-    TaskSpec {
-        job: JobId::new(),
-        task: TaskId::new(),
-        run: 1,
-        kind,
-        settings: JobConfig::parse(SMALL.as_bytes()).unwrap().resolve(TeacherKind::PlainImage, "lenet5").unwrap(),
-        device: "cpu".into(),
-        threads: 1,
-        model: "model.onnx".into(),
-        external_data: Vec::new(),
-        generators: if kind.student().is_some() { vec!["generator-0.safetensors".into()] } else { Vec::new() },
-        eval: None,
-        student: None,
-        extracting_seconds: 1.5,
-        resume: None,
-        checkpoint_seconds: Some(0.0),
-    }
+    let settings = JobConfig::parse(SMALL.as_bytes()).unwrap().resolve(TeacherKind::PlainImage, "lenet5").unwrap();
+    let generators = if kind.student().is_some() { vec!["generator-0.safetensors".into()] } else { Vec::new() };
+    TaskSpec { generators, checkpoint_seconds: Some(0.0), ..task(kind, settings) }
 }
 
 fn directory(files: &[&Path]) -> TempDir {

@@ -1,72 +1,27 @@
 //! Students by other targets than a ratio, through the tasks of the engine: as small or as fast as was asked for.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+mod common;
 
+use std::{collections::BTreeMap, path::Path};
+
+use common::engine::{Seen, task, turn};
 use kegd::{
     domain::{
         config::JobConfig,
-        ids::{JobId, TaskId},
-        job::Progress,
         presets::TeacherKind,
         report::Report,
         task::{TaskKind, TaskSpec},
     },
-    engine::{
-        self,
-        observer::{Observer, Stop},
-    },
+    engine::{self, observer::Stop},
     formats::{
         graph::{Graph, Node, Op, Port, Tensor, Unary},
         onnx,
     },
-    protocol::{MetricPoint, Role},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const LENET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
-
-/// libtorch has one random state for the whole process, and what is timed wants the machine for itself.
-static TRAINING: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    TRAINING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[derive(Default)]
-struct Seen {
-    files: Vec<String>,
-    checkpoint: Option<PathBuf>,
-    leave: bool,
-    training: bool,
-}
-
-impl Observer for Seen {
-    fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
-        self.training = progress.step > 0;
-        Ok(())
-    }
-
-    fn metrics(&mut self, _points: Vec<MetricPoint>) {}
-
-    fn sample(&mut self, _file: &Path, _generator: u32, _epoch: u32, _count: u64) {}
-
-    fn artifact(&mut self, file: &Path, _role: Role) {
-        self.files.push(file.file_name().unwrap().to_string_lossy().into_owned());
-    }
-
-    fn checkpoint(&mut self, file: &Path, _step: u64) {
-        self.checkpoint = Some(file.to_owned());
-    }
-
-    fn leave_asked(&self) -> bool {
-        self.leave && self.training
-    }
-}
 
 /// A few steps on noise: what is learned does not matter here.
 fn spec(compression: Value, target: u32) -> TaskSpec {
@@ -75,26 +30,9 @@ fn spec(compression: Value, target: u32) -> TaskSpec {
         "extraction": {"sampler": "uniform", "epochs": 1, "steps_per_epoch": 4, "batch_size": 16},
         "distillation": {"samples_per_generator": 64, "epochs": 2, "batch_size": 32, "adversarial_steps": 0}
     });
-    TaskSpec {
-        job: JobId::new(),
-        task: TaskId::new(),
-        run: 1,
-        kind: TaskKind::Distill { target },
-        settings: JobConfig::parse(config.to_string().as_bytes())
-            .unwrap()
-            .resolve(TeacherKind::PlainImage, "m")
-            .unwrap(),
-        device: "cpu".into(),
-        threads: 1,
-        model: "model.onnx".into(),
-        external_data: Vec::new(),
-        generators: Vec::new(),
-        eval: None,
-        student: None,
-        extracting_seconds: 0.0,
-        resume: None,
-        checkpoint_seconds: Some(0.0),
-    }
+    let config = JobConfig::parse(config.to_string().as_bytes()).unwrap();
+    let task = task(TaskKind::Distill { target }, config.resolve(TeacherKind::PlainImage, "m").unwrap());
+    TaskSpec { checkpoint_seconds: Some(0.0), ..task }
 }
 
 fn directory(model: &[u8]) -> TempDir {

@@ -1,32 +1,25 @@
 //! Teachers of bare weights, and students that are no compressed teachers, through the tasks of the engine.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+mod common;
 
+use std::{collections::BTreeMap, path::Path};
+
+use common::engine::{Seen, task, turn};
 use kegd::{
     domain::{
         architecture::Architecture,
         config::JobConfig,
-        ids::{JobId, TaskId},
-        job::Progress,
         presets::TeacherKind,
         problem::Problem,
         report::{Inspection, Report},
         task::{TaskKind, TaskSpec},
     },
-    engine::{
-        self,
-        observer::{Observer, Stop},
-    },
+    engine::{self, observer::Stop},
     formats::{
         architectures::{Shapes, Sizes, blueprint},
         graph::{Graph, Tensor},
         onnx,
     },
-    protocol::{MetricPoint, Role},
 };
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -38,47 +31,6 @@ mod formula;
 const LENET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 const TEST_SET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/mnist-test.npz");
 
-/// libtorch has one random state for the whole process.
-static TRAINING: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    TRAINING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[derive(Default)]
-struct Seen {
-    metrics: Vec<MetricPoint>,
-    files: Vec<String>,
-    checkpoint: Option<PathBuf>,
-    leave: bool,
-    training: bool,
-}
-
-impl Observer for Seen {
-    fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
-        self.training = progress.step > 0;
-        Ok(())
-    }
-
-    fn metrics(&mut self, points: Vec<MetricPoint>) {
-        self.metrics.extend(points);
-    }
-
-    fn sample(&mut self, _file: &Path, _generator: u32, _epoch: u32, _count: u64) {}
-
-    fn artifact(&mut self, file: &Path, _role: Role) {
-        self.files.push(file.file_name().unwrap().to_string_lossy().into_owned());
-    }
-
-    fn checkpoint(&mut self, file: &Path, _step: u64) {
-        self.checkpoint = Some(file.to_owned());
-    }
-
-    fn leave_asked(&self) -> bool {
-        self.leave && self.training
-    }
-}
-
 /// A few steps on noise, of the pool and of the game: what is learned does not matter here.
 fn spec(kind: TaskKind, model: &str, student: Option<&str>, more: Value) -> TaskSpec {
     let mut config = json!({
@@ -88,23 +40,9 @@ fn spec(kind: TaskKind, model: &str, student: Option<&str>, more: Value) -> Task
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let config = JobConfig::parse(config.to_string().as_bytes()).unwrap();
     let config = config.with_student_file(student.is_some()).unwrap();
-    TaskSpec {
-        job: JobId::new(),
-        task: TaskId::new(),
-        run: 1,
-        kind,
-        settings: config.resolve(TeacherKind::PlainImage, "m").unwrap(),
-        device: "cpu".into(),
-        threads: 1,
-        model: model.into(),
-        external_data: Vec::new(),
-        generators: Vec::new(),
-        eval: None,
-        student: student.map(str::to_owned),
-        extracting_seconds: 0.0,
-        resume: None,
-        checkpoint_seconds: Some(0.0),
-    }
+    let task = task(kind, config.resolve(TeacherKind::PlainImage, "m").unwrap());
+    let (model, student) = (model.into(), student.map(str::to_owned));
+    TaskSpec { model, student, checkpoint_seconds: Some(0.0), ..task }
 }
 
 const DISTILL: TaskKind = TaskKind::Distill { target: 0 };

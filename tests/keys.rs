@@ -1,12 +1,15 @@
 //! Keys with the real binary: made, listed and revoked on the command line while the service runs, and never written down.
 
+mod common;
+
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::Read,
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread::JoinHandle,
 };
 
+use common::service::{KEGD, address};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -15,7 +18,6 @@ use reqwest::{Client, Response, StatusCode, multipart};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 fn keys(data: &Path, arguments: &[&str]) -> Output {
@@ -52,21 +54,14 @@ impl Service {
         let mut command = Command::new(KEGD);
         command.args(["serve", "--devices", "cpu", "--data-dir"]).arg(data).args(arguments);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let start = line.find("http://").unwrap_or_else(|| panic!("no address in {line:?}"));
+        let url = address(&mut process);
         let mut stderr = process.stderr.take().unwrap();
         let log = std::thread::spawn(move || {
             let mut log = String::new();
             stderr.read_to_string(&mut log).unwrap();
             log
         });
-        Self {
-            log: Some(log),
-            url: line[start..].trim().replace("0.0.0.0", "127.0.0.1"),
-            process,
-            client: Client::new(),
-        }
+        Self { log: Some(log), url: url.replace("0.0.0.0", "127.0.0.1"), process, client: Client::new() }
     }
 
     async fn get(&self, path: &str, key: &str) -> Response {

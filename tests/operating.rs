@@ -1,13 +1,15 @@
 //! The real binary in operation: what it logs, collects and copies.
 
+mod common;
+
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
+use common::service::{KEGD, address};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -16,7 +18,6 @@ use reqwest::{Client, Response, multipart};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 /// Longest wait for a condition. Generous: the machine may be busy with other tests.
@@ -48,10 +49,8 @@ impl Service {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let start = line.find("http://").unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { url: line[start..].trim().to_owned(), process, log }
+        let url = address(&mut process);
+        Self { url, process, log }
     }
 
     fn stop(&mut self) {

@@ -1,22 +1,19 @@
 //! The real binary from upload to student: the service, its worker, the children and the command line.
 
+mod common;
+
 use std::{
-    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
+use common::service::{KEGD, Service};
 use kegd::formats::{imported::ImportOptions, onnx, pt2};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use reqwest::{Client, Response, multipart};
+use reqwest::{Client, multipart};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 /// Longest wait for a condition. Generous: the machine may be busy with other tests.
@@ -30,45 +27,7 @@ const SMALL: &str = r#"{
     "distillation": {"samples_per_generator": 64, "epochs": 1, "batch_size": 16, "adversarial_steps": 2}
 }"#;
 
-/// A running service, which is told to end when the test does.
-struct Service {
-    process: Child,
-    url: String,
-}
-
 impl Service {
-    fn start(data: &Path) -> Self {
-        Self::start_with(data, &[])
-    }
-
-    fn start_with(data: &Path, more: &[&str]) -> Self {
-        let mut process = Command::new(KEGD)
-            .args(["serve", "--listen", "127.0.0.1:0", "--devices", "cpu", "--log", "warn", "--data-dir"])
-            .arg(data)
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let start = line.find("http://").unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { url: line[start..].trim().to_owned(), process }
-    }
-
-    /// Tells it to end, and returns whether it ended well.
-    fn stop(&mut self) -> bool {
-        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
-        self.process.wait().unwrap().success()
-    }
-
-    async fn get(&self, path: &str) -> Response {
-        Client::new().get(format!("{}{path}", self.url)).send().await.unwrap()
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        self.get(path).await.json().await.unwrap()
-    }
-
     async fn submit(&self) -> String {
         self.submit_with(json!({})).await
     }
@@ -93,14 +52,6 @@ impl Service {
                 return job;
             }
             assert!(Instant::now() < deadline && job["status"] != "failed", "{job:#}");
-        }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        if self.process.try_wait().is_ok_and(|ended| ended.is_none()) {
-            self.stop();
         }
     }
 }

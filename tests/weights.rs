@@ -1,27 +1,24 @@
 //! Bare weights and given students through the real service and the real command line.
 
+mod common;
+
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
+use common::service::{KEGD, Service};
 use kegd::formats::{
     graph::{Graph, Tensor},
     onnx,
-};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
 };
 use reqwest::{Client, multipart};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 /// Longest wait for a condition. Generous: the machine may be busy with other tests.
@@ -38,31 +35,9 @@ fn small(more: Value) -> Value {
     config
 }
 
-struct Service {
-    process: Child,
-    url: String,
-}
-
 impl Service {
-    fn start(data: &Path) -> Self {
-        let mut process = Command::new(KEGD)
-            .args(["serve", "--listen", "127.0.0.1:0", "--devices", "cpu", "--log", "warn", "--data-dir"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let start = line.find("http://").unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { url: line[start..].trim().to_owned(), process }
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        Client::new().get(format!("{}{path}", self.url)).send().await.unwrap().json().await.unwrap()
-    }
-
     async fn bytes(&self, path: &str) -> Vec<u8> {
-        let answer = Client::new().get(format!("{}{path}", self.url)).send().await.unwrap();
+        let answer = self.get(path).await;
         assert_eq!(answer.status(), 200, "{path}");
         answer.bytes().await.unwrap().to_vec()
     }
@@ -93,13 +68,6 @@ impl Service {
             }
             assert!(Instant::now() < deadline, "{job:#}");
         }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM).unwrap();
-        self.process.wait().unwrap();
     }
 }
 

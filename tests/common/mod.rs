@@ -4,8 +4,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod child;
+pub mod engine;
 pub mod facts;
 pub mod house;
 pub mod ledger;
 pub mod script;
+pub mod service;
 pub mod wait;
