@@ -23,5 +23,7 @@ pub mod refusal;
 pub mod safetensors;
 pub mod shapes;
 pub mod sniff;
+mod strided;
+pub mod torchscript;
 mod value;
 pub mod weights;

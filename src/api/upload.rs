@@ -209,7 +209,7 @@ impl Upload {
 async fn check_format(draft: &Draft, file: &Artifact, part: &str) -> ApiResult<()> {
     let end = file.bytes.min(sniff::HEAD as u64);
     let chunks: Vec<Bytes> = draft.app.artifacts.read(file, Some(0..end)).await?.try_collect().await?;
-    let format = sniff::sniff(&chunks.concat(), file.bytes).and_then(|format| format.importable().map(|()| format));
+    let format = sniff::sniff(&chunks.concat(), file.bytes);
     let format = format.map_err(|problem| problem.param(part))?;
     if part == "student" && format == sniff::Format::Safetensors {
         let detail = "The student is a file of bare weights, and a student needs its network with it.";

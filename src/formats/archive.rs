@@ -1,15 +1,28 @@
 //! Zip archives as PyTorch writes them: records stored as they are, below one folder. They are slices of the file: nothing is
-//! unpacked, so nothing can unpack to more than was sent.
+//! unpacked, so nothing can unpack to more than was sent. The exception is the code of a module, up to a bound.
 
-use std::{collections::BTreeMap, io::Cursor, ops::Range};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    io::{Cursor, Read},
+    ops::Range,
+};
 
 use zip::{CompressionMethod, ZipArchive};
 
+pub use self::writer::Writer;
 use super::problems::invalid;
 use crate::domain::problem::Problem;
 
+mod writer;
+
 /// More records than any network has weights, and fewer than need a list of the larger form.
 const MAX_RECORDS: u16 = 65_000;
+
+/// The folder of code, whose records are compressed.
+const CODE: &str = "code/";
+/// Most that the code of one module unpacks to; that of a DenseNet is a hundredth.
+const MAX_CODE: u64 = 1 << 25;
 
 /// Bytes of the record that ends an archive, before its comment.
 const END: usize = 22;
@@ -17,7 +30,7 @@ const END: usize = 22;
 /// The records of an archive, by their paths below its one folder.
 #[derive(Debug)]
 pub struct Archive<'a> {
-    records: BTreeMap<String, &'a [u8]>,
+    records: BTreeMap<String, Cow<'a, [u8]>>,
 }
 
 impl<'a> Archive<'a> {
@@ -39,12 +52,12 @@ impl<'a> Archive<'a> {
         Ok(Self { records })
     }
 
-    pub fn get(&self, path: &str) -> Option<&'a [u8]> {
-        self.records.get(path).copied()
+    pub fn get(&self, path: &str) -> Option<&[u8]> {
+        self.records.get(path).map(AsRef::as_ref)
     }
 
     /// A short record as text, without the white space around it.
-    pub fn text(&self, path: &str) -> Option<&'a str> {
+    pub fn text(&self, path: &str) -> Option<&str> {
         self.get(path).and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::trim)
     }
 
@@ -56,13 +69,13 @@ impl<'a> Archive<'a> {
 }
 
 /// The folder that all records lie in, with its slash; empty where they lie in none.
-fn folder(entries: &[(String, &[u8])]) -> String {
+fn folder(entries: &[(String, Cow<'_, [u8]>)]) -> String {
     let first = entries.first().and_then(|(name, _)| name.split_once('/')).map(|(folder, _)| format!("{folder}/"));
     first.filter(|folder| entries.iter().all(|(name, _)| name.starts_with(folder.as_str()))).unwrap_or_default()
 }
 
 /// Names and contents of the records.
-fn entries(bytes: &[u8]) -> Result<Vec<(String, &[u8])>, String> {
+fn entries(bytes: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>, String> {
     let listed = listed(bytes).ok_or("its end is missing, so the file may be cut short")?;
     if listed > MAX_RECORDS {
         return Err(format!("it has {listed} records or more; the most are {MAX_RECORDS}"));
@@ -73,12 +86,15 @@ fn entries(bytes: &[u8]) -> Result<Vec<(String, &[u8])>, String> {
         return Err(format!("it lists {listed} records, but {} names", archive.len()));
     }
     let found = (0..archive.len()).map(|index| place(&mut archive, index)).collect::<Result<Vec<_>, _>>()?;
-    let mut spans: Vec<Range<usize>> = found.iter().map(|(_, span)| span.clone()).collect();
-    let slice = |(name, span): (String, Range<usize>)| match bytes.get(span) {
-        Some(data) => Ok((name, data)),
-        None => Err(format!("its record \"{name}\" lies outside of it")),
-    };
-    let entries = found.into_iter().map(slice).collect::<Result<Vec<_>, _>>()?;
+    let mut spans: Vec<Range<usize>> = found.iter().map(|place| place.span.clone()).collect();
+    let mut room = MAX_CODE;
+    let mut entries = Vec::with_capacity(found.len());
+    for (index, place) in found.into_iter().enumerate() {
+        let outside = || format!("its record \"{}\" lies outside of it", place.name);
+        let data = bytes.get(place.span.clone()).ok_or_else(outside)?;
+        let data = if place.packed { unpack(&mut archive, index, &mut room)?.into() } else { data.into() };
+        entries.push((place.name, data));
+    }
     spans.sort_unstable_by_key(|span| (span.start, span.end));
     if spans.windows(2).any(|pair| pair[0].end > pair[1].start) {
         return Err("its records lie over each other".into());
@@ -100,18 +116,39 @@ fn listed(bytes: &[u8]) -> Option<u16> {
 }
 
 /// Where the content of a record lies in the file.
-fn place(archive: &mut ZipArchive<Cursor<&[u8]>>, index: usize) -> Result<(String, Range<usize>), String> {
+struct Place {
+    name: String,
+    span: Range<usize>,
+    packed: bool,
+}
+
+fn place(archive: &mut ZipArchive<Cursor<&[u8]>>, index: usize) -> Result<Place, String> {
     let record = archive.by_index_raw(index).map_err(|error| error.to_string())?;
     let name = record.name().to_owned();
     if record.encrypted() {
         return Err(format!("its record \"{name}\" is encrypted"));
     }
-    if record.compression() != CompressionMethod::Stored || record.compressed_size() != record.size() {
+    let stored = record.compression() == CompressionMethod::Stored && record.compressed_size() == record.size();
+    if !stored && !(record.compression() == CompressionMethod::Deflated && is_code(&name)) {
         return Err(format!("its record \"{name}\" is compressed, and PyTorch stores records as they are"));
     }
     let start = usize::try_from(record.data_start()).ok();
-    let span = start.and_then(|start| Some(start..start.checked_add(usize::try_from(record.size()).ok()?)?));
-    Ok((name.clone(), span.ok_or_else(|| format!("its record \"{name}\" lies outside of it"))?))
+    let length = usize::try_from(record.compressed_size()).ok();
+    let span = start.zip(length).and_then(|(start, length)| Some(start..start.checked_add(length)?));
+    Ok(Place { span: span.ok_or_else(|| format!("its record \"{name}\" lies outside of it"))?, name, packed: !stored })
+}
+
+fn is_code(name: &str) -> bool {
+    name.starts_with(CODE) || name.split_once('/').is_some_and(|(_, path)| path.starts_with(CODE))
+}
+
+/// A compressed record, as long as the code unpacked so far leaves `room` for it.
+fn unpack(archive: &mut ZipArchive<Cursor<&[u8]>>, index: usize, room: &mut u64) -> Result<Vec<u8>, String> {
+    let record = archive.by_index(index).map_err(|error| error.to_string())?;
+    let mut data = Vec::new();
+    let count = record.take(*room + 1).read_to_end(&mut data).map_err(|error| format!("its code: {error}"))?;
+    *room = room.checked_sub(count as u64).ok_or_else(|| format!("its code unpacks to more than {MAX_CODE} bytes"))?;
+    Ok(data)
 }
 
 #[cfg(test)]
@@ -143,6 +180,15 @@ mod tests {
         assert_eq!(archive.below("data/").collect::<Vec<_>>(), ["data/b"]);
         let bytes = packed(&[("a", b"one"), ("m/b", b"two")], CompressionMethod::Stored);
         assert!(Archive::read(&bytes).unwrap().get("m/b").is_some());
+    }
+
+    #[test]
+    fn code_is_unpacked_up_to_a_bound() {
+        let bytes = packed(&[("m/code/a.py", &[b' '; 4000])], CompressionMethod::Deflated);
+        assert_eq!(Archive::read(&bytes).unwrap().get("code/a.py").map(<[u8]>::len), Some(4000));
+        let long = vec![b' '; MAX_CODE as usize];
+        let bytes = packed(&[("m/code/a.py", &long), ("m/code/b.py", b"  ")], CompressionMethod::Deflated);
+        assert!(bytes.len() < 100_000 && reason(&bytes).contains("unpacks to more"), "{}", reason(&bytes));
     }
 
     #[test]

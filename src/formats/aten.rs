@@ -3,11 +3,13 @@
 
 mod call;
 mod lower;
+mod names;
 mod ops;
 mod prepare;
+pub mod program;
 pub mod write;
 
 pub use call::{Arg, Call, scalar_of};
-pub use lower::{Context, lower};
-pub use ops::{is_known, is_view, names as operators};
+pub use lower::{Context, is_in_place, lower, lower_alone};
+pub use ops::{is_known, is_view, list_length, names as operators};
 pub use prepare::prepare;

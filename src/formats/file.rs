@@ -5,8 +5,8 @@ use super::{
     graph::Graph,
     imported::{ImportOptions, Imported},
     onnx, pt2, safetensors,
-    sniff::{Format, HEAD, sniff, torchscript},
-    weights,
+    sniff::{Format, HEAD, sniff},
+    torchscript, weights,
 };
 use crate::domain::problem::{ErrorCode, Problem};
 
@@ -28,7 +28,7 @@ pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported),
         Format::Onnx => onnx::import(bytes, options)?,
         Format::Pt2 => pt2::import(bytes, options)?,
         Format::Safetensors => weights::import(bytes, options)?,
-        Format::TorchScript => return Err(torchscript()),
+        Format::TorchScript => torchscript::import(bytes, options)?,
     };
     Ok((format, imported))
 }
@@ -48,8 +48,12 @@ pub fn write(student: &Graph, uploaded: Format, about: &About) -> Result<Vec<Wri
         Written { format: Format::Onnx, bytes: onnx::export(student)? },
         Written { format: Format::Safetensors, bytes: safetensors::export_about(student, about)? },
     ];
-    if uploaded == Format::Pt2 {
-        files.push(Written { format: Format::Pt2, bytes: pt2::export(student)? });
+    match uploaded {
+        Format::Pt2 => files.push(Written { format: Format::Pt2, bytes: pt2::export(student)? }),
+        Format::TorchScript => {
+            files.push(Written { format: Format::TorchScript, bytes: torchscript::export(student)? });
+        }
+        Format::Onnx | Format::Safetensors => {}
     }
     files.sort_by_key(|file| file.format != uploaded);
     Ok(files)

@@ -4,7 +4,6 @@ mod calls;
 mod container;
 mod export;
 mod import;
-mod names;
 mod schema;
 mod signature;
 mod weights;

@@ -40,26 +40,6 @@ impl Format {
             other => other.name(),
         }
     }
-
-    /// Whether models of this format can be imported.
-    ///
-    /// # Errors
-    /// `unsupported_format`, which names the conversion to ONNX.
-    pub fn importable(self) -> Result<(), Problem> {
-        match self {
-            Self::Onnx | Self::Pt2 | Self::Safetensors => Ok(()),
-            Self::TorchScript => Err(torchscript()),
-        }
-    }
-}
-
-/// What is said of a TorchScript archive, which is recognised and not read.
-pub(super) fn torchscript() -> Problem {
-    unsupported(
-        "a TorchScript archive",
-        "Load it where it was made and export it: torch.onnx.export(torch.jit.load(\"model.pt\").eval(), (example,), \
-         \"model.onnx\", dynamo=False).",
-    )
 }
 
 const EXPORT: &str = "torch.onnx.export(model.eval(), (example,), \"model.onnx\").";
@@ -90,8 +70,8 @@ const MAGIC: &[(usize, &[u8], &str, &str)] = &[
     (257, b"ustar", "a tar archive", UNPACK),
 ];
 
-const MODEL_WANTED: &str = "The model part takes a network: an ONNX file, an archive of torch.export.save, or safetensors \
-     weights with `arch`.";
+const MODEL_WANTED: &str = "The model part takes a network: an ONNX file, an archive of torch.export.save or torch.jit.save, or \
+     safetensors weights with `arch`.";
 const UNPACK: &str = "Unpack it and send the ONNX file inside.";
 const KERAS: &str = "Convert it: model.export(\"model.onnx\", format=\"onnx\") in Keras 3, or tf2onnx.";
 const PICKLE: &str = "A pickle runs code when it is read, so it is never opened here. Convert it where it was made. \
@@ -152,8 +132,10 @@ fn zip(head: &[u8]) -> Result<Format, Problem> {
     if RECORDS.iter().any(|record| has(record)) {
         return Ok(Format::Pt2);
     }
-    // The first record of a scripted module names its own classes; a state dictionary has none of those.
-    if has(b"__torch__") {
+    // What is first of a scripted module is its first tensor, or a pickle that names its own classes; a state dictionary has
+    // none of those, and its tensors are behind its pickle.
+    let first = first_record(head).and_then(|name| name.split_once('/'));
+    if has(b"__torch__") || matches!(first, Some((_, "data/0" | "constants/0"))) {
         return Ok(Format::TorchScript);
     }
     if has(b"data.pkl") {
@@ -169,6 +151,12 @@ fn zip(head: &[u8]) -> Result<Format, Problem> {
         return Err(unsupported("a Keras archive", KERAS));
     }
     Err(unsupported("a zip archive", UNPACK))
+}
+
+/// The name of the first record, by its local header.
+fn first_record(head: &[u8]) -> Option<&str> {
+    let length = u16::from_le_bytes(head.get(26..28)?.try_into().ok()?);
+    std::str::from_utf8(head.get(30..30 + usize::from(length))?).ok()
 }
 
 /// <https://huggingface.co/docs/safetensors>: 8 bytes of header length, little endian, then JSON.
@@ -287,12 +275,12 @@ mod tests {
         // ir_version 8, producer_name "pytorch", then a graph of 1000 bytes.
         let onnx = b"\x08\x08\x12\x07pytorch\x3a\xe8\x07\x0a";
         assert_eq!(sniff(onnx, 1014).unwrap(), Format::Onnx);
-        assert_eq!(Format::Safetensors.importable(), Ok(()));
         let weights = b"PK\x03\x04\0\0\0\0m/data/weights/weight_0FB";
         assert_eq!(sniff(weights, 100).unwrap(), Format::Pt2);
-        let problem = Format::TorchScript.importable().unwrap_err();
-        assert_eq!(problem.code, ErrorCode::UnsupportedFormat);
-        assert!(problem.hint.unwrap().contains("torch.onnx.export"));
+        let mut scripted = b"PK\x03\x04".to_vec();
+        scripted.resize(26, 0);
+        scripted.extend(b"\x08\0\0\0m/data/0");
+        assert_eq!(sniff(&scripted, 100).unwrap(), Format::TorchScript);
     }
 
     #[test]

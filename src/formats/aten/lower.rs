@@ -98,20 +98,35 @@ impl Context {
 /// # Errors
 /// What the operator's rule refuses, and operators without one.
 pub fn lower(context: &mut Context, call: &Call, number: usize, source: Option<&str>) -> Result<(), Refusal> {
-    let lost = call.values().any(|value| matches!(value, Value::Lost));
-    let rule = ops::find(&call.operator).ok_or_else(|| Refusal::unsupported("the operator is not known"))?;
-    if lost {
-        return Ok(());
+    if call.values().any(|value| matches!(value, Value::Lost)) {
+        return if ops::is_known(&call.operator) { Ok(()) } else { Err(unknown()) };
     }
-    (rule.lower)(context, call)?;
+    let view = lower_alone(context, call)?;
     match source {
-        Some(source) if call.operator.ends_with('_') && !call.operator.ends_with("__") => {
-            context.changed(call, number, source)
-        }
-        Some(source) if rule.view => {
+        Some(source) if is_in_place(&call.operator) => context.changed(call, number, source),
+        Some(source) if view => {
             context.share(call, source);
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// Lowers one call, whatever else may share memory with its operands; gives whether its results may.
+///
+/// # Errors
+/// What the operator's rule refuses, and operators without one.
+pub fn lower_alone(context: &mut Context, call: &Call) -> Result<bool, Refusal> {
+    let rule = ops::find(&call.operator).ok_or_else(unknown)?;
+    (rule.lower)(context, call)?;
+    Ok(rule.view)
+}
+
+/// Whether the operator of that name changes its first operand.
+pub fn is_in_place(operator: &str) -> bool {
+    operator.ends_with('_') && !operator.ends_with("__")
+}
+
+fn unknown() -> Refusal {
+    Refusal::unsupported("the operator is not known")
 }

@@ -21,6 +21,8 @@ mod softmax;
 mod symbol;
 mod window;
 
+pub use select::list_length;
+
 use super::{call::Call, lower::Context};
 use crate::formats::refusal::Refusal;
 

@@ -1,27 +1,22 @@
 //! From a graph to the bytes of an archive that `torch.export.load` reads: the names it came with, a free batch, and nothing
 //! of the exporter's own.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    io::{Cursor, Write},
-};
+use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{
-    container::{ARCHIVE_VERSION, SCHEMA_MAJOR},
-    names::Names,
-};
+use super::container::{ARCHIVE_VERSION, SCHEMA_MAJOR};
 use crate::{
     domain::problem::{ErrorCode, Problem},
     formats::{
+        archive::Writer,
         aten::{
             prepare,
-            write::{Operation, Written, operation},
+            program::{Program, Weight},
+            write::{Operation, Written},
         },
         dim::{Dim, product},
-        graph::{Data, Graph, Node, Op, Tensor},
+        graph::{Data, Graph, Node, Op},
         safetensors::to_bytes,
         shapes,
     },
@@ -38,8 +33,6 @@ const HINT: i64 = 2;
 /// The one folder of the archive, and the one program in it.
 const FOLDER: &str = "student";
 const PROGRAM: &str = "model";
-/// Where the data of records begins, as PyTorch has it.
-const ALIGNMENT: u16 = 64;
 
 /// Writes a graph.
 ///
@@ -47,127 +40,67 @@ const ALIGNMENT: u16 = 64;
 /// `invalid_model` where the shapes of the graph do not fit together, `internal` where a node has no operator of PyTorch's.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
     let ready = prepare(graph, &shapes::infer(graph, 1)?);
-    let program = Program::of(&ready)?;
-    let mut archive = Archive::new();
+    let described = Described { program: Program::of(&ready)?, dims: free_dims(&ready)? };
+    let program = &described.program;
+    let mut archive = Writer::new(FOLDER);
     archive.record("archive_format", b"pt2")?;
     archive.record("archive_version", ARCHIVE_VERSION.as_bytes())?;
     archive.record("byteorder", b"little")?;
     archive.record(".data/version", b"6")?;
-    archive.json(&format!("models/{PROGRAM}.json"), &program.json())?;
+    json(&mut archive, &format!("models/{PROGRAM}.json"), &described.json())?;
     let mut payloads = serde_json::Map::new();
     for (index, weight) in program.weights.iter().enumerate() {
         let path = format!("weight_{index}");
         archive.record(&format!("data/weights/{path}"), &to_bytes(weight.tensor))?;
         let meta = json!({"path_name": path, "is_param": weight.is_parameter, "use_pickle": false,
-            "tensor_meta": weight.meta()});
+            "tensor_meta": weight_meta(weight)});
         payloads.insert(weight.path.clone(), meta);
     }
-    archive.json(&format!("data/weights/{PROGRAM}_weights_config.json"), &json!({ "config": payloads }))?;
-    archive.json(&format!("data/constants/{PROGRAM}_constants_config.json"), &json!({"config": {}}))?;
+    json(&mut archive, &format!("data/weights/{PROGRAM}_weights_config.json"), &json!({ "config": payloads }))?;
+    json(&mut archive, &format!("data/constants/{PROGRAM}_constants_config.json"), &json!({"config": {}}))?;
     // No example is written down: empty, it is taken for none.
     archive.record(&format!("data/sample_inputs/{PROGRAM}.pt"), b"")?;
     archive.finish()
 }
 
-struct Archive(ZipWriter<Cursor<Vec<u8>>>);
-
-impl Archive {
-    fn new() -> Self {
-        Self(ZipWriter::new(Cursor::new(Vec::new())))
-    }
-
-    /// Stored as it is; with no time in it, the same student is the same bytes.
-    fn record(&mut self, path: &str, bytes: &[u8]) -> Result<(), Problem> {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .large_file(bytes.len() as u64 >= u64::from(u32::MAX))
-            .with_alignment(ALIGNMENT);
-        self.0.start_file(format!("{FOLDER}/{path}"), options).map_err(internal)?;
-        self.0.write_all(bytes).map_err(internal)
-    }
-
-    fn json(&mut self, path: &str, value: &Json) -> Result<(), Problem> {
-        self.record(path, &serde_json::to_vec(value).map_err(internal)?)
-    }
-
-    fn finish(self) -> Result<Vec<u8>, Problem> {
-        Ok(self.0.finish().map_err(internal)?.into_inner())
-    }
+fn json(archive: &mut Writer, path: &str, value: &Json) -> Result<(), Problem> {
+    archive.record(path, &serde_json::to_vec(value).map_err(internal)?)
 }
 
 fn internal(error: impl std::fmt::Display) -> Problem {
     Problem::new(ErrorCode::Internal, format!("The student cannot be written as .pt2: {error}."))
 }
 
-struct Weight<'g> {
-    /// Its name in the graph.
-    name: &'g str,
-    /// The name of the program's input that it is.
-    value: String,
-    /// The name in the state dictionary.
-    path: String,
-    tensor: &'g Tensor,
-    /// Trained, and not a statistic or a constant.
-    is_parameter: bool,
+fn weight_meta(weight: &Weight) -> Json {
+    let kind = match weight.tensor.data {
+        Data::F32(_) => FLOAT,
+        Data::I64(_) => 5,
+        Data::Bool(_) => 12,
+    };
+    let dims: Vec<Dim> = weight.tensor.shape.iter().map(|extent| Dim::fixed(*extent as i64)).collect();
+    meta(kind, &dims, weight.is_parameter)
 }
 
-impl Weight<'_> {
-    fn meta(&self) -> Json {
-        let kind = match self.tensor.data {
-            Data::F32(_) => FLOAT,
-            Data::I64(_) => 5,
-            Data::Bool(_) => 12,
-        };
-        let dims: Vec<Dim> = self.tensor.shape.iter().map(|extent| Dim::fixed(*extent as i64)).collect();
-        meta(kind, &dims, self.is_parameter)
-    }
-}
-
-struct Program<'g> {
-    graph: &'g Graph,
-    weights: Vec<Weight<'g>>,
-    /// Variables by the names of values.
-    variables: HashMap<&'g str, String>,
-    calls: Vec<(&'g Node, Operation)>,
+/// A program with the extents of its values.
+struct Described<'g> {
+    program: Program<'g>,
     dims: BTreeMap<String, Vec<Dim>>,
 }
 
-impl<'g> Program<'g> {
-    fn of(graph: &'g Graph) -> Result<Self, Problem> {
-        let mut extents = shapes::infer(graph, 1)?;
-        extents.extend(graph.weights.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())));
-        let mut calls = Vec::with_capacity(graph.nodes.len());
-        for node in &graph.nodes {
-            let call = operation(node, &extents);
-            let kind = || format!("{} has no operator of PyTorch's", shapes::describe(node));
-            calls.push((node, call.ok_or_else(|| internal(kind()))?));
-        }
-        let mut names = Names::default();
-        let mut variables = HashMap::new();
-        // The ports first: their names are what the teacher's callers know.
-        for port in [&graph.input.name, &graph.output.name] {
-            variables.insert(port.as_str(), names.variable(port));
-        }
-        for output in graph.nodes.iter().flat_map(|node| &node.outputs) {
-            variables.entry(output.as_str()).or_insert_with(|| names.variable(output));
-        }
-        let weights = weights(graph, &mut names);
-        variables.extend(weights.iter().map(|weight| (weight.name, weight.value.clone())));
-        Ok(Self { graph, weights, variables, calls, dims: free_dims(graph)? })
-    }
-
+impl Described<'_> {
     fn json(&self) -> Json {
         let mut values = serde_json::Map::new();
         for (name, dims) in &self.dims {
-            values.insert(self.variable(name), meta(FLOAT, dims, false));
+            values.insert(self.program.variable(name), meta(FLOAT, dims, false));
         }
-        values.extend(self.weights.iter().map(|weight| (weight.value.clone(), weight.meta())));
-        let input = json!({"as_tensor": {"name": self.variable(&self.graph.input.name)}});
-        let output = json!({"as_tensor": {"name": self.variable(&self.graph.output.name)}});
+        values.extend(self.program.weights.iter().map(|weight| (weight.value.clone(), weight_meta(weight))));
+        let input = json!({"as_tensor": {"name": self.program.variable(&self.program.graph.input.name)}});
+        let output = json!({"as_tensor": {"name": self.program.variable(&self.program.graph.output.name)}});
         let tensor = |weight: &Weight| json!({"as_tensor": {"name": weight.value}});
-        let inputs: Vec<Json> = self.weights.iter().map(tensor).chain([input.clone()]).collect();
-        let nodes: Vec<Json> = self.calls.iter().map(|(node, call)| self.node(node, call)).collect();
-        let specs: Vec<Json> = self.weights.iter().map(spec).chain([json!({"user_input": {"arg": input}})]).collect();
+        let inputs: Vec<Json> = self.program.weights.iter().map(tensor).chain([input.clone()]).collect();
+        let nodes: Vec<Json> = self.program.calls.iter().map(|(node, call)| self.node(node, call)).collect();
+        let specs: Vec<Json> =
+            self.program.weights.iter().map(spec).chain([json!({"user_input": {"arg": input}})]).collect();
         json!({
             "graph_module": {
                 "graph": {
@@ -198,15 +131,11 @@ impl<'g> Program<'g> {
             r#"[1, {{"type": "builtins.tuple", "context": "null", "children_spec": [{arguments}, {keywords}]}}]"#
         );
         json!({"inputs": [], "outputs": [], "in_spec": inputs, "out_spec": format!("[1, {leaf}]"),
-            "forward_arg_names": [self.variable(&self.graph.input.name)]})
-    }
-
-    fn variable(&self, name: &str) -> String {
-        self.variables.get(name).cloned().unwrap_or_else(|| name.to_owned())
+            "forward_arg_names": [self.program.variable(&self.program.graph.input.name)]})
     }
 
     fn tensor(&self, name: &str) -> Json {
-        json!({"name": self.variable(name)})
+        json!({"name": self.program.variable(name)})
     }
 
     fn node(&self, node: &Node, call: &Operation) -> Json {
@@ -246,40 +175,6 @@ fn spec(weight: &Weight) -> Json {
     } else {
         json!({"buffer": {"arg": arg, "buffer_name": weight.path, "persistent": true}})
     }
-}
-
-/// The weights that nodes read, parameters first as PyTorch has them.
-fn weights<'g>(graph: &'g Graph, names: &mut Names) -> Vec<Weight<'g>> {
-    let read: HashSet<&str> = graph.nodes.iter().flat_map(|node| node.inputs.iter().map(String::as_str)).collect();
-    let parameters = parameters(graph);
-    let mut paths = Names::default();
-    let mut used: Vec<(&String, &Tensor)> =
-        graph.weights.iter().filter(|(name, _)| read.contains(name.as_str())).collect();
-    used.sort_by_key(|(name, _)| !parameters.contains(name.as_str()));
-    let weight = |(name, tensor): (&'g String, &'g Tensor)| {
-        let is_parameter = parameters.contains(name.as_str());
-        let path = paths.path(name);
-        let kind = if is_parameter { "p" } else { "b" };
-        Weight { name, value: names.variable(&format!("{kind}_{path}")), path, tensor, is_parameter }
-    };
-    used.into_iter().map(weight).collect()
-}
-
-/// Names of weights that layers learn.
-fn parameters(graph: &Graph) -> HashSet<&str> {
-    let learned = |node: &'_ Node| match node.op {
-        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. } | Op::MatMul => 1..3,
-        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::InstanceNorm { .. } => 1..3,
-        Op::Binary(_) => 0..2,
-        _ => 0..0,
-    };
-    let inputs = graph.nodes.iter().flat_map(|node| {
-        let range = learned(node);
-        node.inputs.iter().skip(range.start).take(range.len())
-    });
-    let float =
-        |name: &&String| graph.weights.get(*name).is_some_and(|tensor| tensor.as_f32().is_some() && tensor.len() > 1);
-    inputs.filter(float).map(String::as_str).collect()
 }
 
 /// The extents of computed values for every batch: they are linear in it, so two batches tell.

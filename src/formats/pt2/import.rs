@@ -100,7 +100,7 @@ fn names(graph: &Graph, signature: &Signature) -> HashSet<String> {
 
 /// Whether the node changes its first tensor.
 fn in_place(node: &Node) -> bool {
-    calls::operator(&node.target).is_some_and(|operator| operator.ends_with('_') && !operator.ends_with("__"))
+    calls::operator(&node.target).is_some_and(aten::is_in_place)
 }
 
 fn reads(node: &Node) -> impl Iterator<Item = &str> {

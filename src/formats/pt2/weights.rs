@@ -6,11 +6,12 @@ use super::{container::Container, schema::TensorMeta};
 use crate::{
     domain::problem::Problem,
     formats::{
-        array::{Array, Offsets, strides},
-        elements::{Stored, decode},
+        array::Array,
+        elements::Stored,
         lowering::{MAX_ELEMENTS, bounded},
         problems::invalid,
         refusal::Refusal,
+        strided::Strided,
     },
 };
 
@@ -72,53 +73,11 @@ impl<'c, 'a> Tensors<'c, 'a> {
         let shape = shape.collect::<Option<Vec<usize>>>().ok_or("an extent is open or negative")?;
         let count = bounded(&shape, MAX_ELEMENTS as usize)?;
         self.left = self.left.checked_sub(count).ok_or("the tensors have more elements than the file has bytes")?;
-        let view = View::new(meta, &shape, count)?;
-        let size = view.end.checked_mul(stored.size());
-        let bytes = size
-            .and_then(|size| record.get(..size))
-            .ok_or_else(|| format!("it reaches to element {} of a record of {} bytes", view.end, record.len()))?;
-        if view.plain {
-            let bytes = &bytes[view.offset * stored.size()..];
-            return Ok(Array { shape, elements: decode(stored, bytes, count)? });
-        }
-        // Elements before the view's end that it does not show are read too, and were sent.
-        let all = Array { shape: vec![view.end], elements: decode(stored, bytes, view.end)? };
-        let plan = Offsets::new(&shape, view.strides, view.offset as isize);
-        Ok(all.pick(shape, plan))
-    }
-}
-
-/// Where the elements of a tensor lie in its record.
-struct View {
-    offset: usize,
-    strides: Vec<isize>,
-    /// One more than the last element that is looked at.
-    end: usize,
-    /// Row-major without gaps.
-    plain: bool,
-}
-
-impl View {
-    fn new(meta: &TensorMeta, shape: &[usize], count: usize) -> Result<Self, Refusal> {
-        let number = |value: i64| usize::try_from(value).ok();
-        let offset = match &meta.storage_offset {
-            None => Some(0),
-            Some(offset) => offset.number().and_then(number),
-        };
-        let offset = offset.ok_or("its offset is negative")?;
-        let given = meta.strides.iter().map(|stride| stride.number().and_then(|stride| isize::try_from(stride).ok()));
-        let given = given.collect::<Option<Vec<isize>>>().ok_or("a stride is open")?;
-        if given.len() != shape.len() || given.iter().any(|stride| *stride < 0) {
-            return Err(format!("its strides {given:?} do not fit its shape {shape:?}").into());
-        }
-        let last = shape.iter().zip(&given).try_fold(offset, |last, (extent, stride)| {
-            extent.saturating_sub(1).checked_mul(*stride as usize)?.checked_add(last)
-        });
-        let end = if count == 0 { Some(offset) } else { last.and_then(|last| last.checked_add(1)) };
-        let end = end.ok_or("its strides overflow")?;
-        let own = strides(shape);
-        let plain = shape.iter().zip(&given).zip(&own).all(|((extent, given), own)| *extent <= 1 || given == own);
-        Ok(Self { offset, strides: given, end, plain })
+        let number = |value: &Option<i64>, what: &str| value.ok_or_else(|| format!("{what} is open"));
+        let strides =
+            meta.strides.iter().map(|stride| number(&stride.number(), "a stride")).collect::<Result<_, _>>()?;
+        let offset = meta.storage_offset.as_ref().map_or(Ok(0), |offset| number(&offset.number(), "its offset"))?;
+        Ok(Strided { stored, shape, strides, offset }.read(record)?)
     }
 }
 

@@ -20,6 +20,7 @@ pub const OPERATORS: &[(&str, Lower)] = &[
     ("conv_transpose2d", transposed),
     ("convolution", either),
     ("_convolution", either),
+    ("_convolution_mode", conv),
 ];
 
 fn either(graph: &mut Context, call: &Call) -> Result<(), Refusal> {

@@ -92,8 +92,12 @@ fn parts(extent: i64, size: i64) -> Result<Vec<usize>, Refusal> {
 }
 
 fn split(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
-    let x = call.x()?;
-    let dims = x.dims()?;
+    let (axis, sizes) = split_sizes(call)?;
+    into_parts(graph, call, axis, sizes)
+}
+
+fn split_sizes(call: &Call) -> Result<(usize, Vec<usize>), Refusal> {
+    let dims = call.x()?.dims()?;
     let axis = call.axis("dim", 0, dims.len())?;
     let extent = extent(&dims, axis)?;
     let given = match call.arg("split_size") {
@@ -106,17 +110,36 @@ fn split(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
         }
         None => parts(extent, call.int("split_size", 0)?)?,
     };
-    into_parts(graph, call, axis, sizes)
+    Ok((axis, sizes))
 }
 
 fn chunk(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let (axis, sizes) = chunk_sizes(call)?;
+    into_parts(graph, call, axis, sizes)
+}
+
+fn chunk_sizes(call: &Call) -> Result<(usize, Vec<usize>), Refusal> {
     let dims = call.x()?.dims()?;
     let axis = call.axis("dim", 0, dims.len())?;
     let (extent, count) = (extent(&dims, axis)?, call.int("chunks", 1)?);
     if count < 1 {
         return Err(format!("it makes {count} parts").into());
     }
-    into_parts(graph, call, axis, parts(extent, (extent + count - 1) / count)?)
+    Ok((axis, parts(extent, extent.saturating_add(count - 1) / count)?))
+}
+
+/// How many values a call gives as a list; `None` where it gives no list.
+pub fn list_length(call: &Call) -> Result<Option<usize>, Refusal> {
+    Ok(Some(match call.operator.as_str() {
+        "split" | "split_with_sizes" => split_sizes(call)?.1.len(),
+        "chunk" => chunk_sizes(call)?.1.len(),
+        "unbind" => {
+            let dims = call.x()?.dims()?;
+            let count = extent(&dims, call.axis("dim", 0, dims.len())?)?;
+            usize::try_from(count).ok().filter(|count| *count <= MAX_PARTS).ok_or("it makes too many parts")?
+        }
+        _ => return Ok(None),
+    }))
 }
 
 fn into_parts(graph: &mut Context, call: &Call, axis: usize, sizes: Vec<usize>) -> Result<(), Refusal> {

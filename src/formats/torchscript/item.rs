@@ -1,0 +1,186 @@
+//! Values of the code while it is followed: what is known at once, and tensors.
+
+use std::{cell::RefCell, rc::Rc};
+
+use super::pickle::Object;
+use crate::formats::{dim::Dim, refusal::Refusal};
+
+/// A value of the code.
+#[derive(Clone, Debug)]
+pub enum Item {
+    None,
+    Bool(bool),
+    Int(Dim),
+    Float(f64),
+    Text(Rc<str>),
+    /// Lists are changed in place, and whoever has one sees that.
+    List(Rc<RefCell<Vec<Item>>>),
+    Tuple(Rc<[Item]>),
+    Dict(Rc<RefCell<Vec<(Item, Item)>>>),
+    /// A place in the machine's list of tensors.
+    Tensor(usize),
+    Module(Module),
+    /// `__torch__.torch.nn.functional.relu`
+    Function(Rc<str>),
+    /// What an unsupported operator makes; reported once, where it began.
+    Lost,
+}
+
+/// A module with its path from the outermost: `features.0`.
+#[derive(Clone, Debug)]
+pub struct Module {
+    pub object: Rc<Object>,
+    pub path: Rc<str>,
+}
+
+/// Why the code is followed no further.
+#[derive(Debug)]
+pub enum Halt {
+    Refused(Refusal),
+    /// It goes on with what an unsupported operator makes, which is reported already.
+    Lost,
+}
+
+impl<T: Into<Refusal>> From<T> for Halt {
+    fn from(refusal: T) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+pub type Run<T> = Result<T, Halt>;
+
+impl Item {
+    pub fn list(members: Vec<Item>) -> Self {
+        Self::List(Rc::new(RefCell::new(members)))
+    }
+
+    pub fn int(number: i64) -> Self {
+        Self::Int(Dim::fixed(number))
+    }
+
+    /// The members of a list or a tuple.
+    pub fn members(&self) -> Option<Vec<Item>> {
+        match self {
+            Self::List(members) => Some(members.borrow().clone()),
+            Self::Tuple(members) => Some(members.to_vec()),
+            _ => None,
+        }
+    }
+
+    pub fn is_tensor(&self) -> bool {
+        matches!(self, Self::Tensor(_))
+    }
+
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost)
+    }
+
+    /// The kind of value, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool(_) => "a truth",
+            Self::Int(_) => "a whole number",
+            Self::Float(_) => "a number",
+            Self::Text(_) => "text",
+            Self::List(_) => "a list",
+            Self::Tuple(_) => "a tuple",
+            Self::Dict(_) => "a dictionary",
+            Self::Tensor(_) => "a tensor",
+            Self::Module(_) => "a module",
+            Self::Function(_) => "a function",
+            Self::Lost => "what an unsupported operator makes",
+        }
+    }
+
+    /// The number, where it is one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Int(dim) => dim.number().map(|number| number as f64),
+            Self::Float(number) => Some(*number),
+            Self::Bool(truth) => Some(f64::from(u8::from(*truth))),
+            _ => None,
+        }
+    }
+
+    /// A whole number that does not depend on the batch.
+    pub fn whole(&self) -> Run<i64> {
+        match self {
+            Self::Int(dim) => match dim.number() {
+                Some(number) => Ok(number),
+                None => Err(Refusal::unsupported(format!("it decides by {dim}, which depends on the batch")).into()),
+            },
+            Self::Bool(truth) => Ok(i64::from(*truth)),
+            Self::Lost => Err(Halt::Lost),
+            other => Err(format!("it takes {} for a whole number", other.kind()).into()),
+        }
+    }
+
+    /// Whether a condition holds.
+    pub fn truth(&self) -> Run<bool> {
+        match self {
+            Self::Bool(truth) => Ok(*truth),
+            Self::None => Ok(false),
+            Self::Int(dim) if dim.is_batched() => Ok(true),
+            Self::Int(_) | Self::Float(_) => Ok(self.number() != Some(0.0)),
+            Self::Text(text) => Ok(!text.is_empty()),
+            Self::List(_) | Self::Tuple(_) => Ok(self.members().is_some_and(|members| !members.is_empty())),
+            Self::Lost => Err(Halt::Lost),
+            Self::Tensor(_) => Err(Refusal::unsupported("it branches on a computed value").into()),
+            other => Err(format!("it takes {} for a truth", other.kind()).into()),
+        }
+    }
+
+    /// Whether two values are equal, for every batch.
+    pub fn equals(&self, other: &Self) -> Run<bool> {
+        let undecided = || Refusal::unsupported("it compares a number with the batch size, which is free");
+        Ok(match (self, other) {
+            (Self::Lost, _) | (_, Self::Lost) => return Err(Halt::Lost),
+            (Self::Int(a), Self::Int(b)) => a.equals(*b).ok_or_else(undecided)?,
+            (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::None, Self::None) => true,
+            (Self::Tensor(a), Self::Tensor(b)) => a == b,
+            _ => match (self.members(), other.members()) {
+                (Some(a), Some(b)) if a.len() == b.len() => {
+                    for (a, b) in a.iter().zip(&b) {
+                        if !a.equals(b)? {
+                            return Ok(false);
+                        }
+                    }
+                    true
+                }
+                (None, None) => match (self.number(), other.number()) {
+                    (Some(a), Some(b)) => a == b,
+                    _ => false,
+                },
+                _ => false,
+            },
+        })
+    }
+
+    /// As `format` writes it.
+    pub fn show(&self) -> String {
+        match self {
+            Self::Bool(truth) => if *truth { "True" } else { "False" }.to_owned(),
+            Self::Int(dim) => dim.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Text(text) => text.chars().take(MAX_TEXT).collect(),
+            Self::List(_) | Self::Tuple(_) => {
+                let members = self.members().unwrap_or_default();
+                let shown: Vec<String> = members.iter().take(32).map(|member| member.flat().to_owned()).collect();
+                format!("[{}]", shown.join(", "))
+            }
+            other => other.kind().to_owned(),
+        }
+    }
+
+    /// A member of a list in words; lists may hold themselves.
+    fn flat(&self) -> String {
+        if matches!(self, Self::List(_) | Self::Tuple(_)) { self.kind().to_owned() } else { self.show() }
+    }
+}
+
+/// Longest text that the code may make, in characters.
+pub const MAX_TEXT: usize = 1 << 12;
+/// Longest list that the code may make.
+pub const MAX_LIST: usize = 1 << 16;

@@ -1,0 +1,76 @@
+//! Modules of torch.jit, run on libtorch as graphs, answer as PyTorch did for the same module.
+
+mod fixtures;
+
+use std::path::PathBuf;
+
+use kegd::{
+    engine::executor::Executor,
+    formats::{
+        facts,
+        graph::Graph,
+        imported::{ImportOptions, Imported},
+        sniff::{self, Format, sniff},
+        torchscript,
+    },
+};
+use rstest::rstest;
+use tch::{Device, Tensor};
+
+/// Largest difference to PyTorch's outputs.
+const TOLERANCE: f64 = 1e-4;
+
+/// Reads a fixture; a script does not tell the shape of its input.
+fn import(bytes: &[u8], case: &fixtures::Case) -> Imported {
+    let options = ImportOptions { input_shape: Some(case.x.shape[1..].to_vec()), ..ImportOptions::default() };
+    torchscript::import(bytes, &options).unwrap()
+}
+
+fn tensor(array: &fixtures::Array) -> Tensor {
+    let shape: Vec<i64> = array.shape.iter().map(|extent| *extent as i64).collect();
+    Tensor::from_slice(&array.values).view(shape.as_slice())
+}
+
+/// The largest difference to the case's outputs, for its batch and for twice as many.
+fn worst(graph: &Graph, case: &fixtures::Case) -> f64 {
+    let executor = Executor::new(graph, Device::Cpu).unwrap();
+    let difference = |x: &fixtures::Array, y: &fixtures::Array| {
+        (executor.forward(&tensor(x)).unwrap() - tensor(y)).abs().max().double_value(&[])
+    };
+    difference(&case.x, &case.y).max(difference(&case.x.twice(), &case.y.twice()))
+}
+
+#[rstest]
+fn outputs_equal_pytorch(#[files("tests/fixtures/torchscript/*.pt")] path: PathBuf) {
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(sniff(&bytes[..bytes.len().min(sniff::HEAD)], bytes.len() as u64).unwrap(), Format::TorchScript);
+    let case = fixtures::case(&path);
+    let graph = import(&bytes, &case).graph;
+    facts::facts(&graph).unwrap();
+    let worst = worst(&graph, &case);
+    assert!(worst <= TOLERANCE, "differs by {worst}");
+}
+
+/// What libtorch itself answers, which loads the student as any user's program does.
+fn in_libtorch(bytes: &[u8], x: &fixtures::Array) -> Tensor {
+    let module = tch::CModule::load_data(&mut std::io::Cursor::new(bytes)).unwrap();
+    tch::no_grad(|| module.forward_ts(&[tensor(x)]).unwrap())
+}
+
+#[rstest]
+fn what_is_written_answers_alike(#[files("tests/fixtures/torchscript/*.pt")] path: PathBuf) {
+    let case = fixtures::case(&path);
+    let graph = import(&std::fs::read(&path).unwrap(), &case).graph;
+    let bytes = torchscript::export(&graph).unwrap();
+    assert_eq!(torchscript::export(&graph).unwrap(), bytes, "the same network is the same bytes");
+    assert_eq!(sniff(&bytes[..bytes.len().min(sniff::HEAD)], bytes.len() as u64).unwrap(), Format::TorchScript);
+    for (x, y) in [(&case.x, &case.y), (&case.x.twice(), &case.y.twice())] {
+        let difference = (in_libtorch(&bytes, x) - tensor(y)).abs().max().double_value(&[]);
+        assert!(difference <= TOLERANCE, "libtorch differs by {difference}");
+    }
+    let again = import(&bytes, &case);
+    assert!(again.warnings.is_empty(), "{:?}", again.warnings);
+    assert_eq!((&again.graph.input, again.graph.classes()), (&graph.input, graph.classes()));
+    let difference = worst(&again.graph, &case);
+    assert!(difference <= TOLERANCE, "differs by {difference}");
+}
