@@ -3,9 +3,10 @@ came of it to docs/ARCHITECTURES.md.
 
     python scripts/architectures.py [NAME…]     # needs torch, torchvision, timm, onnx, onnxruntime, onnxscript, numpy
 
-Each model is exported by both of PyTorch's exporters. For each file: the output must be onnxruntime's, the gradient of a
-random combination of the scores with respect to the input must be PyTorch's, `kegd inspect` must have a plan for half the
-parameters, and the compressed student, exported, must answer in onnxruntime as it does in kegd. Nothing is trained. What
+Each model is exported by both of PyTorch's ONNX exporters, by torch.export, and traced and scripted by torch.jit. For each
+file: the output must be onnxruntime's (PyTorch's for its own formats), the gradient of a random combination of the scores with
+respect to the input must be PyTorch's, `kegd inspect` must have a plan for half the parameters, and the compressed student,
+written in the same format, must answer in onnxruntime or PyTorch as it does in kegd. Nothing is trained. What
 fails is in the table as it is. Files lie in out/architectures/, and are made once: delete them to make them again.
 """
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out/architectures"
 PAGE = ROOT / "docs/ARCHITECTURES.md"
 OPSETS = {"legacy": 17, "dynamo": 18}
+SUFFIXES = {"legacy": ".onnx", "dynamo": ".onnx", "export": ".pt2", "traced": ".pt", "scripted": ".pt"}
 BATCH = 2
 
 TORCHVISION = [
@@ -55,7 +57,7 @@ def build(name):
 
 
 def export(name, exporter):
-    """Writes NAME-EXPORTER.onnx and .npz: x, onnxruntime's y, weights r of the scores, and PyTorch's gradient g of r·y."""
+    """Writes NAME-EXPORTER.SUFFIX and .npz: x, the answer y, weights r of the scores, and PyTorch's gradient g of r·y."""
     import numpy as np
     import torch
 
@@ -65,20 +67,46 @@ def export(name, exporter):
     model = build(name)
     shape = (3, 256, 256) if name in ("edgenext_xx_small",) else (3, 224, 224)
     x = torch.randn(BATCH, *shape)
-    path = str(stem.with_suffix(".onnx"))
-    names = {"input_names": ["input"], "output_names": ["output"], "opset_version": OPSETS[exporter]}
-    if exporter == "legacy":
-        axes = {"input": {0: "batch"}, "output": {0: "batch"}}
-        torch.onnx.export(model, (x,), path, dynamo=False, dynamic_axes=axes, **names)
-    else:
-        shapes = ({0: torch.export.Dim("batch")},)
-        torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **names)
+    path = str(stem) + SUFFIXES[exporter]
+    write(model, x, exporter, path)
     x.requires_grad_(True)
     y = model(x)
     r = torch.randn_like(y)
     (g,) = torch.autograd.grad((y * r).sum(), x)
-    answer = runtime(path, x.detach().numpy())
+    answer = runtime(path, x.detach().numpy()) if exporter in OPSETS else y.detach().numpy()
     np.savez(stem.with_suffix(".npz"), x=x.detach().numpy(), y=answer, r=r.numpy(), g=g.numpy())
+
+
+def write(model, x, exporter, path):
+    import torch
+
+    # Fused for the processor at hand, attention has no layers.
+    torch.backends.mha.set_fastpath_enabled(False)
+    free = ({0: torch.export.Dim("batch")},)
+    if exporter == "export":
+        torch.export.save(torch.export.export(model, (x,), dynamic_shapes=free), path)
+    elif exporter == "traced":
+        torch.jit.save(torch.jit.trace(model, x, check_trace=False), path)
+    elif exporter == "scripted":
+        torch.jit.save(torch.jit.script(model), path)
+    elif exporter == "legacy":
+        names = {"input_names": ["input"], "output_names": ["output"], "opset_version": OPSETS[exporter]}
+        axes = {"input": {0: "batch"}, "output": {0: "batch"}}
+        torch.onnx.export(model, (x,), path, dynamo=False, dynamic_axes=axes, **names)
+    else:
+        names = {"input_names": ["input"], "output_names": ["output"], "opset_version": OPSETS[exporter]}
+        torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=free, external_data=False, verbose=False, **names)
+
+
+def answer_of(path, x):
+    """What a student's file answers where its format is at home."""
+    import torch
+
+    if path.suffix == ".onnx":
+        return runtime(path, x)
+    load = torch.jit.load if path.suffix == ".pt" else lambda path: torch.export.load(path).module()
+    with torch.no_grad():
+        return load(str(path))(torch.tensor(x)).numpy()
 
 
 def runtime(path, x):
@@ -94,7 +122,7 @@ def export_all(names):
     OUT.mkdir(parents=True, exist_ok=True)
     reasons = {}
     for name in names:
-        for exporter in OPSETS:
+        for exporter in SUFFIXES:
             try:
                 export(name, exporter)
                 print(f"exported {name} ({exporter})", flush=True)
@@ -105,22 +133,23 @@ def export_all(names):
 
 
 def examine():
-    """What kegd makes of each file: NAME.json, NAME.student.onnx, NAME.student.npz (tests/architectures.rs)."""
+    """What kegd makes of each file: NAME.json, NAME.student.SUFFIX, NAME.student.npz (tests/architectures.rs)."""
     environment = {**os.environ, "KEGD_ARCHITECTURES": str(OUT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(["cargo", "test", "--locked", "--test", "architectures", "--", "--ignored", "--nocapture"], cwd=ROOT, env=environment, check=True)
+    subprocess.run(["cargo", "test", "--release", "--locked", "--test", "architectures", "--", "--ignored", "--nocapture"], cwd=ROOT, env=environment, check=True)
 
 
 def inspect(names):
     """Processor seconds of `kegd inspect` with a plan for half the parameters, to NAME.inspect; -1 where it fails."""
-    for stem in (OUT / f"{name}-{exporter}" for name in names for exporter in OPSETS):
-        if stem.with_suffix(".json").is_file():
+    for stem in (OUT / f"{name}-{exporter}" for name in names for exporter in SUFFIXES):
+        if stem.with_suffix(".json").is_file() and not stem.with_suffix(".inspect").is_file():
             stem.with_suffix(".inspect").write_text(str(inspect_seconds(stem)))
 
 
 def inspect_seconds(stem):
     config = OUT / "half.config"
-    config.write_text(json.dumps({"compression": {"ratio": 2.0}}))
-    command = [str(ROOT / "target/release/kegd"), "inspect", "--json", "--threads", "1", "--config", str(config), str(stem) + ".onnx"]
+    shape = [3, 256, 256] if stem.name.startswith("edgenext") else [3, 224, 224]
+    config.write_text(json.dumps({"compression": {"ratio": 2.0}, "input": {"shape": shape}}))
+    command = [str(ROOT / "target/release/kegd"), "inspect", "--json", "--threads", "1", "--config", str(config), str(stem) + SUFFIXES[stem.name.rsplit("-", 1)[1]]]
     used = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     before = used()
     done = subprocess.run(command, capture_output=True)
@@ -158,7 +187,7 @@ def row(name, exporter, reason):
         return f"| {name} | {exporter} | **{report['error'].strip()}** | | | | | | |", False
     x = np.load(stem.with_suffix(".npz"))["x"]
     own = np.load(OUT / f"{stem.name}.student.npz")["y"]
-    other = runtime(OUT / f"{stem.name}.student.onnx", x)
+    other = answer_of(OUT / f"{stem.name}.student{SUFFIXES[exporter]}", x)
     student = float(np.abs(own - other).max() / np.abs(other).max())
     measured = stem.with_suffix(".inspect")
     seconds = float(measured.read_text()) if measured.is_file() else None
@@ -184,14 +213,15 @@ HEAD = """\
 # Well-known classifiers through kegd
 
 Written by `python scripts/architectures.py`, with torch {torch}, torchvision {torchvision}, timm {timm}, onnx {onnx} and
-onnxruntime {onnxruntime}. Weights are random (seed 7), inputs are {batch} random images, nothing is trained; opset {legacy} by the
-TorchScript exporter (`legacy`), {dynamo} by the one on torch.export (`dynamo`). Differences are parts of the largest value.
+onnxruntime {onnxruntime}. Weights are random (seed 7), inputs are {batch} random images, nothing is trained. ONNX is of opset {legacy}
+by the TorchScript exporter (`legacy`), {dynamo} by the one on torch.export (`dynamo`); `export` is torch.export's own archive, `traced` and
+`scripted` are modules of torch.jit. Differences are parts of the largest value.
 
-- *output*: kegd's answer against onnxruntime's, 1e-4 at most. *gradient*: of a random combination of the scores with respect to the
+- *output*: kegd's answer against onnxruntime's (PyTorch's for its own formats), 1e-4 at most. *gradient*: of a random combination of the scores with respect to the
   input, against PyTorch's, 1e-3 at most. Where it is more, how far PyTorch's own gradients in float32 and float64 are apart follows in
   brackets: with these random weights, which side of a ReLU or which place of a maximum counts is decided by rounding.
 - *inspect*: processor time of `kegd inspect` with a plan for half the parameters, on one thread. *ratio*: parameters of the teacher by those
-  of the student made by that plan. *student*: the exported student in onnxruntime against the same file in kegd.
+  of the student made by that plan. *student*: the student, written in the teacher's format, in onnxruntime or PyTorch against the same file in kegd.
 
 Bold is what misses its bound; a model that is not read has the reason in place of figures.
 
@@ -209,7 +239,7 @@ def page(names, reasons):
 
     versions = {"torch": torch, "torchvision": torchvision, "timm": timm, "onnx": onnx, "onnxruntime": onnxruntime}
     versions = {name: module.__version__.split("+")[0] for name, module in versions.items()}
-    rows = [row(name, exporter, reasons.get(f"{name}-{exporter}")) for name in names for exporter in OPSETS]
+    rows = [row(name, exporter, reasons.get(f"{name}-{exporter}")) for name in names for exporter in SUFFIXES]
     good = sum(fine for _, fine in rows)
     PAGE.write_text(HEAD.format(batch=BATCH, **OPSETS, **versions) + "\n".join(line for line, _ in rows) + "\n")
     print(f"{good} of {len(rows)} as they should be: {PAGE.relative_to(ROOT)}")

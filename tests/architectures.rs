@@ -1,22 +1,20 @@
 //! Whole networks as exporters write them: what `scripts/architectures.py` asks of each file.
 //!
-//! `KEGD_ARCHITECTURES=FOLDER cargo test --test architectures -- --ignored`: for each NAME.onnx beside a NAME.npz with an input
-//! `x`, onnxruntime's answer `y`, weights `r` of the scores and PyTorch's gradient `g` of the sum of r · y, writes NAME.json
-//! (differences), NAME.student.onnx (half the parameters) and NAME.student.npz (its answer). The files are large, so this is
-//! no part of the ordinary tests.
+//! `KEGD_ARCHITECTURES=FOLDER cargo test --test architectures -- --ignored`: for each model file beside an .npz of its name with
+//! an input `x`, the answer `y` of onnxruntime or PyTorch, weights `r` of the scores and PyTorch's gradient `g` of the sum of
+//! r · y, writes NAME.json (differences), NAME.student.onnx or what the format is (half the parameters) and NAME.student.npz (its
+//! answer). Files that have a report are left alone. They are large, so this is no part of the ordinary tests.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use kegd::{
     domain::config::Compression,
     engine::{compress, executor::Executor},
-    formats::{
-        graph::Graph,
-        onnx::{ImportOptions, export, import},
-    },
+    formats::{description::About, file, graph::Graph, imported::ImportOptions},
 };
 use ndarray::{ArrayD, OwnedRepr};
 use ndarray_npy::{NpzReader, NpzWriter};
@@ -30,7 +28,9 @@ fn networks_answer_differentiate_and_compress() {
     let mut models: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     let is_teacher =
         |path: &PathBuf| path.with_extension("npz").is_file() && !path.to_string_lossy().contains(".student");
-    models.retain(|path| path.extension().is_some_and(|kind| kind == "onnx") && is_teacher(path));
+    let is_model =
+        |path: &PathBuf| path.extension().is_some_and(|kind| kind == "onnx" || kind == "pt2" || kind == "pt");
+    models.retain(|path| is_model(path) && is_teacher(path) && !path.with_extension("json").is_file());
     models.sort();
     for model in models {
         let report = examine(&model).unwrap_or_else(|reason| json!({"error": reason}));
@@ -45,15 +45,20 @@ fn examine(path: &Path) -> Result<Value, String> {
         format!("{} {}", problem.detail, causes.join(" "))
     };
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let imported = import(&bytes, &ImportOptions::default()).map_err(words)?;
+    let shape = array(path, "x").size()[1..].iter().map(|extent| *extent as usize).collect();
+    let options = ImportOptions { input_shape: Some(shape), ..ImportOptions::default() };
+    let start = Instant::now();
+    let (format, imported) = file::read(&bytes, &options).map_err(words)?;
+    let seconds = start.elapsed().as_secs_f64();
     let graph = imported.graph;
     let (output, gradient) = answers(&graph, path).map_err(|reason| format!("running it: {reason}"))?;
     let plan = compress::plan(&graph, &half()).map_err(words)?;
     let student = compress::apply(&graph, &plan).map_err(words)?;
-    let written = export(&student).map_err(words)?;
-    fs::write(path.with_extension("student.onnx"), &written).map_err(|error| error.to_string())?;
-    // What is compared with onnxruntime is the file as it was written.
-    let again = import(&written, &ImportOptions::default()).map_err(words)?.graph;
+    let written = file::write(&student, format, &About::default()).map_err(words)?.remove(0).bytes;
+    let suffix = format!("student.{}", format.suffix());
+    fs::write(path.with_extension(suffix), &written).map_err(|error| error.to_string())?;
+    // What is compared is the file as it was written.
+    let again = file::read(&written, &options).map_err(words)?.1.graph;
     let answer = forward(&again, &array(path, "x"))?;
     write(&path.with_extension("student.npz"), &answer).map_err(|error| error.to_string())?;
     Ok(json!({
@@ -63,6 +68,7 @@ fn examine(path: &Path) -> Result<Value, String> {
         "gradient": gradient,
         "student_parameters": student.parameters(),
         "warnings": imported.warnings.len(),
+        "seconds": seconds,
     }))
 }
 

@@ -65,6 +65,17 @@ fn all() -> Vec<Format> {
                 one (batch, classes) out. Pickles in them are never opened, and compiled code is refused. The student comes \
                 back as such an archive where the teacher came as one; torch.export.load reads it.",
     };
+    let torchscript = Format {
+        name: "torchscript",
+        suffixes: &[".pt", ".ts"],
+        read: true,
+        written: true,
+        operators: crate::formats::aten::operators(),
+        architectures: Vec::new(),
+        notes: "Modules of torch.jit.trace, torch.jit.script and torch.jit.freeze, saved by torch.jit.save of torch 1.4 or later. \
+                Their code is followed, and not run. A script does not tell the shape of its input: give config.input.shape. \
+                The student comes back as such a module where the teacher came as one; torch.jit.load reads it.",
+    };
     let safetensors = Format {
         name: "safetensors",
         suffixes: &[".safetensors"],
@@ -75,7 +86,7 @@ fn all() -> Vec<Format> {
         notes: "Weights alone, F16, BF16, F32 or F64, called as in the state dict of the network that config.arch names. The \
                 student's file says in its metadata, under `graph`, what network they belong to; so does student.json.",
     };
-    vec![onnx, pt2, safetensors]
+    vec![onnx, pt2, torchscript, safetensors]
 }
 
 fn known(architecture: architecture::Architecture) -> Architecture {

@@ -27,10 +27,13 @@ const MAX_CODE: u64 = 1 << 25;
 /// Bytes of the record that ends an archive, before its comment.
 const END: usize = 22;
 
+/// What a record holds: a slice of the file, or code that was unpacked.
+type Content<'a> = Cow<'a, [u8]>;
+
 /// The records of an archive, by their paths below its one folder.
 #[derive(Debug)]
 pub struct Archive<'a> {
-    records: BTreeMap<String, Cow<'a, [u8]>>,
+    records: BTreeMap<String, Content<'a>>,
 }
 
 impl<'a> Archive<'a> {
@@ -69,13 +72,13 @@ impl<'a> Archive<'a> {
 }
 
 /// The folder that all records lie in, with its slash; empty where they lie in none.
-fn folder(entries: &[(String, Cow<'_, [u8]>)]) -> String {
+fn folder(entries: &[(String, Content<'_>)]) -> String {
     let first = entries.first().and_then(|(name, _)| name.split_once('/')).map(|(folder, _)| format!("{folder}/"));
     first.filter(|folder| entries.iter().all(|(name, _)| name.starts_with(folder.as_str()))).unwrap_or_default()
 }
 
 /// Names and contents of the records.
-fn entries(bytes: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>, String> {
+fn entries(bytes: &[u8]) -> Result<Vec<(String, Content<'_>)>, String> {
     let listed = listed(bytes).ok_or("its end is missing, so the file may be cut short")?;
     if listed > MAX_RECORDS {
         return Err(format!("it has {listed} records or more; the most are {MAX_RECORDS}"));
@@ -129,7 +132,8 @@ fn place(archive: &mut ZipArchive<Cursor<&[u8]>>, index: usize) -> Result<Place,
         return Err(format!("its record \"{name}\" is encrypted"));
     }
     let stored = record.compression() == CompressionMethod::Stored && record.compressed_size() == record.size();
-    if !stored && !(record.compression() == CompressionMethod::Deflated && is_code(&name)) {
+    let code = record.compression() == CompressionMethod::Deflated && is_code(&name);
+    if !stored && !code {
         return Err(format!("its record \"{name}\" is compressed, and PyTorch stores records as they are"));
     }
     let start = usize::try_from(record.data_start()).ok();

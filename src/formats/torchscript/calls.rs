@@ -55,7 +55,7 @@ impl Machine<'_> {
         }
         match self.lowered(operator, args, words) {
             Err(Halt::Refused(Refusal::Unsupported(reason))) => {
-                self.report(operator, &reason);
+                self.report(&format!("aten.{operator}"), &reason);
                 Ok(Item::Lost)
             }
             other => other,
@@ -64,11 +64,11 @@ impl Machine<'_> {
 
     /// Notes what is not supported, with the place in the code.
     pub fn report(&mut self, operator: &str, reason: &str) {
-        let operator = format!("aten.{operator}");
         let (function, line) = &self.place;
         let of = if self.path.is_empty() { String::new() } else { format!(" of \"{}\"", self.path) };
         let detail = format!("{operator} in \"{function}\"{of}, line {line}: {reason}.");
         let param = Some(self.path.to_string()).filter(|path| !path.is_empty());
+        let operator = operator.to_owned();
         self.causes.push((operator.clone(), Cause { detail, param, operator: Some(operator) }));
     }
 
@@ -92,6 +92,7 @@ impl Machine<'_> {
         }
         if let (true, Some(source)) = (in_place, source) {
             let value = self.result(&call.outputs[0]);
+            self.spend(self.tensors.len() / 16)?;
             self.tensors.change(source, &value);
             return Ok(Item::Tensor(source));
         }
@@ -102,11 +103,11 @@ impl Machine<'_> {
             results.push(Item::Tensor(self.tensors.add(value, source)));
         }
         if parts.is_some() {
-            return Ok(Item::list(results));
+            return Item::list(results);
         }
         if let Some((_, count)) = TUPLES.iter().find(|(name, _)| *name == operator) {
             results.resize(*count, Item::Lost);
-            return Ok(Item::Tuple(results.into()));
+            return Item::tuple(results);
         }
         results.pop().ok_or_else(|| "it makes nothing".into())
     }

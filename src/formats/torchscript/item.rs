@@ -14,9 +14,10 @@ pub enum Item {
     Float(f64),
     Text(Rc<str>),
     /// Lists are changed in place, and whoever has one sees that.
-    List(Rc<RefCell<Vec<Item>>>),
-    Tuple(Rc<[Item]>),
-    Dict(Rc<RefCell<Vec<(Item, Item)>>>),
+    List(Rc<Members>),
+    Tuple(Rc<Members>),
+    /// Keys and values in turn.
+    Dict(Rc<Members>),
     /// A place in the machine's list of tensors.
     Tensor(usize),
     Module(Module),
@@ -24,6 +25,43 @@ pub enum Item {
     Function(Rc<str>),
     /// What an unsupported operator makes; reported once, where it began.
     Lost,
+}
+
+/// What a list, a tuple or a dictionary has in it.
+#[derive(Debug)]
+pub struct Members {
+    all: RefCell<Vec<Item>>,
+    /// How many of them lie within each other: without a bound, letting go of them would take a stack without a bound.
+    level: usize,
+}
+
+impl Members {
+    fn new(all: Vec<Item>) -> Run<Rc<Self>> {
+        let level = 1 + all.iter().map(Item::level).max().unwrap_or(0);
+        if all.len() > MAX_LIST || level > MAX_LEVEL {
+            return Err(
+                format!("it makes a list of more than {MAX_LIST} members, or {MAX_LEVEL} lists in each other").into()
+            );
+        }
+        Ok(Rc::new(Self { all: RefCell::new(all), level }))
+    }
+
+    /// Adds a member that is no list, so that no list comes to lie in itself.
+    pub fn append(&self, member: Item) -> Run<()> {
+        if member.level() > 0 {
+            return Err(Refusal::unsupported("it appends a list to a list").into());
+        }
+        let mut all = self.all.borrow_mut();
+        if all.len() >= MAX_LIST {
+            return Err(format!("it makes a list of more than {MAX_LIST} members").into());
+        }
+        all.push(member);
+        Ok(())
+    }
+
+    pub fn all(&self) -> Vec<Item> {
+        self.all.borrow().clone()
+    }
 }
 
 /// A module with its path from the outermost: `features.0`.
@@ -50,8 +88,32 @@ impl<T: Into<Refusal>> From<T> for Halt {
 pub type Run<T> = Result<T, Halt>;
 
 impl Item {
-    pub fn list(members: Vec<Item>) -> Self {
-        Self::List(Rc::new(RefCell::new(members)))
+    pub fn list(members: Vec<Item>) -> Run<Self> {
+        Ok(Self::List(Members::new(members)?))
+    }
+
+    pub fn tuple(members: Vec<Item>) -> Run<Self> {
+        Ok(Self::Tuple(Members::new(members)?))
+    }
+
+    pub fn dict(pairs: Vec<Item>) -> Run<Self> {
+        Ok(Self::Dict(Members::new(pairs)?))
+    }
+
+    fn level(&self) -> usize {
+        match self {
+            Self::List(members) | Self::Tuple(members) | Self::Dict(members) => members.level,
+            _ => 0,
+        }
+    }
+
+    /// What it takes to have or to read it.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::List(members) | Self::Tuple(members) | Self::Dict(members) => members.all.borrow().len(),
+            Self::Text(text) => text.len() / 16,
+            _ => 0,
+        }
     }
 
     pub fn int(number: i64) -> Self {
@@ -61,8 +123,7 @@ impl Item {
     /// The members of a list or a tuple.
     pub fn members(&self) -> Option<Vec<Item>> {
         match self {
-            Self::List(members) => Some(members.borrow().clone()),
-            Self::Tuple(members) => Some(members.to_vec()),
+            Self::List(members) | Self::Tuple(members) => Some(members.all()),
             _ => None,
         }
     }
@@ -184,3 +245,5 @@ impl Item {
 pub const MAX_TEXT: usize = 1 << 12;
 /// Longest list that the code may make.
 pub const MAX_LIST: usize = 1 << 16;
+/// Most lists that may lie within each other.
+const MAX_LEVEL: usize = 8;

@@ -4,10 +4,10 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    item::{Halt, Item, MAX_LIST, Module, Run},
+    item::{Item, Module, Run},
     objects::Objects,
     sources::Sources,
-    syntax::{Expression, Function, Kind, Statement},
+    syntax::{Arguments, Expression, Function, Kind, Statement},
     tensors::Tensors,
 };
 use crate::{
@@ -17,8 +17,10 @@ use crate::{
 
 /// Statements and calls that the code may take; a DenseNet takes some ten thousand.
 const MAX_STEPS: usize = 2_000_000;
+/// Members of lists that the code may make and read together.
+const MAX_SPENT: usize = 1 << 24;
 /// How deep expressions, blocks and calls may nest together. Each level is some frames of the stack.
-const MAX_DEPTH: usize = 400;
+const MAX_DEPTH: usize = 150;
 
 /// Local names of a call.
 pub type Locals = HashMap<Rc<str>, Item>;
@@ -35,6 +37,7 @@ pub struct Machine<'a> {
     /// The function and the line that are followed, for messages.
     pub place: (Rc<str>, usize),
     steps: usize,
+    spent: usize,
     depth: usize,
 }
 
@@ -48,7 +51,7 @@ impl<'a> Machine<'a> {
     pub fn new(sources: Sources<'a>, objects: Objects<'a>, context: Context) -> Self {
         let (tensors, path) = (Tensors::default(), Rc::from(""));
         let place = (Rc::from("forward"), 0);
-        Self { sources, objects, context, tensors, causes: Vec::new(), path, place, steps: 0, depth: 0 }
+        Self { sources, objects, context, tensors, causes: Vec::new(), path, place, steps: 0, spent: 0, depth: 0 }
     }
 
     /// Calls a method of a module.
@@ -156,7 +159,18 @@ impl<'a> Machine<'a> {
         self.deeper()?;
         let value = self.value(expression, locals)?;
         self.depth -= 1;
+        self.spend(value.weight())?;
         Ok(value)
+    }
+
+    /// Counts what is made and read, which neither the length of the code nor its steps bound.
+    pub fn spend(&mut self, weight: usize) -> Run<()> {
+        self.spent += weight;
+        if self.spent > MAX_SPENT {
+            Err(format!("its lists take more than {MAX_SPENT} members").into())
+        } else {
+            Ok(())
+        }
     }
 
     fn value(&mut self, expression: &Expression, locals: &Locals) -> Run<Item> {
@@ -174,15 +188,15 @@ impl<'a> Machine<'a> {
                 let (of, index) = (self.evaluate(of, locals)?, self.evaluate(index, locals)?);
                 member(&of, &index)?
             }
-            Expression::Call(callee, args, words) => self.call(callee, (args, words), locals)?,
-            Expression::List(members) => Item::list(self.all(members, locals)?),
-            Expression::Tuple(members) => Item::Tuple(self.all(members, locals)?.into()),
+            Expression::Call(callee, arguments) => self.call(callee, arguments, locals)?,
+            Expression::List(members) => Item::list(self.all(members, locals)?)?,
+            Expression::Tuple(members) => Item::tuple(self.all(members, locals)?)?,
             Expression::Dict(members) => {
-                let mut pairs = Vec::with_capacity(members.len());
+                let mut pairs = Vec::with_capacity(2 * members.len());
                 for (key, value) in members {
-                    pairs.push((self.evaluate(key, locals)?, self.evaluate(value, locals)?));
+                    pairs.extend([self.evaluate(key, locals)?, self.evaluate(value, locals)?]);
                 }
-                Item::Dict(Rc::new(pairs.into()))
+                Item::dict(pairs)?
             }
             Expression::Negative(of) => {
                 let value = self.evaluate(of, locals)?;
@@ -219,14 +233,9 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn call(
-        &mut self,
-        callee: &Expression,
-        (args, words): (&[Expression], &[(Rc<str>, Expression)]),
-        locals: &Locals,
-    ) -> Run<Item> {
+    fn call(&mut self, callee: &Expression, arguments: &Arguments, locals: &Locals) -> Run<Item> {
         let path = callee.path().filter(|path| !is_bound(path, locals));
-        if let Some(special) = path.as_deref().and_then(|path| self.special(path, args, locals)) {
+        if let Some(special) = path.as_deref().and_then(|path| self.special(path, &arguments.placed, locals)) {
             return special;
         }
         let target = match (&path, callee) {
@@ -237,8 +246,8 @@ impl<'a> Machine<'a> {
             },
             (None, callee) => Some((self.evaluate(callee, locals)?, Rc::from("forward"))),
         };
-        let args = self.all(args, locals)?;
-        let words = words.iter().map(|(name, word)| Ok((Rc::clone(name), self.evaluate(word, locals)?)));
+        let args = self.all(&arguments.placed, locals)?;
+        let words = arguments.named.iter().map(|(name, word)| Ok((Rc::clone(name), self.evaluate(word, locals)?)));
         let words = words.collect::<Run<Vec<_>>>()?;
         match (target, path.as_deref()) {
             (Some((Item::Module(module), method)), _) => self.method(&module, &method, args, words),
@@ -260,7 +269,7 @@ impl<'a> Machine<'a> {
         match self.sources.function(name)? {
             Some(function) => self.function(&function, args, words),
             // A named tuple.
-            None => Ok(Item::Tuple(args.into())),
+            None => Item::tuple(args),
         }
     }
 
@@ -301,9 +310,9 @@ fn bind(names: &[Rc<str>], value: Item, locals: &mut Locals) -> Run<()> {
 
 fn member(of: &Item, index: &Item) -> Run<Item> {
     if let Item::Dict(pairs) = of {
-        for (key, value) in pairs.borrow().iter() {
-            if key.equals(index)? {
-                return Ok(value.clone());
+        for pair in pairs.all().chunks_exact(2) {
+            if pair[0].equals(index)? {
+                return Ok(pair[1].clone());
             }
         }
         return Err(format!("its dictionary has no {}", index.show()).into());
@@ -340,12 +349,4 @@ fn is_instance(value: &Item, kind: &Expression) -> bool {
             _ => false,
         },
     }
-}
-
-/// A list that does not grow without bound.
-pub fn bounded(members: Vec<Item>) -> Run<Item> {
-    if members.len() > MAX_LIST {
-        return Err(Halt::from(format!("it makes a list of more than {MAX_LIST} members")));
-    }
-    Ok(Item::list(members))
 }

@@ -96,15 +96,15 @@ impl<'a> Objects<'a> {
             Pickled::Int(number) => Item::int(*number),
             Pickled::Float(number) => Item::Float(*number),
             Pickled::Text(text) => Item::Text(Rc::clone(text)),
-            Pickled::Tuple(members) => Item::Tuple(several(members)?.into()),
+            Pickled::Tuple(members) => Item::tuple(several(members)?)?,
             Pickled::List(members) => {
                 let members = members.borrow().clone();
-                Item::list(several(&members)?)
+                Item::list(several(&members)?)?
             }
             Pickled::Dict(pairs) => {
-                let (keys, values): (Vec<_>, Vec<_>) = pairs.borrow().iter().cloned().unzip();
-                let pairs: Vec<_> = several(&keys)?.into_iter().zip(several(&values)?).collect();
-                Item::Dict(Rc::new(pairs.into()))
+                let pairs: Vec<Pickled> =
+                    pairs.borrow().iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect();
+                Item::dict(several(&pairs)?)?
             }
             Pickled::Object(object) => Item::Module(Module { object: Rc::clone(object), path: path.into() }),
             Pickled::Tensor(tensor) => Item::Tensor(self.tensor(tensor, path, context, tensors)?),

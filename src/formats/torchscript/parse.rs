@@ -3,7 +3,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    syntax::{Expression, Function, Kind, Parameter, Source, Statement},
+    syntax::{Arguments, Expression, Function, Kind, Parameter, Source, Statement},
     tokens::{Token, tokens},
 };
 
@@ -233,8 +233,7 @@ impl Parser<'_> {
             value = if self.eat_sign('.') {
                 Expression::Attribute(Box::new(value), self.name()?)
             } else if self.eat_sign('(') {
-                let (positional, keywords) = self.arguments()?;
-                Expression::Call(Box::new(value), positional, keywords)
+                Expression::Call(Box::new(value), self.arguments()?)
             } else if self.eat_sign('[') {
                 let members = self.members(']')?;
                 let index = match <[Expression; 1]>::try_from(members) {
@@ -313,23 +312,23 @@ impl Parser<'_> {
         Ok(Expression::Dict(members))
     }
 
-    fn arguments(&mut self) -> Parsed<(Vec<Expression>, Vec<(Rc<str>, Expression)>)> {
-        let (mut positional, mut keywords) = (Vec::new(), Vec::new());
+    fn arguments(&mut self) -> Parsed<Arguments> {
+        let mut arguments = Arguments::default();
         while !self.eat_sign(')') {
             let named = matches!(self.tokens.get(self.at + 1), Some((Token::Sign('='), _)));
             match self.peek().cloned() {
                 Some(Token::Name(name)) if named => {
                     self.at += 2;
-                    keywords.push((name, self.expression()?));
+                    arguments.named.push((name, self.expression()?));
                 }
-                _ => positional.push(self.expression()?),
+                _ => arguments.placed.push(self.expression()?),
             }
             if !self.eat_sign(',') {
                 self.expect(')')?;
                 break;
             }
         }
-        Ok((positional, keywords))
+        Ok(arguments)
     }
 
     fn deeper(&mut self) -> Parsed<()> {
@@ -418,8 +417,8 @@ def helper(x: Tensor) -> Tensor:
         assert!(matches!(forward.parameters[2].default, Some(Expression::None)));
         assert!(matches!(&forward.body[0].kind, Kind::Bind(names, _) if names.len() == 2));
         assert!(matches!(&forward.body[2].kind, Kind::For(_, _, body) if body.len() == 1));
-        assert!(matches!(&forward.body[3].kind, Kind::Return(Expression::Call(_, args, words))
-            if args.len() == 2 && words.len() == 1));
+        assert!(matches!(&forward.body[3].kind, Kind::Return(Expression::Call(_, arguments))
+            if arguments.placed.len() == 2 && arguments.named.len() == 1));
         assert!(source.functions.contains_key("helper"));
     }
 

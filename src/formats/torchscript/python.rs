@@ -1,8 +1,8 @@
 //! What the code computes beside tensors: Python's functions, and operators of `torch` on numbers, lists and text.
 
 use super::{
-    item::{Halt, Item, MAX_TEXT, Run},
-    machine::{Machine, bounded},
+    item::{Halt, Item, MAX_LIST, MAX_TEXT, Run},
+    machine::Machine,
     objects::scalar,
 };
 use crate::formats::{
@@ -49,7 +49,10 @@ impl Machine<'_> {
             ("ops.prim.abs", [Item::Int(dim)]) if dim.number().is_some() => {
                 Ok(Item::int(dim.number().unwrap_or_default().saturating_abs()))
             }
-            _ => Err(Refusal::unsupported(format!("it calls \"{name}\", which is not known")).into()),
+            _ => {
+                self.report(name.strip_prefix("ops.").unwrap_or(name), "the operator is not known");
+                Ok(Item::Lost)
+            }
         }
     }
 
@@ -82,20 +85,13 @@ impl Machine<'_> {
                 dims(index).and_then(|dims| Ok(Item::Int(*dims.first().ok_or("it has no axes")?)))
             }
             ("size", [Item::Tensor(index)]) => {
-                dims(index).map(|dims| Item::list(dims.into_iter().map(Item::Int).collect()))
+                dims(index).and_then(|dims| Item::list(dims.into_iter().map(Item::Int).collect()))
             }
             ("size", [Item::Tensor(index), axis]) => dims(index).and_then(|dims| {
                 let axis = crate::formats::value::normalise(axis.whole()?, dims.len())?;
                 Ok(Item::Int(dims[axis]))
             }),
-            ("append", [Item::List(list), member]) => {
-                let mut members = list.borrow().clone();
-                members.push(member.clone());
-                bounded(members.clone()).map(|_| {
-                    *list.borrow_mut() = members;
-                    args[0].clone()
-                })
-            }
+            ("append", [Item::List(list), member]) => list.append(member.clone()).map(|()| args[0].clone()),
             ("format", [Item::Text(pattern), values @ ..]) => Ok(format(pattern, values)),
             ("device", [device]) => Ok(device.clone()),
             _ => return None,
@@ -123,16 +119,16 @@ pub fn operator(name: &str, args: &[Item]) -> Option<Run<Item>> {
         ("Float", [value]) => converted("float", value),
         ("Bool", [value]) => converted("bool", value),
         ("len", [Item::Text(text)]) => Ok(Item::int(text.chars().count() as i64)),
-        ("len", [Item::Dict(pairs)]) => Ok(Item::int(pairs.borrow().len() as i64)),
+        ("len", [Item::Dict(pairs)]) => Ok(Item::int(pairs.all().len() as i64 / 2)),
         ("len", [list]) => {
             let members = list.members().ok_or_else(|| Halt::from(format!("it takes the length of {}", list.kind())));
             members.map(|members| Item::int(members.len() as i64))
         }
         ("__contains__", [list, member]) => contains(list, member).map(Item::Bool),
-        ("list", [list]) => Ok(Item::list(list.members()?)),
+        ("list", [list]) => Item::list(list.members()?),
         ("slice", [list @ (Item::List(_) | Item::Tuple(_)), rest @ ..]) => slice(&list.members()?, rest),
         ("add", [Item::Text(a), Item::Text(b)]) => Ok(text(&format!("{a}{b}"))),
-        ("add" | "add_", [a @ Item::List(_), b @ Item::List(_)]) => bounded([a.members()?, b.members()?].concat()),
+        ("add" | "add_", [a @ Item::List(_), b @ Item::List(_)]) => Item::list([a.members()?, b.members()?].concat()),
         ("mul", [list @ Item::List(_), count]) | ("mul", [count @ Item::Int(_), list @ Item::List(_)]) => {
             repeated(&list.members()?, count)
         }
@@ -239,7 +235,7 @@ fn rounded(name: &str, value: &Item) -> Run<Item> {
 
 fn contains(list: &Item, member: &Item) -> Run<bool> {
     let members = match list {
-        Item::Dict(pairs) => pairs.borrow().iter().map(|(key, _)| key.clone()).collect(),
+        Item::Dict(pairs) => pairs.all().into_iter().step_by(2).collect(),
         other => other.members().ok_or_else(|| format!("it looks for a member of {}", other.kind()))?,
     };
     for own in &members {
@@ -263,14 +259,14 @@ fn slice(members: &[Item], bounds: &[Item]) -> Run<Item> {
     let (start, end) = (bound(0, 0)? as usize, bound(1, length)? as usize);
     let step = bounds.get(2).map_or(Ok(1), Item::whole)?;
     let step = usize::try_from(step).ok().filter(|step| *step > 0).ok_or("it takes members backward")?;
-    Ok(Item::list(members.get(start..end.max(start)).unwrap_or_default().iter().step_by(step).cloned().collect()))
+    Item::list(members.get(start..end.max(start)).unwrap_or_default().iter().step_by(step).cloned().collect())
 }
 
 fn repeated(members: &[Item], count: &Item) -> Run<Item> {
     let count = usize::try_from(count.whole()?.max(0)).unwrap_or(0);
-    let size = members.len().checked_mul(count).filter(|size| *size <= super::item::MAX_LIST);
+    let size = members.len().checked_mul(count).filter(|size| *size <= MAX_LIST);
     size.ok_or("it makes a list of too many members")?;
-    bounded(members.iter().cloned().cycle().take(members.len() * count).collect())
+    Item::list(members.iter().cloned().cycle().take(members.len() * count).collect())
 }
 
 fn range(args: &[Item]) -> Run<Item> {
@@ -282,7 +278,7 @@ fn range(args: &[Item]) -> Run<Item> {
         _ => return Err("it counts without an end".into()),
     };
     let step = usize::try_from(step).ok().filter(|step| *step > 0).ok_or("it counts backward")?;
-    bounded((start..end).step_by(step).take(super::item::MAX_LIST + 1).map(Item::int).collect())
+    Item::list((start..end).step_by(step).take(MAX_LIST + 1).map(Item::int).collect())
 }
 
 fn extreme(largest: bool, args: &[Item]) -> Run<Item> {
@@ -342,7 +338,7 @@ mod tests {
 
     #[test]
     fn lists_are_cut_joined_and_bounded() {
-        let list = Item::list((0..5).map(Item::int).collect());
+        let list = Item::list((0..5).map(Item::int).collect()).unwrap();
         assert_eq!(shown("slice", &[list.clone(), Item::int(-2), Item::None, Item::int(1)]), "[3, 4]");
         assert_eq!(shown("slice", &[list.clone(), Item::int(3), Item::int(1)]), "[]");
         assert_eq!(shown("add", &[list.clone(), list.clone()]), "[0, 1, 2, 3, 4, 0, 1, 2, 3, 4]");

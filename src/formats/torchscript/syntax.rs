@@ -53,7 +53,7 @@ pub enum Expression {
     Name(Rc<str>),
     Attribute(Box<Expression>, Rc<str>),
     Item(Box<Expression>, Box<Expression>),
-    Call(Box<Expression>, Vec<Expression>, Vec<(Rc<str>, Expression)>),
+    Call(Box<Expression>, Arguments),
     List(Vec<Expression>),
     Tuple(Vec<Expression>),
     Dict(Vec<(Expression, Expression)>),
@@ -63,6 +63,13 @@ pub enum Expression {
     Either(bool, Box<Expression>, Box<Expression>),
     /// condition, then, else
     Choice(Box<Expression>, Box<Expression>, Box<Expression>),
+}
+
+/// What a call is given: by place, and by name.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    pub placed: Vec<Expression>,
+    pub named: Vec<(Rc<str>, Expression)>,
 }
 
 impl Expression {

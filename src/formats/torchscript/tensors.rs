@@ -23,6 +23,10 @@ impl Tensors {
         self.all.len() - 1
     }
 
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub fn value(&self, index: usize) -> Result<&Value, Refusal> {
         let tensor = &self.all[index];
         if tensor.stale {
