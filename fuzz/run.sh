@@ -5,7 +5,7 @@ set -e
 cd "$(dirname "$0")"
 seconds=${1:?seconds for each target}
 shift
-all="onnx_structure onnx_bytes npz protocol config http sniff weights"
+all="onnx_structure onnx_bytes npz protocol config http sniff weights archive module_code"
 targets=${*:-$all}
 export RUSTC_WRAPPER="$PWD/instrument.sh"
 export CARGO_TARGET_DIR="${FUZZ_TARGET_DIR:-$PWD/target}"

@@ -43,6 +43,17 @@ def models():
             seed("sniff", path.name, struct.pack("<Q", 0) + head)
 
 
+def archives():
+    """Archives of PyTorch, and the code of those that have some."""
+    fixtures = sorted((ROOT / "tests/fixtures").glob("pt2/*.pt2")) + sorted((ROOT / "tests/fixtures").glob("torchscript/*.pt"))
+    for path in fixtures:
+        if path.stat().st_size <= LARGEST:
+            seed("archive", path.name, path.read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            for number, name in enumerate(name for name in archive.namelist() if name.endswith(".py")):
+                seed("module_code", f"{path.stem}-{number}", archive.read(name))
+
+
 def sets():
     y = npy("<i8", (2,), struct.pack("<2q", 1, 3))
     logits = npy("<f4", (2, 3), struct.pack("<6f", *range(6)))
@@ -100,6 +111,7 @@ def messages():
 
 if __name__ == "__main__":
     models()
+    archives()
     sets()
     configurations()
     messages()

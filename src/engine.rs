@@ -26,6 +26,7 @@ mod losses;
 pub mod npz;
 mod npz_headers;
 pub mod observer;
+mod opaque;
 mod pool;
 mod procedural;
 mod rival;

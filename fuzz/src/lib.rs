@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use kegd::formats::{
-    facts,
+    description::About,
+    facts, file,
     onnx::{ImportOptions, export, import},
     safetensors, shapes,
+    sniff::Format,
 };
 
 /// Imports the bytes, and does with the graph, if there is one, everything that needs no libtorch. What an importer lets
@@ -20,6 +22,19 @@ pub fn digest(bytes: &[u8], options: &ImportOptions) {
     let again = import(&exported, &ImportOptions::default()).expect("and read again").graph;
     assert_eq!(again.nodes.len(), graph.nodes.len());
     safetensors::export(graph).expect("and its weights can");
+}
+
+/// The same for a file of any format, which is written in that format again.
+pub fn digest_file(bytes: &[u8], options: &ImportOptions) {
+    let Ok((format, imported)) = file::read(bytes, options) else { return };
+    let graph = &imported.graph;
+    facts::facts(graph).expect("an imported graph has shapes");
+    shapes::infer(graph, 5).expect("for any batch");
+    let written = file::write(graph, format, &About::default()).expect("and can be written");
+    let shape = ImportOptions { input_shape: Some(graph.input.shape.clone()), ..ImportOptions::default() };
+    for again in written.iter().filter(|again| again.format != Format::Safetensors) {
+        file::read(&again.bytes, &shape).expect("and read again");
+    }
 }
 
 /// Options as a client may give them.

@@ -57,6 +57,11 @@ impl Helper {
         self.terms.sandbox
     }
 
+    /// Whether its children may run modules that are code.
+    pub fn runs_modules(&self) -> bool {
+        self.terms.run_modules
+    }
+
     /// Answers `query`, whose files lie in `directory` already. Returns the path of the answer.
     ///
     /// # Errors

@@ -68,6 +68,7 @@ async fn answer(app: &App, draft: &Draft, form: &mut Multipart) -> ApiResult<Ins
         generators: Vec::new(),
         eval: upload.eval.as_ref().map(ToString::to_string),
         student: upload.student.as_ref().map(ToString::to_string),
+        run_modules: app.helper.runs_modules(),
         extracting_seconds: 0.0,
         resume: None,
         checkpoint_seconds: None,

@@ -114,6 +114,8 @@ impl Pipeline {
             generators: Vec::new(),
             eval: files.eval.map(lay_out).transpose()?,
             student: files.student.map(|path| lay_out_student(path, directory.path())).transpose()?,
+            // Whoever calls a program with a file of theirs wants it read.
+            run_modules: true,
             extracting_seconds: 0.0,
             resume: None,
             checkpoint_seconds: None,

@@ -58,8 +58,9 @@ impl Serve {
         tokio::runtime::Runtime::new()?.block_on(self.serve())
     }
 
-    async fn serve(self) -> anyhow::Result<()> {
+    async fn serve(mut self) -> anyhow::Result<()> {
         raise_file_limit();
+        self.child.run_modules.get_or_insert(self.server.listen.ip().to_canonical().is_loopback());
         let stop = shutdown::on_signal()?;
         Support::of_kernel().announce(self.child.sandbox)?;
         let data = Data::open(&self.storage).await?;

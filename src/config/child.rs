@@ -29,6 +29,13 @@ pub struct ChildConfig {
     #[arg(long, env = "KEGD_CHILD_DISK", value_name = "SIZE", default_value = "16GiB")]
     pub child_disk: ByteSize,
 
+    /// Run TorchScript modules whose operators kegd does not know, so that they can teach a student of their user's own.
+    ///
+    /// Such a module is code, and runs in libtorch's interpreter, inside the sandbox of the run; every other model is only read.
+    /// Default: where nobody but this machine reaches the service.
+    #[arg(long, env = "KEGD_RUN_MODULES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub run_modules: Option<bool>,
+
     /// How long a run may stand still (no step, no loss, no file) before its process is ended and it is tried again, in seconds.
     ///
     /// Too short, and a huge model that is decomposed for minutes never gets past that.

@@ -150,6 +150,9 @@ pub struct TaskSpec {
     /// Seconds that training the generators took, summed over them; for the report of `distill`.
     #[serde(default)]
     pub extracting_seconds: f64,
+    /// Whether a TorchScript module with operators that have no rule may be run.
+    #[serde(default)]
+    pub run_modules: bool,
     /// File name of the checkpoint to go on from, if there is one.
     #[serde(default)]
     pub resume: Option<String>,

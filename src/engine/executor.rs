@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tch::{Device, Kind, TchError, Tensor, no_grad};
+use tch::{CModule, Device, Kind, TchError, Tensor, no_grad};
 
 pub use self::norm::Statistics;
 
 use crate::{
     domain::problem::{ErrorCode, Problem},
+    engine::opaque,
     formats::graph::{self, Data, Graph, Node, Op},
 };
 
@@ -35,6 +36,8 @@ struct Step {
     outputs: Vec<usize>,
     /// Values that no later step reads: dropped so that memory holds only what is alive.
     dead: Vec<usize>,
+    /// What runs in the place of an opaque operator.
+    module: Option<CModule>,
 }
 
 /// A graph with its weights on a device. Weights are frozen until [`Executor::train`].
@@ -62,7 +65,7 @@ impl Executor {
         let mut values: HashMap<String, usize> = HashMap::from([(graph.input.name.clone(), 0)]);
         let mut steps = Vec::with_capacity(graph.nodes.len());
         for node in &graph.nodes {
-            steps.push(step(node, &weights, &mut values)?);
+            steps.push(step(node, &weights, &mut values, device)?);
         }
         let output = *values.get(&graph.output.name).ok_or_else(|| undefined(&graph.output.name, "the output"))?;
         mark_dead(&mut steps, output, values.len());
@@ -141,7 +144,10 @@ impl Executor {
                     Source::Absent => None,
                 })
                 .collect();
-            let outputs = apply(&step.op, &inputs, statistics)?;
+            let outputs = match (&step.module, inputs.as_slice()) {
+                (Some(module), [Some(x)]) => vec![module.forward_ts(&[x])?],
+                _ => apply(&step.op, &inputs, statistics)?,
+            };
             outputs.first().into_iter().for_each(&mut after);
             for (value, tensor) in step.outputs.iter().zip(outputs) {
                 if wanted.contains(value) {
@@ -235,7 +241,12 @@ impl Executor {
     }
 }
 
-fn step(node: &Node, weights: &BTreeMap<String, Tensor>, values: &mut HashMap<String, usize>) -> Result<Step, Problem> {
+fn step(
+    node: &Node,
+    weights: &BTreeMap<String, Tensor>,
+    values: &mut HashMap<String, usize>,
+    device: Device,
+) -> Result<Step, Problem> {
     let mut sources = Vec::with_capacity(node.inputs.len());
     for name in &node.inputs {
         sources.push(if name.is_empty() {
@@ -256,7 +267,11 @@ fn step(node: &Node, weights: &BTreeMap<String, Tensor>, values: &mut HashMap<St
             *values.entry(name.clone()).or_insert(next)
         })
         .collect();
-    Ok(Step { op: node.op.clone(), sources, outputs, dead: Vec::new() })
+    let module = match &node.op {
+        Op::Opaque(module) => Some(opaque::load(&module.archive, device)?),
+        _ => None,
+    };
+    Ok(Step { op: node.op.clone(), sources, outputs, dead: Vec::new(), module })
 }
 
 fn mark_dead(steps: &mut [Step], output: usize, values: usize) {

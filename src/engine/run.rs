@@ -9,6 +9,7 @@ use super::{
     finish::{self, Inputs},
     given,
     observer::{Observer, Stop},
+    opaque,
     teacher::Teacher,
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     formats::{
         facts, file,
         imported::{ImportOptions, Imported},
+        sniff::{self, Format},
     },
     protocol::Role,
 };
@@ -97,7 +99,12 @@ impl Model {
         let external = super::files::side_files(spec, dir)?;
         let settings = &spec.settings;
         let options = ImportOptions { input_shape: settings.input.shape.clone(), external, arch: settings.arch };
-        let (format, imported) = file::read(&bytes, &options)?;
+        let (format, imported) = match file::read(&bytes, &options) {
+            Err(problem) if problem.code == ErrorCode::UnsupportedOperators => {
+                unknown(problem, &bytes, &options, spec)?
+            }
+            read => read?,
+        };
         let graph = &imported.graph;
         let (macs, _) = facts::facts(graph)?;
         let shape = std::iter::once(None).chain(graph.input.shape.iter().copied().map(Some)).collect();
@@ -114,6 +121,31 @@ impl Model {
         };
         check_settings(&facts, spec)?;
         Ok(Self { imported, facts })
+    }
+}
+
+/// A teacher with operators that have no rule: a TorchScript module can still be asked, where that is permitted, and where it
+/// is not itself to be compressed.
+fn unknown(
+    problem: Problem,
+    bytes: &[u8],
+    options: &ImportOptions,
+    spec: &TaskSpec,
+) -> Result<(Format, Imported), Problem> {
+    let head = &bytes[..bytes.len().min(sniff::HEAD)];
+    if sniff::sniff(head, bytes.len() as u64)? != Format::TorchScript {
+        return Err(problem);
+    }
+    match (spec.settings.student, spec.run_modules) {
+        (Some(_), true) => Ok((Format::TorchScript, opaque::import(bytes, options)?)),
+        (Some(_), false) => Err(problem.hint(
+            "A module with such operators can teach a student as it is, but then its code runs, and this service does not \
+             allow that: whoever runs it may (KEGD_RUN_MODULES=true).",
+        )),
+        (None, _) => Err(problem.hint(
+            "It can still teach a student of your own: send one as `student`, or name one in config, as \
+             {\"student\": {\"arch\": \"resnet18\"}}.",
+        )),
     }
 }
 

@@ -3,7 +3,11 @@
 //! The batch stays free; every other extent is a number. Shape arithmetic and constants are folded by the importer, so
 //! that every operator here has static, typed attributes and can run on tensors with gradients.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -196,6 +200,25 @@ pub enum Op {
     Expand { shape: Vec<i64> },
     /// x; axes that are not named stay.
     Resize { stretches: Vec<Stretch>, resizing: Resizing },
+    /// x: a teacher that is asked and not understood.
+    Opaque(Opaque),
+}
+
+/// A TorchScript module with operators that have no rule here: it can answer, and nothing in it can be compressed.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct Opaque {
+    /// The archive, as it was uploaded.
+    #[serde(skip)]
+    pub archive: Arc<[u8]>,
+    pub classes: usize,
+    /// Elements of its parameters, as far as it says.
+    pub parameters: u64,
+}
+
+impl fmt::Debug for Opaque {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opaque({} bytes, {} classes)", self.archive.len(), self.classes)
+    }
 }
 
 /// One application of an operator.
@@ -229,11 +252,19 @@ impl Graph {
     /// Number of float parameters that the graph uses.
     pub fn parameters(&self) -> u64 {
         let used: BTreeSet<&str> = self.nodes.iter().flat_map(|node| node.inputs.iter().map(String::as_str)).collect();
-        self.weights
+        let weights = self
+            .weights
             .iter()
             .filter(|(name, tensor)| used.contains(name.as_str()) && tensor.as_f32().is_some())
-            .map(|(_, tensor)| tensor.len() as u64)
-            .sum()
+            .map(|(_, tensor)| tensor.len() as u64);
+        let opaque =
+            self.nodes.iter().map(|node| if let Op::Opaque(module) = &node.op { module.parameters } else { 0 });
+        weights.chain(opaque).sum()
+    }
+
+    /// Whether it can but be asked.
+    pub fn is_opaque(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.op, Op::Opaque(_)))
     }
 
     /// Names of all its values and weights, some more than once.

@@ -114,6 +114,7 @@ pub fn outputs(op: &Op, inputs: &[Option<&[Dim]>]) -> Result<Vec<Vec<Dim>>, Refu
         Op::Reduce { axes, keep_dims, .. } => moves::reduce(inputs.get(0)?, axes, *keep_dims),
         Op::Expand { shape } => moves::expand(inputs.get(0)?, shape),
         Op::Resize { stretches, .. } => moves::resize(inputs.get(0)?, stretches),
+        Op::Opaque(module) => layers::opaque(inputs.get(0)?, module.classes),
         Op::Split { .. } => unreachable!("handled above: it is the one operator with several outputs"),
     }?;
     Ok(vec![shape])

@@ -21,4 +21,4 @@ mod tensors;
 mod tokens;
 
 pub use export::export;
-pub use import::import;
+pub use import::{import, port};

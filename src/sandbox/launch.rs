@@ -36,11 +36,13 @@ pub struct Terms {
     pub memory: u64,
     /// Bytes in its directory; one file alone can be no larger either.
     pub disk: u64,
+    /// Whether it may run modules that are code.
+    pub run_modules: bool,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { sandbox: SandboxMode::Auto, memory: memory::share(1), disk: 16 << 30 }
+        Self { sandbox: SandboxMode::Auto, memory: memory::share(1), disk: 16 << 30, run_modules: false }
     }
 }
 
@@ -62,7 +64,8 @@ impl Terms {
     /// As configured, for a service that runs `at_once` children.
     pub fn new(config: &ChildConfig, at_once: usize) -> Self {
         let memory = config.child_memory.map_or_else(|| memory::share(at_once), |size| size.0);
-        Self { sandbox: config.sandbox, memory, disk: config.child_disk.0 }
+        let run_modules = config.run_modules.unwrap_or(false);
+        Self { sandbox: config.sandbox, memory, disk: config.child_disk.0, run_modules }
     }
 
     /// `program what --dir DIR`, in its directory and its own process group, with nothing of ours: no environment, no open

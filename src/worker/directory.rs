@@ -34,7 +34,8 @@ impl RunDirectory {
         }
         let resume = checkpoints::lay_out(shop, claim.inputs.checkpoint.as_ref(), directory.path()).await;
         let checkpoint_seconds = Some(shop.config.checkpoint_every.as_secs_f64());
-        let spec = TaskSpec { resume, checkpoint_seconds, ..spec(plan, claim) };
+        let spec =
+            TaskSpec { resume, checkpoint_seconds, run_modules: shop.config.terms.run_modules, ..spec(plan, claim) };
         let json = serde_json::to_vec_pretty(&spec).map_err(io::Error::other)?;
         tokio::fs::write(directory.path().join(TASK_FILE), json).await?;
         Ok(directory)
@@ -69,6 +70,7 @@ fn spec(plan: &SlotPlan, claim: &Claim) -> TaskSpec {
         generators: inputs.generators.iter().map(ToString::to_string).collect(),
         eval: inputs.eval.as_ref().map(ToString::to_string),
         student: inputs.student.as_ref().map(ToString::to_string),
+        run_modules: false,
         resume: None,
         checkpoint_seconds: None,
     }

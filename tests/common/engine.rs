@@ -38,6 +38,7 @@ pub fn task(kind: TaskKind, settings: Settings) -> TaskSpec {
         generators: Vec::new(),
         eval: None,
         student: None,
+        run_modules: true,
         extracting_seconds: 1.5,
         resume: None,
         checkpoint_seconds: None,

@@ -44,6 +44,7 @@ fn given(config: &str, file: Option<&Graph>) -> Result<Given, Problem> {
         generators: Vec::new(),
         eval: None,
         student: file.map(|_| "given-s.onnx".to_owned()),
+        run_modules: false,
         extracting_seconds: 0.0,
         resume: None,
         checkpoint_seconds: None,

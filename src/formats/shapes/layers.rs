@@ -52,6 +52,12 @@ pub fn conv_transpose(inputs: Inputs, window: &Window, groups: usize, output_pad
     Ok(shape)
 }
 
+/// Scores for each example.
+pub fn opaque(x: &[Dim], classes: usize) -> Shape {
+    let batch = x.first().ok_or("its input has no axes")?;
+    Ok(vec![*batch, Dim::fixed(i64::try_from(classes).map_err(|_| "it has too many classes")?)])
+}
+
 pub fn pool(x: &[Dim], window: &Window) -> Shape {
     spatial_input(x, window)?;
     let mut shape = x[..2].to_vec();

@@ -9,7 +9,7 @@ use super::{
     item::{Halt, Item, Module},
     machine::Machine,
     objects::Objects,
-    pickle::{self, Pickled},
+    pickle::{self, Object, Pickled},
     sources::Sources,
 };
 use crate::{
@@ -43,27 +43,18 @@ const SAVE: &str = "torch.jit.save(torch.jit.trace(model.eval(), example), \"mod
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem> {
     let archive = Archive::read(bytes)?;
     check_kind(&archive)?;
-    let Pickled::Object(object) = pickled(&archive, "data")? else {
-        return Err(invalid("The record \"data.pkl\" holds no module.").hint(format!("From PyTorch: {SAVE}.")));
-    };
+    let object = module(&archive)?;
     let constants = match archive.get("constants.pkl") {
         Some(_) => pickled(&archive, "constants")?.members().unwrap_or_default(),
         None => Vec::new(),
     };
     let mut sources = Sources::new(&archive);
-    let forward = sources.method(&object.class, "forward").map_err(|reason| wrong(&reason))?;
-    let [_, input, rest @ ..] = forward.parameters.as_slice() else {
-        return Err(not_a_classifier("The module's forward takes no input."));
-    };
-    if let Some(second) = rest.iter().find(|parameter| parameter.default.is_none()) {
-        return Err(not_a_classifier(format!("The module takes \"{}\" beside \"{}\".", second.name, input.name))
-            .hint("A classifier has one input. Save a module around it that gives the other values itself."));
-    }
-    let (shape, batch) = input_shape(&archive, &input.name, options)?;
+    let input = input_name(&mut sources, &object)?;
+    let (shape, batch) = input_shape(&archive, &input, options)?;
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
-    check_size(&dims).map_err(|refusal| invalid(format!("The input \"{}\": {}.", input.name, refusal.reason())))?;
+    check_size(&dims).map_err(|refusal| invalid(format!("The input \"{input}\": {}.", refusal.reason())))?;
     let mut lowering = Lowering::new(batch, HashSet::from([OUTPUT.to_owned()]));
-    let name = lowering.unused(&input.name);
+    let name = lowering.unused(&input);
     let value = Value::Runtime { name: name.clone(), dims };
     lowering.define(&name, value.clone());
 
@@ -80,6 +71,39 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let output = Port { name: OUTPUT.to_owned(), shape: vec![classes] };
     let (graph, warnings) = finish::graph(lowering, (Port { name, shape }, output), OPSET)?;
     Ok(Imported::new(graph, warnings))
+}
+
+/// The input of a module, whatever its code computes.
+///
+/// # Errors
+/// As [`import`], up to there.
+pub fn port(bytes: &[u8], options: &ImportOptions) -> Result<Port, Problem> {
+    let archive = Archive::read(bytes)?;
+    check_kind(&archive)?;
+    let name = input_name(&mut Sources::new(&archive), &*module(&archive)?)?.to_string();
+    let (shape, _) = input_shape(&archive, &name, options)?;
+    Ok(Port { name, shape })
+}
+
+/// The outermost module.
+fn module(archive: &Archive) -> Result<Rc<Object>, Problem> {
+    match pickled(archive, "data")? {
+        Pickled::Object(object) => Ok(object),
+        _ => Err(invalid("The record \"data.pkl\" holds no module.").hint(format!("From PyTorch: {SAVE}."))),
+    }
+}
+
+/// What the one input is called.
+fn input_name(sources: &mut Sources, module: &Object) -> Result<Rc<str>, Problem> {
+    let forward = sources.method(&module.class, "forward").map_err(|reason| wrong(&reason))?;
+    let [_, input, rest @ ..] = forward.parameters.as_slice() else {
+        return Err(not_a_classifier("The module's forward takes no input."));
+    };
+    if let Some(second) = rest.iter().find(|parameter| parameter.default.is_none()) {
+        return Err(not_a_classifier(format!("The module takes \"{}\" beside \"{}\".", second.name, input.name))
+            .hint("A classifier has one input. Save a module around it that gives the other values itself."));
+    }
+    Ok(Rc::clone(&input.name))
 }
 
 fn wrong(reason: &str) -> Problem {
