@@ -43,6 +43,17 @@ def models():
             seed("sniff", path.name, struct.pack("<Q", 0) + head)
 
 
+# Of a network with the tensors `first` (8, 16) and `second` (4, 8); inputs are (16) or (3, 8, 8).
+BODIES = [
+    "h = torch.relu_(torch.linear(x, self.first, None))\nreturn torch.linear(h, self.second, None)",
+    "kept = annotate(List[Tensor], [])\nfor i in range(n):\n  _0 = torch.append(kept, torch.mul(x, i))\n"
+    "h = torch.cat(kept, 1)\na, b, = torch.split(h, [16, 16], 1)\nif torch.gt(torch.size(h, 1), 16):\n  y = torch.add(a, b, alpha=2)\n"
+    "else:\n  y = a\nreturn torch.matmul(y, torch.t(self.first))",
+    "y = torch.mean(torch.max_pool2d(x, [2, 2]), [2, 3], True)\nz = torch.view(y, [torch.size(y, 0), -1])\n"
+    "while torch.lt(torch.len(torch.size(z)), 2):\n  z = torch.unsqueeze(z, -1)\nreturn torch.softmax(z, 1)",
+]
+
+
 def archives():
     """Archives of PyTorch, and the code of those that have some."""
     fixtures = sorted((ROOT / "tests/fixtures").glob("pt2/*.pt2")) + sorted((ROOT / "tests/fixtures").glob("torchscript/*.pt"))
@@ -52,6 +63,10 @@ def archives():
         with zipfile.ZipFile(path) as archive:
             for number, name in enumerate(name for name in archive.namelist() if name.endswith(".py")):
                 seed("module_code", f"{path.stem}-{number}", archive.read(name))
+    for number, body in enumerate(BODIES):
+        lines = "".join(f"    {line}\n" for line in body.splitlines())
+        code = f"class Net(Module):\n  def forward(self: __torch__.Net, x: Tensor, n: int=2) -> Tensor:\n{lines}"
+        seed("module_code", f"net-{number}", code.encode())
 
 
 def sets():
