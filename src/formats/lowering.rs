@@ -4,6 +4,7 @@
 pub mod cast;
 pub mod concat;
 pub mod expand;
+pub mod groups;
 pub mod pool;
 pub mod reshape;
 pub mod slice;

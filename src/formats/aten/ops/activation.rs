@@ -113,9 +113,8 @@ fn prelu(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     if *channels == Dim::ONE || rank < 3 {
         return graph.finish(call, Op::PRelu, &[Some(x), Some(slope)]);
     }
-    let channels = channels.number().ok_or("its weight has no fixed shape")?;
-    let shape = std::iter::once(channels).chain(std::iter::repeat_n(1, rank - 2)).collect();
-    let slope = graph.reshaped(call, slope, shape)?;
+    let shape: Vec<Dim> = std::iter::once(*channels).chain(std::iter::repeat_n(Dim::ONE, rank - 2)).collect();
+    let slope = graph.reshaped(call, slope, &shape, "reshaped")?;
     graph.finish(call, Op::PRelu, &[Some(x), Some(&slope)])
 }
 

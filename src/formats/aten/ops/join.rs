@@ -26,7 +26,7 @@ fn stack(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     for part in parts {
         let mut target = part.dims()?;
         target.insert(axis.min(target.len()), Dim::ONE);
-        wider.push(graph.reshape_to(call, part, &target, "part")?);
+        wider.push(graph.reshaped(call, part, &target, "part")?);
     }
     let parts: Vec<&Value> = wider.iter().collect();
     concat::join(&mut graph.lowering, call, &parts, axis)

@@ -42,7 +42,7 @@ fn rows(
         return Err(format!("it multiplies {} by {}", show(&dims), show(&weight_dims)).into());
     };
     let count = product(before).ok_or("its extents overflow")?;
-    let matrix = graph.reshape_to(call, x, &[count, *inner], "rows")?;
+    let matrix = graph.reshaped(call, x, &[count, *inner], "rows")?;
     let operands: Vec<Option<&Value>> = [Some(&matrix), Some(weight)].into_iter().chain(bias.map(Some)).collect();
     let y = graph.step(call, op, &operands, "product")?;
     let outer = if trans_b { first } else { second };
@@ -93,24 +93,5 @@ impl Context {
             _ => None,
         };
         original.map_or_else(|| (value.clone(), false), |original| (original.clone(), true))
-    }
-
-    /// `value` in another shape, as a step; one entry of the target may depend on the batch.
-    pub fn reshape_to(&mut self, call: &Call, value: &Value, target: &[Dim], suffix: &str) -> Result<Value, Refusal> {
-        let dims = value.dims()?;
-        if dims == target {
-            return Ok(value.clone());
-        }
-        let shape = target.iter().map(|dim| dim.number().unwrap_or(-1)).collect();
-        let free = target.iter().filter(|dim| dim.is_batched()).count();
-        if free > 1 || target.iter().any(|dim| dim.is_batched() && dim.fixed != 0) {
-            return Err(Refusal::unsupported(format!("it reshapes {} to {}", show(&dims), show(target))));
-        }
-        self.step(call, Op::Reshape { shape }, &[Some(value)], suffix)
-    }
-
-    /// A constant in another shape.
-    pub fn reshaped(&mut self, call: &Call, value: &Value, shape: Vec<i64>) -> Result<Value, Refusal> {
-        self.step(call, Op::Reshape { shape }, &[Some(value)], "reshaped")
     }
 }

@@ -7,6 +7,7 @@ use crate::formats::{
     aten::{call::Call, lower::Context},
     dim::{Dim, product, show},
     graph::{Binary, Op},
+    lowering::groups,
     refusal::Refusal,
     value::Value,
 };
@@ -95,27 +96,16 @@ fn layer_norm(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     graph.finish(call, Op::LayerNorm { axis, epsilon: epsilon(call)? }, &operands)
 }
 
-/// Each group of channels is one channel of an instance normalisation; then every channel has its own scale and bias.
+/// The groups are normalised together; then every channel has its own scale and bias.
 fn group_norm(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     let x = call.x()?;
-    let dims = x.dims()?;
-    let channels = channels(x)?;
     let groups = call.int(if call.arg("group").is_some() { "group" } else { "num_groups" }, 1)?;
-    let groups = usize::try_from(groups).ok().filter(|groups| *groups > 0 && channels.is_multiple_of(*groups));
-    let groups = groups.ok_or("its channels do not divide into its groups")?;
-    let count = product(&dims[1..]).and_then(Dim::extent).ok_or("its extents overflow")?;
-    let target = [dims[0], Dim::fixed(groups as i64), Dim::fixed((count / groups) as i64)];
-    let rows = graph.reshape_to(call, x, &target, "groups")?;
-    graph.charge(2 * groups)?;
-    let ones = graph.constant(call, "ones", Array::floats(vec![groups], vec![1.0; groups]));
-    let zeros = graph.constant(call, "zeros", Array::floats(vec![groups], vec![0.0; groups]));
-    let op = Op::InstanceNorm { epsilon: epsilon(call)? };
-    let y = graph.step(call, op, &[Some(&rows), Some(&ones), Some(&zeros)], "normal")?;
-    let mut y = graph.reshape_to(call, &y, &dims, "channels")?;
-    let shape: Vec<i64> = [channels as i64].into_iter().chain(std::iter::repeat_n(1, dims.len() - 2)).collect();
+    let (mut y, channels) = groups::normalised(&mut graph.lowering, call, x, groups, epsilon(call)?)?;
+    let ones = std::iter::repeat_n(Dim::ONE, x.dims()?.len().saturating_sub(2));
+    let shape: Vec<Dim> = [Dim::fixed(channels as i64)].into_iter().chain(ones).collect();
     for (name, kind) in [("weight", Binary::Mul), ("bias", Binary::Add)] {
         if let Some(parameter) = call.optional(name)? {
-            let parameter = graph.reshaped(call, parameter, shape.clone())?;
+            let parameter = graph.reshaped(call, parameter, &shape, "reshaped")?;
             y = graph.step(call, Op::Binary(kind), &[Some(&y), Some(&parameter)], name)?;
         }
     }

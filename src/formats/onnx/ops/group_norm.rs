@@ -3,39 +3,25 @@
 
 use super::Lower;
 use crate::formats::{
-    dim::{Dim, product, show},
     graph::{Binary, Op, Reduce, Unary},
     onnx::{
         array::Array,
         call::{Call, Value},
-        lowering::Lowering,
+        lowering::{Lowering, groups},
     },
     refusal::Refusal,
 };
 
 pub const OPERATORS: &[(&str, Lower)] = &[("GroupNormalization", group_norm), ("RMSNormalization", rms_norm)];
 
-/// Each group is one long channel of an instance normalisation; scale and bias follow for each channel.
+/// The groups are normalised together; scale and bias follow for each channel.
 fn group_norm(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let x = call.input(0)?;
-    let dims = x.dims()?;
-    let channels =
-        dims.get(1).and_then(|dim| dim.extent()).ok_or_else(|| format!("{} has no channels", show(&dims)))?;
-    let groups = usize::try_from(call.int("num_groups", 0)?).unwrap_or(0);
-    if groups == 0 || channels % groups != 0 {
-        return Err(format!("{channels} channels do not fall into {groups} groups").into());
-    }
-    let size = product(&dims[1..]).and_then(Dim::extent).ok_or("its extents overflow")?;
-    let rows = [dims[0], Dim::fixed(groups as i64), Dim::fixed((size / groups) as i64)];
-    let rows = graph.reshaped(call, x, &rows, "groups")?;
-    graph.charge(2 * groups)?;
-    let ones = graph.constant(call, "ones", Array::floats(vec![groups], vec![1.0; groups]));
-    let zeros = graph.constant(call, "zeros", Array::floats(vec![groups], vec![0.0; groups]));
-    let op = Op::InstanceNorm { epsilon: call.float("epsilon", 1e-5)? };
-    let normal = graph.step(call, op, &[Some(&rows), Some(&ones), Some(&zeros)], "normal")?;
-    let normal = graph.reshaped(call, &normal, &dims, "channels")?;
-    let scale = for_channels(graph, call, 1, (channels, dims.len()))?;
-    let bias = for_channels(graph, call, 2, (channels, dims.len()))?;
+    let rank = x.dims()?.len();
+    let (groups, epsilon) = (call.int("num_groups", 0)?, call.float("epsilon", 1e-5)?);
+    let (normal, channels) = groups::normalised(graph, call, x, groups, epsilon)?;
+    let scale = for_channels(graph, call, 1, (channels, rank))?;
+    let bias = for_channels(graph, call, 2, (channels, rank))?;
     let scaled = graph.step(call, Op::Binary(Binary::Mul), &[Some(&normal), Some(&scale)], "scaled")?;
     graph.finish(call, Op::Binary(Binary::Add), &[Some(&scaled), Some(&bias)])
 }
