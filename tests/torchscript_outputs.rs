@@ -5,7 +5,8 @@ mod fixtures;
 use std::path::PathBuf;
 
 use kegd::{
-    engine::executor::Executor,
+    domain::config::Compression,
+    engine::{compress, executor::Executor},
     formats::{
         facts,
         graph::Graph,
@@ -73,4 +74,33 @@ fn what_is_written_answers_alike(#[files("tests/fixtures/torchscript/*.pt")] pat
     assert_eq!((&again.graph.input, again.graph.classes()), (&graph.input, graph.classes()));
     let difference = worst(&again.graph, &case);
     assert!(difference <= TOLERANCE, "differs by {difference}");
+}
+
+/// Layers that were decomposed have parts whose names are words of the language.
+#[rstest]
+#[case("lenet5_traced")]
+#[case("resnet_scripted")]
+#[case("mlp_traced")]
+fn compressed_students_run_in_libtorch(#[case] name: &str) {
+    let path = PathBuf::from(format!("tests/fixtures/torchscript/{name}.pt"));
+    let case = fixtures::case(&path);
+    let graph = import(&std::fs::read(&path).unwrap(), &case).graph;
+    let half = Compression { ratio: Some(1.5.into()), ..Compression::default() };
+    let student = compress::apply(&graph, &compress::plan(&graph, &half).unwrap()).unwrap();
+    assert!(student.nodes.len() > graph.nodes.len());
+    let wanted = tch::no_grad(|| Executor::new(&student, Device::Cpu).unwrap().forward(&tensor(&case.x)).unwrap());
+    let answer = in_libtorch(&torchscript::export(&student).unwrap(), &case.x);
+    let difference = (answer - wanted).abs().max().double_value(&[]);
+    assert!(difference <= TOLERANCE, "differs by {difference}");
+}
+
+#[test]
+fn layers_are_called_as_in_the_module() {
+    let path = PathBuf::from("tests/fixtures/torchscript/gates_scripted.pt");
+    let graph = import(&std::fs::read(&path).unwrap(), &fixtures::case(&path)).graph;
+    let (_, layers) = facts::facts(&graph).unwrap();
+    let layers: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    for layer in ["stem", "bn", "reduce", "expand", "project", "head"] {
+        assert!(layers.contains(&layer), "{layers:?}");
+    }
 }

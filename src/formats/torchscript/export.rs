@@ -104,10 +104,8 @@ impl Module {
             let own = self.weights.iter().filter(|(_, index)| weights[**index].is_parameter == learned);
             own.map(|(name, _)| format!("\"{name}\", ")).collect()
         };
-        let attribute = |(name, kind): (&String, String)| match name.starts_with(|c: char| c.is_ascii_digit()) {
-            true => format!("  __annotations__[\"{name}\"] = {kind}\n"),
-            false => format!("  {name} : {kind}\n"),
-        };
+        // So written, it may be a number or a word of the language: decomposed layers have a part `in`.
+        let attribute = |(name, kind): (&String, String)| format!("  __annotations__[\"{name}\"] = {kind}\n");
         let tensors = self.weights.keys().map(|name| (name, "Tensor".to_owned()));
         let modules = self.modules.iter().map(|(name, module)| (name, format!("{MODULE}.{}", module.class)));
         let attributes: String = tensors.chain(modules).map(attribute).collect();
