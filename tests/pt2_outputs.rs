@@ -1,5 +1,7 @@
 //! Archives of torch.export, run on libtorch, answer as PyTorch did for the same program; and so does what is written of them.
 
+#[path = "fixtures/answers.rs"]
+mod answers;
 mod fixtures;
 
 #[path = "fixtures/records.rs"]
@@ -7,40 +9,20 @@ mod records;
 
 use std::path::PathBuf;
 
-use kegd::{
-    engine::executor::Executor,
-    formats::{
-        facts,
-        graph::{Graph, Op},
-        imported::{ImportOptions, Imported},
-        onnx, pt2,
-        sniff::{self, Format, sniff},
-    },
+use answers::{TOLERANCE, worst};
+use kegd::formats::{
+    facts,
+    graph::{Graph, Op},
+    imported::{ImportOptions, Imported},
+    onnx, pt2,
+    sniff::{self, Format, sniff},
 };
 use records::Records;
 use rstest::rstest;
-use tch::{Device, Tensor};
-
-/// Largest difference to PyTorch's outputs.
-const TOLERANCE: f64 = 1e-4;
 
 fn load(name: &str) -> Imported {
     let bytes = std::fs::read(format!("tests/fixtures/pt2/{name}.pt2")).unwrap();
     pt2::import(&bytes, &ImportOptions::default()).unwrap()
-}
-
-fn tensor(array: &fixtures::Array) -> Tensor {
-    let shape: Vec<i64> = array.shape.iter().map(|extent| *extent as i64).collect();
-    Tensor::from_slice(&array.values).view(shape.as_slice())
-}
-
-/// The largest difference to the case's outputs, for its batch and for twice as many.
-fn worst(graph: &Graph, case: &fixtures::Case) -> f64 {
-    let executor = Executor::new(graph, Device::Cpu).unwrap();
-    let difference = |x: &fixtures::Array, y: &fixtures::Array| {
-        (executor.forward(&tensor(x)).unwrap() - tensor(y)).abs().max().double_value(&[])
-    };
-    difference(&case.x, &case.y).max(difference(&case.x.twice(), &case.y.twice()))
 }
 
 #[rstest]

@@ -1,15 +1,17 @@
 //! Modules of torch.jit, run on libtorch as graphs, answer as PyTorch did for the same module.
 
+#[path = "fixtures/answers.rs"]
+mod answers;
 mod fixtures;
 
 use std::path::PathBuf;
 
+use answers::{TOLERANCE, tensor, worst};
 use kegd::{
     domain::config::Compression,
     engine::{compress, executor::Executor},
     formats::{
         facts,
-        graph::Graph,
         imported::{ImportOptions, Imported},
         sniff::{self, Format, sniff},
         torchscript,
@@ -18,27 +20,10 @@ use kegd::{
 use rstest::rstest;
 use tch::{Device, Tensor};
 
-/// Largest difference to PyTorch's outputs.
-const TOLERANCE: f64 = 1e-4;
-
 /// Reads a fixture; a script does not tell the shape of its input.
 fn import(bytes: &[u8], case: &fixtures::Case) -> Imported {
     let options = ImportOptions { input_shape: Some(case.x.shape[1..].to_vec()), ..ImportOptions::default() };
     torchscript::import(bytes, &options).unwrap()
-}
-
-fn tensor(array: &fixtures::Array) -> Tensor {
-    let shape: Vec<i64> = array.shape.iter().map(|extent| *extent as i64).collect();
-    Tensor::from_slice(&array.values).view(shape.as_slice())
-}
-
-/// The largest difference to the case's outputs, for its batch and for twice as many.
-fn worst(graph: &Graph, case: &fixtures::Case) -> f64 {
-    let executor = Executor::new(graph, Device::Cpu).unwrap();
-    let difference = |x: &fixtures::Array, y: &fixtures::Array| {
-        (executor.forward(&tensor(x)).unwrap() - tensor(y)).abs().max().double_value(&[])
-    };
-    difference(&case.x, &case.y).max(difference(&case.x.twice(), &case.y.twice()))
 }
 
 #[rstest]
