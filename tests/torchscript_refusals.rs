@@ -10,6 +10,7 @@ use kegd::{
         description::About,
         facts,
         file::{self, write},
+        graph::Graph,
         imported::ImportOptions,
         shapes,
         sniff::Format,
@@ -57,9 +58,17 @@ fn refused(bytes: &[u8], code: ErrorCode, words: &[&str]) -> Problem {
 
 #[test]
 fn a_body_of_ones_own_is_taken() {
-    let body = "conv1 = self.conv1\nfc2 = self.fc2\nflat = torch.flatten(torch.adaptive_avg_pool2d(x, [4, 8]), 1)\n\
-        return (fc2).forward(flat, )";
-    assert_eq!(torchscript::import(&with_body(body), &ImportOptions::default()).unwrap().graph.classes(), 10);
+    let flat = "flat = torch.flatten(torch.adaptive_avg_pool2d(x, [4, 8]), 1)\nfc2 = self.fc2\n";
+    let called =
+        torchscript::import(&with_body(&format!("{flat}return (fc2).forward(flat, )")), &ImportOptions::default());
+    let called = called.unwrap().graph;
+    assert_eq!(called.classes(), 10);
+    // As torch 1.4 to 1.8 traced a layer.
+    let old = "weight = fc2.weight\nbias = fc2.bias\nreturn torch.addmm(bias, flat, torch.t(weight), beta=1, alpha=1)";
+    let old = torchscript::import(&with_body(&format!("{flat}{old}")), &ImportOptions::default()).unwrap().graph;
+    let names =
+        |graph: &Graph| -> Vec<String> { facts::facts(graph).unwrap().1.into_iter().map(|layer| layer.name).collect() };
+    assert_eq!((names(&old), &old.weights), (names(&called), &called.weights));
 }
 
 #[test]
@@ -141,8 +150,8 @@ fn answers_that_are_no_scores() {
 #[rstest]
 #[case("for i in range(9999999999):\n  pass\nreturn x", "list of more than")]
 #[case("while True:\n  pass\nreturn x", "steps")]
-#[case("a = [1]\nwhile True:\n  a = torch.add(a, a)\nreturn x", "lists take more")]
-#[case("a = [1]\nwhile True:\n  b = torch.append(a, 1)\nreturn x", "list of more than")]
+#[case("a = [1]\nwhile True:\n  a = torch.add(a, a)\nreturn x", "list of more than")]
+#[case("a = [1]\nwhile True:\n  b = torch.append(a, 1)\nreturn x", "lists take more")]
 #[case("a = [1]\nwhile True:\n  a = [a, a]\nreturn x", "lists in each other")]
 #[case("a = torch.mul([1], 65536)\nwhile torch.eq(a, a):\n  pass\nreturn x", "lists take more")]
 #[case("return torch.flatten(torch.zeros([1048576, 1048576]), 1)", "more than")]
