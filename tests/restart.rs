@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::wait::{gone, until};
+use common::{
+    teacher::small_file,
+    wait::{gone, until},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -24,7 +27,6 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 /// Small steps, but enough of each kind to strike between the first and the last.
 const JOB: &str = r#"{
@@ -149,7 +151,7 @@ impl Rig {
     }
 
     async fn submit_with(&self, config: &'static str) -> String {
-        let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
+        let model = multipart::Part::bytes(small_file()).file_name("small.onnx");
         let form = multipart::Form::new().part("model", model).text("config", config);
         let answer = Client::new().post(format!("{}/jobs", self.url)).multipart(form).send().await.unwrap();
         assert_eq!(answer.status(), 202);
