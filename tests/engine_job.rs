@@ -4,7 +4,10 @@ mod common;
 
 use std::path::Path;
 
-use common::engine::{task, turn};
+use common::{
+    engine::{task, turn},
+    teacher,
+};
 use kegd::{
     domain::{
         config::{JobConfig, Settings},
@@ -67,29 +70,30 @@ impl Observer for Seen {
 fn settings(seed: u64) -> Settings {
     let mut config = JobConfig::parse(SMALL.as_bytes()).unwrap();
     config.seed = Some(seed);
-    config.resolve(TeacherKind::PlainImage, "lenet5").unwrap()
+    config.resolve(TeacherKind::PlainImage, "m").unwrap()
 }
 
+/// With the real teacher.
 fn directory() -> tempfile::TempDir {
+    directory_with(&std::fs::read(TEACHER).unwrap())
+}
+
+fn directory_with(model: &[u8]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::copy(TEACHER, directory.path().join("model.onnx")).unwrap();
+    std::fs::write(directory.path().join("model.onnx"), model).unwrap();
     directory
 }
 
-/// Runs a whole job, and returns its directory and what was seen.
-fn job(seed: u64, eval: bool) -> (tempfile::TempDir, Seen) {
+/// Runs a whole job in a directory that has its model, and its evaluation set if there shall be one; what was seen.
+fn job(seed: u64, directory: &Path) -> Seen {
     let _turn = turn();
-    let directory = directory();
     let mut seen = Seen::default();
-    engine::run(&task(TaskKind::Extract { generator: 0 }, settings(seed)), directory.path(), &mut seen).unwrap();
+    engine::run(&task(TaskKind::Extract { generator: 0 }, settings(seed)), directory, &mut seen).unwrap();
     let mut last = task(TaskKind::Distill { target: 0 }, settings(seed));
     last.generators = vec!["generator-0.safetensors".into()];
-    if eval {
-        std::fs::copy(TEST_SET, directory.path().join("eval.npz")).unwrap();
-        last.eval = Some("eval.npz".into());
-    }
-    engine::run(&last, directory.path(), &mut seen).unwrap();
-    (directory, seen)
+    last.eval = directory.join("eval.npz").exists().then(|| "eval.npz".into());
+    engine::run(&last, directory, &mut seen).unwrap();
+    seen
 }
 
 fn read<T: serde::de::DeserializeOwned>(directory: &Path, name: &str) -> T {
@@ -109,7 +113,9 @@ fn inspection_names_the_layers_and_plans_the_ratio() {
 
 #[test]
 fn a_job_leaves_a_student_that_is_as_small_as_asked_and_a_report_that_says_so() {
-    let (directory, seen) = job(1, true);
+    let directory = directory();
+    std::fs::copy(TEST_SET, directory.path().join("eval.npz")).unwrap();
+    let seen = job(1, directory.path());
     let report: Report = read(directory.path(), "report.json");
     let student =
         onnx::import(&std::fs::read(directory.path().join("student.onnx")).unwrap(), &Default::default()).unwrap();
@@ -148,7 +154,8 @@ fn a_job_leaves_a_student_that_is_as_small_as_asked_and_a_report_that_says_so() 
 #[test]
 fn the_seed_alone_decides_the_student_and_its_audit() {
     let made = |seed| {
-        let (made, _) = job(seed, false);
+        let made = directory_with(&teacher::small_file());
+        job(seed, made.path());
         let bytes = ["student.onnx", "student.safetensors"].map(|name| std::fs::read(made.path().join(name)).unwrap());
         let result = read::<Report>(made.path(), "report.json").result;
         (bytes, result.agreement, result.audit.unwrap())

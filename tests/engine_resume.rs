@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::engine::{task, turn};
+use common::{
+    engine::{task, turn},
+    teacher,
+};
 use kegd::{
     domain::{
         config::JobConfig,
@@ -24,8 +27,6 @@ use kegd::{
     protocol::{MetricPoint, Role},
 };
 use tempfile::TempDir;
-
-const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 /// Several epochs and rounds of everything, each of a few steps.
 const SMALL: &str = r#"{
@@ -83,14 +84,14 @@ impl Observer for Seen {
 }
 
 fn spec(kind: TaskKind) -> TaskSpec {
-    let settings = JobConfig::parse(SMALL.as_bytes()).unwrap().resolve(TeacherKind::PlainImage, "lenet5").unwrap();
+    let settings = JobConfig::parse(SMALL.as_bytes()).unwrap().resolve(TeacherKind::PlainImage, "small").unwrap();
     let generators = if kind.student().is_some() { vec!["generator-0.safetensors".into()] } else { Vec::new() };
     TaskSpec { generators, checkpoint_seconds: Some(0.0), ..task(kind, settings) }
 }
 
 fn directory(files: &[&Path]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::copy(TEACHER, directory.path().join("model.onnx")).unwrap();
+    std::fs::write(directory.path().join("model.onnx"), teacher::small_file()).unwrap();
     for file in files {
         std::fs::copy(file, directory.path().join(file.file_name().unwrap())).unwrap();
     }
@@ -107,30 +108,32 @@ fn run(spec: &TaskSpec, inputs: &[&Path], checkpoint: Option<&Path>, seen: &mut 
     (directory, end)
 }
 
-/// What the task makes without a stop, and with one after `stop` checkpoints; and the metrics of both.
-fn whole_and_resumed(kind: TaskKind, inputs: &[&Path], result: &str, stop: usize) {
+/// What the task makes without a stop, and with one after each of `stops` checkpoints; and the metrics of both.
+fn whole_and_resumed(kind: TaskKind, inputs: &[&Path], result: &str, stops: &[usize]) {
     let spec = spec(kind);
     let mut whole = Seen::default();
     let (made, end) = run(&spec, inputs, None, &mut whole);
     end.unwrap();
     let expected = std::fs::read(made.path().join(result)).unwrap();
 
-    let mut first = Seen { leave_after: Some(stop), ..Seen::default() };
-    let (left, end) = run(&spec, inputs, None, &mut first);
-    assert!(matches!(end, Err(Stop::Interrupted)), "{kind:?} after {stop}: {end:?}");
-    assert!(!left.path().join(result).exists());
-    let (checkpoint, step) = first.checkpoint.clone().unwrap();
-    assert_eq!(first.checkpoints, stop);
-    let mut second = Seen::default();
-    let (resumed, end) = run(&spec, inputs, Some(&checkpoint), &mut second);
-    end.unwrap();
-    let found = std::fs::read(resumed.path().join(result)).unwrap();
-    assert!(found == expected, "{kind:?}: stopped after {stop} checkpoints, it made something else");
+    for &stop in stops {
+        let mut first = Seen { leave_after: Some(stop), ..Seen::default() };
+        let (left, end) = run(&spec, inputs, None, &mut first);
+        assert!(matches!(end, Err(Stop::Interrupted)), "{kind:?} after {stop}: {end:?}");
+        assert!(!left.path().join(result).exists());
+        let (checkpoint, step) = first.checkpoint.clone().unwrap();
+        assert_eq!(first.checkpoints, stop);
+        let mut second = Seen::default();
+        let (resumed, end) = run(&spec, inputs, Some(&checkpoint), &mut second);
+        end.unwrap();
+        let found = std::fs::read(resumed.path().join(result)).unwrap();
+        assert!(found == expected, "{kind:?}: stopped after {stop} checkpoints, it made something else");
 
-    assert!(first.metrics.keys().all(|(_, at)| *at <= step), "measured before it was written");
-    assert!(second.metrics.keys().all(|(_, at)| *at > step), "nothing twice");
-    let both: BTreeMap<_, _> = first.metrics.into_iter().chain(second.metrics).collect();
-    assert_eq!(both, whole.metrics, "{kind:?} after {stop}");
+        assert!(first.metrics.keys().all(|(_, at)| *at <= step), "measured before it was written");
+        assert!(second.metrics.keys().all(|(_, at)| *at > step), "nothing twice");
+        let both: BTreeMap<_, _> = first.metrics.into_iter().chain(second.metrics).collect();
+        assert_eq!(both, whole.metrics, "{kind:?} after {stop}");
+    }
 }
 
 /// A trained generator for `distill`.
@@ -144,9 +147,7 @@ fn generator() -> (TempDir, PathBuf) {
 #[test]
 fn a_generator_goes_on_from_every_epoch() {
     let _turn = turn();
-    for stop in 1..=3 {
-        whole_and_resumed(TaskKind::Extract { generator: 0 }, &[], "generator-0.safetensors", stop);
-    }
+    whole_and_resumed(TaskKind::Extract { generator: 0 }, &[], "generator-0.safetensors", &[1, 2, 3]);
 }
 
 #[test]
@@ -154,9 +155,7 @@ fn a_student_goes_on_from_the_pool_and_from_the_game() {
     let _turn = turn();
     let (_made, generator) = generator();
     // Three epochs of the pool, then four rounds of the game.
-    for stop in [1, 3, 4, 6] {
-        whole_and_resumed(TaskKind::Distill { target: 0 }, &[&generator], "student.safetensors", stop);
-    }
+    whole_and_resumed(TaskKind::Distill { target: 0 }, &[&generator], "student.safetensors", &[1, 3, 4, 6]);
 }
 
 #[test]
@@ -200,8 +199,7 @@ fn a_checkpoint_that_is_of_no_use_is_passed_over() {
         std::fs::write(&path, bytes).unwrap();
         path
     };
-    let expected = Seen::default();
-    let mut whole = expected;
+    let mut whole = Seen::default();
     let (made, _) = run(&spec, &[], None, &mut whole);
     let generator = std::fs::read(made.path().join("generator-0.safetensors")).unwrap();
     let other_job = TaskSpec { job: JobId::new(), ..spec.clone() };

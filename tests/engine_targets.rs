@@ -4,7 +4,10 @@ mod common;
 
 use std::{collections::BTreeMap, path::Path};
 
-use common::engine::{Seen, task, turn};
+use common::{
+    engine::{Seen, task, turn},
+    teacher,
+};
 use kegd::{
     domain::{
         config::JobConfig,
@@ -20,8 +23,6 @@ use kegd::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-const LENET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 /// A few steps on noise: what is learned does not matter here.
 fn spec(compression: Value, target: u32) -> TaskSpec {
@@ -48,11 +49,11 @@ fn report(directory: &Path, name: &str) -> Report {
 #[test]
 fn a_student_has_the_size_that_was_asked_for() {
     let _turn = turn();
-    let directory = directory(&std::fs::read(LENET).unwrap());
+    let directory = directory(&teacher::small_file());
     for (compression, most) in [
-        (json!({"parameters": 15_000}), 15_000),
-        (json!({"macs": 200_000, "keep": ["conv1"]}), 200_000),
-        (json!({"bytes": 90_000}), 90_000),
+        (json!({"parameters": 4_000}), 4_000),
+        (json!({"macs": 20_000, "keep": ["conv1"]}), 20_000),
+        (json!({"bytes": 20_000}), 20_000),
     ] {
         engine::run(&spec(compression.clone(), 0), directory.path(), &mut Seen::default()).unwrap();
         let report = report(directory.path(), "report.json");
@@ -69,7 +70,7 @@ fn a_student_has_the_size_that_was_asked_for() {
 #[test]
 fn students_of_a_sweep_lie_side_by_side() {
     let _turn = turn();
-    let directory = directory(&std::fs::read(LENET).unwrap());
+    let directory = directory(&teacher::small_file());
     let mut seen = Seen::default();
     let sweep = json!({"ratio": [8, 2.5]});
     for target in [1, 0] {
@@ -158,7 +159,7 @@ fn a_student_is_as_fast_as_was_asked_for_and_stays_the_same_when_it_is_taken_up_
 #[test]
 fn a_time_that_cannot_be_reached_is_refused_with_the_one_that_can() {
     let _turn = turn();
-    let directory = directory(&std::fs::read(LENET).unwrap());
+    let directory = directory(&teacher::small_file());
     let Err(Stop::Failed(problem)) =
         engine::run(&spec(json!({"latency": 500}), 0), directory.path(), &mut Seen::default())
     else {

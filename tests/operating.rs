@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::service::{KEGD, address};
+use common::{
+    service::{KEGD, address},
+    teacher::small_file,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -18,15 +21,13 @@ use reqwest::{Client, Response, multipart};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
-
 /// Longest wait for a condition. Generous: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A job of seconds, on noise; what it learns does not matter here.
 const SMALL: &str = r#"{
     "name": "a-name-nobody-logs", "keep_upload": false,
-    "extraction": {"sampler": "uniform"},
+    "extraction": {"sampler": "uniform", "epochs": 1, "steps_per_epoch": 5, "batch_size": 16},
     "distillation": {"samples_per_generator": 64, "epochs": 1, "batch_size": 16, "adversarial_steps": 0}
 }"#;
 
@@ -67,7 +68,7 @@ impl Service {
     }
 
     async fn submit(&self, request_id: &str) -> String {
-        let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
+        let model = multipart::Part::bytes(small_file()).file_name("small.onnx");
         let form = multipart::Form::new().part("model", model).text("config", SMALL);
         let request = Client::new().post(format!("{}/jobs?key=not-to-be-logged", self.url)).multipart(form);
         let request = request.header("x-request-id", request_id).header("authorization", "Bearer not-to-be-logged");
@@ -121,7 +122,7 @@ async fn every_line_of_the_log_says_what_it_is_about() {
     // Its configuration keeps no upload, and its files are gone by the time anybody is told or soon after.
     assert!(job["upload_deleted_at"].is_string());
     let deadline = Instant::now() + PATIENCE;
-    while files(directory.path(), &id).contains(&"lenet5.onnx".to_owned()) {
+    while files(directory.path(), &id).contains(&"small.onnx".to_owned()) {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -170,16 +171,18 @@ async fn what_would_go_is_told_beside_the_running_service_and_then_goes() {
     let mut service = Service::start(directory.path(), &["--no-worker"]);
     let (kept, finished) = (service.submit("a").await, service.submit("b").await);
     service.post(&format!("/jobs/{finished}/cancel")).await;
+    let size = small_file().len();
+    let size = format!("{},{:03}", size / 1000, size % 1000);
     let told = |arguments: &[&str]| String::from_utf8(kegd(arguments, directory.path()).stdout).unwrap();
     assert!(told(&["gc", "--dry-run"]).contains("nothing expires"));
     let plan = told(&["gc", "--dry-run", "--retain-uploads", "0"]);
     assert!(plan.contains(&finished) && plan.contains("retain_uploads") && !plan.contains(&kept), "{plan}");
     let plan = told(&["gc", "--dry-run", "--retain-jobs", "0"]);
-    assert!(plan.contains("retain_jobs") && plan.contains("Would free 252,054 bytes: 1 jobs"), "{plan}");
+    assert!(plan.contains("retain_jobs") && plan.contains(&format!("Would free {size} bytes: 1 jobs")), "{plan}");
     assert_eq!(service.get(&format!("/jobs/{finished}")).await.status(), 200, "it was only told");
     assert_eq!(files(directory.path(), &finished).len(), 1);
 
-    assert!(told(&["gc", "--retain-jobs", "0"]).contains("Freed 252,054 bytes: 1 jobs"));
+    assert!(told(&["gc", "--retain-jobs", "0"]).contains(&format!("Freed {size} bytes: 1 jobs")));
     assert_eq!(service.get(&format!("/jobs/{finished}")).await.status(), 404);
     assert_eq!(files(directory.path(), &finished).len(), 0);
     assert_eq!(service.get(&format!("/jobs/{kept}")).await.status(), 200);
@@ -249,7 +252,7 @@ async fn a_backup_is_whole_and_the_service_does_not_notice() {
     assert!(Command::new("cp").arg("-r").arg(artifacts).arg(&data).status().unwrap().success());
     let service = Service::start(restored.path(), &["--no-worker"]);
     assert_eq!(service.get(&format!("/jobs/{id}")).await.status(), 200);
-    let model = service.get(&format!("/jobs/{id}/artifacts/lenet5.onnx")).await.bytes().await.unwrap();
-    assert_eq!(model, std::fs::read(MODEL).unwrap());
+    let model = service.get(&format!("/jobs/{id}/artifacts/small.onnx")).await.bytes().await.unwrap();
+    assert_eq!(model, small_file());
     assert_eq!(service.get(&format!("/jobs/{later}")).await.status(), 404, "it came after the copy");
 }

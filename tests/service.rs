@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::service::{KEGD, Service};
+use common::{
+    service::{KEGD, Service},
+    teacher::small_file,
+};
 use kegd::formats::{imported::ImportOptions, onnx, pt2};
 use reqwest::{Client, multipart};
 use serde_json::{Value, json};
@@ -27,17 +30,22 @@ const SMALL: &str = r#"{
     "distillation": {"samples_per_generator": 64, "epochs": 1, "batch_size": 16, "adversarial_steps": 2}
 }"#;
 
+/// `SMALL` with more members.
+fn small(more: Value) -> Value {
+    let mut config: Value = serde_json::from_str(SMALL).unwrap();
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    config
+}
+
 impl Service {
-    async fn submit(&self) -> String {
-        self.submit_with(json!({})).await
+    /// The small teacher, with more members of the configuration.
+    async fn submit_with(&self, more: Value) -> String {
+        self.submit("small.onnx", small_file(), more).await
     }
 
-    /// With more members of the configuration.
-    async fn submit_with(&self, more: Value) -> String {
-        let mut config: Value = serde_json::from_str(SMALL).unwrap();
-        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
-        let form = multipart::Form::new().part("model", model).text("config", config.to_string());
+    async fn submit(&self, name: &'static str, model: Vec<u8>, more: Value) -> String {
+        let model = multipart::Part::bytes(model).file_name(name);
+        let form = multipart::Form::new().part("model", model).text("config", small(more).to_string());
         let answer = Client::new().post(format!("{}/jobs", self.url)).multipart(form).send().await.unwrap();
         assert_eq!(answer.status(), 202);
         answer.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
@@ -60,7 +68,7 @@ impl Service {
 async fn an_upload_comes_back_as_a_student() {
     let data = TempDir::new().unwrap();
     let mut service = Service::start(data.path());
-    let id = service.submit().await;
+    let id = service.submit("lenet5.onnx", std::fs::read(MODEL).unwrap(), json!({})).await;
     let job = service.until(&id, |job| job["status"] == "succeeded").await;
     assert_eq!((&job["phase"], &job["progress"]["fraction"]), (&json!("done"), &json!(1.0)));
     assert!(job["result"]["ratio"]["parameters"].as_f64().unwrap() >= 4.0, "{}", job["result"]);
@@ -144,14 +152,14 @@ async fn one_set_of_generators_makes_students_of_several_jobs() {
     assert_eq!(trained(&sweep).await, 1, "once for both");
 
     let extraction = json!({"generators": 1});
-    let config = json!({"from_job": sweep, "compression": {"macs": 150_000}, "extraction": extraction, "input": {}});
+    let config = json!({"from_job": sweep, "compression": {"macs": 40_000}, "extraction": extraction, "input": {}});
     let again = service.submit_with(config).await;
     // At any moment of the new job's life.
     let deleted = Client::new().delete(format!("{}/jobs/{sweep}", service.url)).send().await.unwrap();
     assert_eq!(deleted.status(), 204);
     let job = service.until(&again, |job| job["status"] == "succeeded").await;
     assert_eq!((trained(&again).await, &job["config"]["from_job"]), (0, &json!(sweep)));
-    assert!(job["result"]["student"]["macs"].as_u64().unwrap() <= 150_000, "{}", job["result"]);
+    assert!(job["result"]["student"]["macs"].as_u64().unwrap() <= 40_000, "{}", job["result"]);
     assert_eq!(service.get(&format!("/jobs/{again}/samples.png")).await.status(), 200);
     assert_eq!(service.get(&format!("/jobs/{again}/samples/latent.png?rows=2")).await.status(), 200);
 }
@@ -160,7 +168,9 @@ async fn one_set_of_generators_makes_students_of_several_jobs() {
 async fn a_running_job_can_be_canceled_and_the_service_stopped() {
     let data = TempDir::new().unwrap();
     let mut service = Service::start(data.path());
-    let (first, second) = (service.submit().await, service.submit().await);
+    let epochs = |epochs: u32| json!({"generators": 1, "epochs": epochs, "steps_per_epoch": 20, "batch_size": 16});
+    let first = service.submit_with(json!({"extraction": epochs(10_000)})).await;
+    let second = service.submit_with(json!({"extraction": epochs(5)})).await;
     service.until(&first, |job| job["status"] == "running").await;
     let answer = Client::new().post(format!("{}/jobs/{first}/cancel", service.url)).send().await.unwrap();
     assert!(answer.status() == 202 || answer.status() == 200, "{}", answer.status());
@@ -168,6 +178,7 @@ async fn a_running_job_can_be_canceled_and_the_service_stopped() {
     service.until(&second, |job| job["status"] != "queued").await;
     assert!(service.stop(), "it does not wait for the job");
     let service = Service::start(data.path());
+    assert_ne!(service.json(&format!("/jobs/{second}")).await["status"], "succeeded");
     service.until(&second, |job| job["status"] == "succeeded").await;
 }
 
@@ -205,16 +216,17 @@ fn health_is_an_exit_status() {
 #[test]
 fn the_command_line_does_the_same_without_a_service() {
     let out = TempDir::new().unwrap();
-    let config = out.path().join("config.json");
+    let (model, config) = (out.path().join("small.onnx"), out.path().join("config.json"));
+    std::fs::write(&model, small_file()).unwrap();
     std::fs::write(&config, SMALL).unwrap();
     let distilled = Command::new(KEGD)
-        .args(["distill", MODEL, "--threads", "1", "--device", "cpu", "--config"])
-        .args([config.as_path(), Path::new("-o"), &out.path().join("made")])
+        .args(["distill", "--threads", "1", "--device", "cpu"])
+        .args([model.as_path(), Path::new("--config"), &config, Path::new("-o"), &out.path().join("made")])
         .output()
         .unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&distilled.stdout), String::from_utf8_lossy(&distilled.stderr));
     assert!(distilled.status.success(), "{stderr}");
-    assert!(stdout.contains("parameters") && stdout.contains("61,706"), "{stdout}");
+    assert!(stdout.contains("parameters") && stdout.contains("9,106"), "{stdout}");
     assert!(stderr.contains("generator 1 of 1  extracting"), "{stderr}");
     let mut names: Vec<_> = std::fs::read_dir(out.path().join("made"))
         .unwrap()
@@ -230,14 +242,14 @@ fn the_command_line_does_the_same_without_a_service() {
 #[test]
 fn the_command_line_makes_a_sweep_too() {
     let out = TempDir::new().unwrap();
-    let config = out.path().join("config.json");
+    let (model, config) = (out.path().join("small.onnx"), out.path().join("config.json"));
+    std::fs::write(&model, small_file()).unwrap();
     let distill = |more: Value| {
-        let mut settings: Value = serde_json::from_str(SMALL).unwrap();
-        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        std::fs::write(&config, settings.to_string()).unwrap();
+        std::fs::write(&config, small(more).to_string()).unwrap();
         let made = out.path().join("made");
-        let args = ["distill", MODEL, "--threads", "1", "--device", "cpu", "--quiet", "--config"];
-        Command::new(KEGD).args(args).args([config.as_path(), Path::new("-o"), &made]).output().unwrap()
+        let args = ["distill", "--threads", "1", "--device", "cpu", "--quiet"].map(Path::new);
+        let paths = [&model, Path::new("--config"), &config, Path::new("-o"), &made];
+        Command::new(KEGD).args(args).args(paths).output().unwrap()
     };
     let swept = distill(json!({"compression": {"ratio": [2, 8]}}));
     let stdout = String::from_utf8_lossy(&swept.stdout);

@@ -9,10 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::service::{KEGD, Service};
-use kegd::formats::{
-    graph::{Graph, Tensor},
-    onnx,
+use common::{
+    service::{KEGD, Service},
+    teacher::{named, small_file},
+};
+use kegd::{
+    domain::architecture::Architecture,
+    formats::{
+        graph::{Graph, Tensor},
+        onnx,
+    },
 };
 use reqwest::{Client, multipart};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -134,11 +140,11 @@ async fn weights_in_and_weights_out() {
 async fn students_that_are_given_learn_from_the_same_generators() {
     let data = TempDir::new().unwrap();
     let service = Service::start(data.path());
-    let whole = std::fs::read(MODEL).unwrap();
+    let whole = small_file();
     let model = ("model", "m.onnx", &whole[..]);
-    let named = service.job(&[model], small(json!({"student": {"arch": "resnet14"}}))).await;
+    let named = service.job(&[model], small(json!({"student": {"arch": "mlp"}}))).await;
     assert_eq!(named["status"], "succeeded", "{named:#}");
-    assert_eq!(named["config"]["student"], json!({"arch": "resnet14", "init": "anew"}));
+    assert_eq!(named["config"]["student"], json!({"arch": "mlp", "init": "anew"}));
     let id = named["id"].as_str().unwrap();
     let layers = service.json(&format!("/jobs/{id}/layers")).await;
     assert_eq!((&layers["planned"], &layers["data"][0]["action"]), (&json!(false), &json!("anew")));
@@ -203,13 +209,15 @@ fn the_command_line_takes_weights_and_students() {
     let out = TempDir::new().unwrap();
     let (weights, config, own) =
         (out.path().join("w.safetensors"), out.path().join("config.json"), out.path().join("student.onnx"));
-    std::fs::write(&weights, bare(&teacher().weights)).unwrap();
-    std::fs::copy(MODEL, &own).unwrap();
+    let shape = [1, 4, 4];
+    std::fs::write(&weights, bare(&named(Architecture::Resnet14, &shape, 4).weights)).unwrap();
+    std::fs::write(&own, onnx::export(&named(Architecture::Mlp, &shape, 4)).unwrap()).unwrap();
     let before = std::fs::read(&own).unwrap();
-    std::fs::write(&config, small(json!({"student": {"init": "weights"}})).to_string()).unwrap();
+    std::fs::write(&config, small(json!({"student": {"init": "weights"}, "input": {"shape": shape}})).to_string())
+        .unwrap();
     let made = out.path().join("made");
     let distilled = Command::new(KEGD)
-        .args(["distill", "--arch", "lenet5", "--threads", "1", "--device", "cpu", "--quiet"])
+        .args(["distill", "--arch", "resnet14", "--threads", "1", "--device", "cpu", "--quiet"])
         .args([weights.as_path(), Path::new("--config"), &config, Path::new("--student"), &own, Path::new("-o"), &made])
         .output()
         .unwrap();
@@ -218,6 +226,7 @@ fn the_command_line_takes_weights_and_students() {
     for name in ["student.safetensors", "student.json", "student.onnx", "report.json"] {
         assert!(made.join(name).is_file(), "{name}");
     }
+    std::fs::write(&weights, bare(&teacher().weights)).unwrap();
     let inspected = Command::new(KEGD).arg("inspect").arg(&weights).output().unwrap();
     let stderr = String::from_utf8_lossy(&inspected.stderr);
     assert!(!inspected.status.success() && stderr.contains(r#"{"arch": "lenet5"}"#), "{stderr}");

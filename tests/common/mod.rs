@@ -1,4 +1,4 @@
-//! What the tests share: a real store and real files in a directory of their own, jobs to put there, and children that
+//! What the tests share: a real store and real files in a directory of their own, jobs to put there, teachers, and children that
 //! speak the protocol as a shell script says.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
@@ -10,4 +10,5 @@ pub mod house;
 pub mod ledger;
 pub mod script;
 pub mod service;
+pub mod teacher;
 pub mod wait;
