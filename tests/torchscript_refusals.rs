@@ -139,6 +139,14 @@ fn code_that_has_no_meaning(#[case] body: &str, #[case] reason: &str) {
 }
 
 #[test]
+fn a_tuple_with_one_member_is_that_member() {
+    let body = "return (None, torch.flatten(torch.relu(x), 1), None)";
+    let imported = torchscript::import(&with_body(body), &ImportOptions::default()).unwrap();
+    assert_eq!(imported.graph.classes(), 1024);
+    assert!(imported.warnings.iter().any(|warning| warning.contains("tuple")), "{:?}", imported.warnings);
+}
+
+#[test]
 fn answers_that_are_no_scores() {
     refused(&with_body("return (x, x)"), ErrorCode::NotAClassifier, &["answers with a tuple"]);
     refused(&with_body("return {\"scores\": x}"), ErrorCode::NotAClassifier, &["answers with a dictionary"]);

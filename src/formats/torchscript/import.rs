@@ -180,13 +180,31 @@ fn finished(machine: &mut Machine, answer: Result<Item, Halt>) -> Result<Value, 
         return Err(unsupported(std::mem::take(&mut machine.causes)));
     }
     check_finite(&machine.objects.not_finite)?;
-    match answer {
-        Item::Tensor(index) => {
-            let value = machine.tensors.value(index).map_err(|refusal| wrong(refusal.reason()))?;
-            Ok(value.clone())
-        }
-        other => Err(not_a_classifier(format!("The module answers with {}, not a tensor.", other.kind()))
-            .hint("Save a module around it that gives the class scores alone.")),
+    let Some(index) = scores(&answer) else {
+        return Err(not_a_classifier(format!("The module answers with {}, not a tensor.", answer.kind()))
+            .hint("Save a module around it that gives the class scores alone."));
+    };
+    if !answer.is_tensor() {
+        machine.context.warnings.push(
+            "The module answers with a tuple, of which all but one member are None; the student with that one."
+                .to_owned(),
+        );
+    }
+    let value = machine.tensors.value(index).map_err(|refusal| wrong(refusal.reason()))?;
+    Ok(value.clone())
+}
+
+/// The tensor that an answer is, or that its only member is which is not None: scripts keep room for heads that only training
+/// has.
+fn scores(answer: &Item) -> Option<usize> {
+    let members = match answer {
+        Item::Tuple(members) => members.all(),
+        other => vec![other.clone()],
+    };
+    let mut there = members.into_iter().filter(|member| !matches!(member, Item::None));
+    match (there.next(), there.next()) {
+        (Some(Item::Tensor(index)), None) => Some(index),
+        _ => None,
     }
 }
 
