@@ -9,7 +9,10 @@ use std::{
     thread::JoinHandle,
 };
 
-use common::service::{KEGD, address};
+use common::{
+    service::{KEGD, address},
+    teacher::small_file,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -17,8 +20,6 @@ use nix::{
 use reqwest::{Client, Response, StatusCode, multipart};
 use serde_json::Value;
 use tempfile::TempDir;
-
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 fn keys(data: &Path, arguments: &[&str]) -> Output {
     Command::new(KEGD).arg("keys").args(arguments).arg("--data-dir").arg(data).output().unwrap()
@@ -73,7 +74,7 @@ impl Service {
     }
 
     async fn submit(&self, key: &str) -> Response {
-        let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
+        let model = multipart::Part::bytes(small_file()).file_name("small.onnx");
         let config = r#"{"extraction": {"generators": 1, "epochs": 1, "steps_per_epoch": 2, "batch_size": 8},
             "distillation": {"samples_per_generator": 16, "epochs": 1, "batch_size": 8, "adversarial_steps": 1}}"#;
         let form = multipart::Form::new().part("model", model).text("config", config);

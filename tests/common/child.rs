@@ -12,7 +12,7 @@ use super::{facts, house::House};
 
 /// A shell script that starts one of this binary's tests in a process of its own, with `variable` set.
 pub fn start_of(house: &House, test: &str, variable: &str, value: &str) -> PathBuf {
-    let script = house.directory.path().join(format!("{test}.sh"));
+    let script = house.directory.path().join(format!("{}.sh", test.replace("::", "-")));
     let binary = std::env::current_exe().unwrap();
     let text = format!(
         "#!/bin/sh\nexport {variable}='{value}' KEGD_TEST_DIR=\"$3\"\nexec {} --exact {test} --nocapture\n",

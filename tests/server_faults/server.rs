@@ -17,10 +17,9 @@ use reqwest::{Client, Response, multipart};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::ledger::Ledger;
+use crate::common::{ledger::Ledger, teacher::small_file};
 
 pub const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 
 /// Longest wait for a condition. Generous: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -106,7 +105,7 @@ impl Server {
     }
 
     pub async fn post(&self, config: &'static str) -> Response {
-        let model = multipart::Part::bytes(std::fs::read(MODEL).unwrap()).file_name("lenet5.onnx");
+        let model = multipart::Part::bytes(small_file()).file_name("small.onnx");
         let form = multipart::Form::new().part("model", model).text("config", config);
         Client::new().post(format!("{}/jobs", self.url)).multipart(form).send().await.unwrap()
     }

@@ -1,7 +1,5 @@
 //! Our own child, and a worker that dies: this test binary plays both, in processes of their own.
 
-mod common;
-
 use std::{
     fs,
     path::Path,
@@ -9,13 +7,6 @@ use std::{
     time::Duration,
 };
 
-use common::{
-    child::start_of,
-    facts,
-    house::House,
-    script,
-    wait::{gone, until},
-};
 use kegd::{
     domain::{
         artifact::Role,
@@ -30,6 +21,14 @@ use kegd::{
     worker::WorkerConfig,
 };
 use serde_json::json;
+
+use crate::common::{
+    child::start_of,
+    facts,
+    house::House,
+    script,
+    wait::{gone, until},
+};
 
 /// What the child of these tests is to do.
 const BEHAVIOUR: &str = "KEGD_TEST_BEHAVIOUR";
@@ -95,7 +94,7 @@ fn engine(behaviour: &str, spec: &TaskSpec, directory: &Path, observer: &mut dyn
 }
 
 fn worker(house: &House, behaviour: &str) -> WorkerConfig {
-    script::configure(house, start_of(house, "child_entry", BEHAVIOUR, behaviour))
+    script::configure(house, start_of(house, "child::child_entry", BEHAVIOUR, behaviour))
 }
 
 async fn job_with(house: &House, behaviour: &str) -> Job {
@@ -179,7 +178,7 @@ const SLEEP: &str = "cp $(command -v sleep) $SHARED/sleep; chown 65534 $SHARED/s
 async fn a_worker_that_is_killed_takes_its_children_along_and_its_next_life_goes_on() {
     let house = House::living().await;
     script::worker(&house, &format!("hello; progress 0.5 importing 5; echo $$ > $SHARED/pid; {SLEEP}")).await;
-    let entry = start_of(&house, "worker_entry", DATA, &house.directory.path().display().to_string());
+    let entry = start_of(&house, "child::worker_entry", DATA, &house.directory.path().display().to_string());
     let mut first_life = Command::new(entry).stdout(Stdio::null()).spawn().unwrap();
     let id = house.submit(json!({})).await;
     let pid = house.note("pid").await;

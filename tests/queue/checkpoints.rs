@@ -1,13 +1,7 @@
 //! What a checkpoint means for the queue: where the next run begins, what it keeps, and how often it may be lost.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{
-    facts,
-    house::{House, cpu, name},
-};
 use kegd::{
     domain::{
         artifact::{Artifact, Role},
@@ -22,6 +16,11 @@ use kegd::{
     store::{Cancel, Deletion, Retry},
 };
 use serde_json::json;
+
+use crate::common::{
+    facts,
+    house::{House, cpu, name},
+};
 
 /// Longer than any backoff.
 const LONG: Duration = Duration::from_secs(600);

@@ -1,17 +1,11 @@
 //! Many who ask at once: slots, store handles, processes. A task has one run, and what follows is enqueued once.
 
-mod common;
-
 use std::{
     collections::BTreeSet,
     path::Path,
     process::{Command, Stdio},
 };
 
-use common::{
-    facts,
-    house::{House, cpu},
-};
 use kegd::{
     clock::Clock,
     domain::{
@@ -24,6 +18,11 @@ use kegd::{
     store::{Slot, Store},
 };
 use serde_json::json;
+
+use crate::common::{
+    facts,
+    house::{House, cpu},
+};
 
 async fn handle(database: &Path) -> Queue {
     Queue::new(Store::open(database, Clock::System).await.unwrap(), QueueConfig::default())
@@ -125,7 +124,7 @@ async fn two_processes_never_get_the_same_task() {
     }
     let start = || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "one_of_several_processes", "--ignored", "--nocapture"])
+            .args(["--exact", "slots::one_of_several_processes", "--ignored", "--nocapture"])
             .env(DATABASE, house.directory.path().join("kegd.db"))
             .stdout(Stdio::piped())
             .spawn()

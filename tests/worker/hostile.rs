@@ -1,11 +1,8 @@
 //! Faults and bad faith, one after the other on the same worker: what becomes of the job, whether the slot works on, and
 //! what is left on the disk and in the process table.
 
-mod common;
-
 use std::{fs, path::Path, time::Duration};
 
-use common::{child, house::House, script};
 use kegd::{
     clock::Clock,
     domain::{
@@ -20,6 +17,8 @@ use kegd::{
 };
 use rstest::rstest;
 use serde_json::json;
+
+use crate::common::{child, house::House, script};
 
 /// What the child of these tests is to do.
 const BEHAVIOUR: &str = "KEGD_TEST_BEHAVIOUR";
@@ -42,7 +41,7 @@ async fn survives(house: &House, config: WorkerConfig) -> Job {
     let work = house.work(config);
     let id = house.submit(json!({})).await;
     let bad = house.ended(id).await;
-    common::wait::until("nothing is left", async || house.left_behind().is_empty().then_some(())).await;
+    crate::common::wait::until("nothing is left", async || house.left_behind().is_empty().then_some(())).await;
     fs::write(house.directory.path().join("shared/well"), "").unwrap();
     let good = house.submit(json!({})).await;
     let good = house.ended(good).await;
@@ -114,7 +113,7 @@ async fn a_child_that_closed_its_commands_can_still_be_canceled() {
     let work = house.work(script::worker(&house, body).await);
     let id = house.submit(json!({})).await;
     let under_way = async || (house.job(id).await.fraction() > 0.005).then_some(());
-    common::wait::until("progress", under_way).await;
+    crate::common::wait::until("progress", under_way).await;
     assert_eq!(house.store.cancel(id).await.unwrap(), Cancel::Asked);
     assert_eq!(house.ended(id).await.status, JobStatus::Canceled);
     work.stop().await;
@@ -264,7 +263,7 @@ fn fill_shared_memory() {
 
 /// A job with our own child that does `behaviour`, and a good one after it.
 async fn survived_by_our_child(house: &House, behaviour: &str, configure: impl FnOnce(&mut WorkerConfig)) -> Job {
-    let entry = child::start_of(house, "child_entry", BEHAVIOUR, behaviour);
+    let entry = child::start_of(house, "hostile::child_entry", BEHAVIOUR, behaviour);
     survived(house, &format!("exec {} run-task --dir \"$3\"", entry.display()), configure).await
 }
 

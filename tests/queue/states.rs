@@ -1,11 +1,5 @@
 //! Cancel, delete and retry, wherever a job stands.
 
-mod common;
-
-use common::{
-    facts,
-    house::{House, cpu},
-};
 use kegd::{
     domain::{
         ids::JobId,
@@ -41,6 +35,11 @@ enum Stand {
 }
 
 use Stand::*;
+
+use crate::common::{
+    facts,
+    house::{House, cpu},
+};
 
 const ALL: [Stand; 12] = [
     Queued,

@@ -1,11 +1,5 @@
 //! Jobs of several students: one distillation for each target, from generators that are trained once, or by another job.
 
-mod common;
-
-use common::{
-    facts,
-    house::{House, name},
-};
 use kegd::{
     domain::{
         artifact::{Artifact, Role},
@@ -21,6 +15,11 @@ use kegd::{
 };
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use crate::common::{
+    facts,
+    house::{House, name},
+};
 
 async fn keep(house: &House, claim: &Claim, file: &str, role: Role) {
     let artifact = Artifact { name: name(file), role, bytes: 3, sha256: "00".into(), key: format!("key-{file}") };
@@ -164,7 +163,7 @@ async fn jobs_of_before_have_their_result_among_the_results() {
     let job = house.job(id).await;
     assert_eq!((job.results.len(), job.results[0].target), (1, Some(8.0)));
 
-    let migration = include_str!("../migrations/0008_targets.sql");
+    let migration = include_str!("../../migrations/0008_targets.sql");
     let (_, filling) = migration.split_once("update jobs").unwrap();
     let before = "update jobs set results = '[]'; update tasks set target = null; update jobs";
     let file = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));

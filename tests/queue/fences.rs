@@ -1,14 +1,8 @@
 //! A run that has lost its task writes nothing, by whatever way it was lost and whatever it tries: not a byte of the
 //! database changes.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{
-    facts,
-    house::{House, cpu, name},
-};
 use kegd::{
     artifacts::Claimed,
     domain::{
@@ -24,6 +18,11 @@ use kegd::{
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
+
+use crate::common::{
+    facts,
+    house::{House, cpu, name},
+};
 
 /// Longer than any backoff.
 const LONG: Duration = Duration::from_secs(600);

@@ -1,11 +1,8 @@
 //! Submitting, listing, waiting for and deleting jobs; and their files.
 
-mod common;
-
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::house::{House, MODEL, name};
 use futures::TryStreamExt;
 use kegd::{
     artifacts::{AdoptError, Claimed, PutError, hexadecimal},
@@ -22,6 +19,8 @@ use kegd::{
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
+
+use crate::common::house::{House, MODEL, name};
 
 #[tokio::test]
 async fn the_same_request_twice_makes_one_job() {

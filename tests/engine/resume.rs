@@ -1,16 +1,10 @@
 //! Going on from a checkpoint: to the bit what the run would have made without a stop, wherever it was stopped.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use common::{
-    engine::{task, turn},
-    teacher,
-};
 use kegd::{
     domain::{
         config::JobConfig,
@@ -27,6 +21,11 @@ use kegd::{
     protocol::{MetricPoint, Role},
 };
 use tempfile::TempDir;
+
+use crate::common::{
+    engine::{task, turn},
+    teacher,
+};
 
 /// Several epochs and rounds of everything, each of a few steps.
 const SMALL: &str = r#"{

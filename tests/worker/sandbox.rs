@@ -1,7 +1,5 @@
 //! What a child can no longer do: this test binary plays our own child, and tries.
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
@@ -15,13 +13,14 @@ use std::{
     process::Command,
 };
 
-use common::{child, house::House, script};
 use kegd::{
     domain::{job::JobStatus, task::TaskKind},
     sandbox::{SandboxMode, Support},
 };
 use nix::errno::Errno;
 use rstest::rstest;
+
+use crate::common::{child, house::House, script};
 
 /// The data directory of the house that the child is to look around in.
 const HOUSE: &str = "KEGD_TEST_HOUSE";
@@ -45,7 +44,7 @@ fn child_entry() {
             println!("tried {name}: {told}");
         }
         child::leave_inspection(directory, observer);
-        Err(common::facts::problem().into())
+        Err(crate::common::facts::problem().into())
     })
 }
 
@@ -243,7 +242,7 @@ async fn attempts(house: &House, sandbox: SandboxMode, device: &str) -> BTreeMap
     fs::write(data.join(PORT), listener.local_addr().unwrap().port().to_string()).unwrap();
     let _socket = UnixListener::bind(data.join("socket")).unwrap();
 
-    let entry = child::start_of(house, "child_entry", HOUSE, &data.display().to_string());
+    let entry = child::start_of(house, "sandbox::child_entry", HOUSE, &data.display().to_string());
     // Before the child has begun, there may be a link, and a port that it could read.
     let text = fs::read_to_string(&entry).unwrap();
     let (first, rest) = text.split_once('\n').unwrap();
@@ -254,7 +253,7 @@ async fn attempts(house: &House, sandbox: SandboxMode, device: &str) -> BTreeMap
     config.slots = vec![device.to_owned()];
     let work = house.work(config);
     // Only once the worker has cleared its directory.
-    common::wait::until("the worker", async || house.store.workers().await.unwrap().pop()).await;
+    crate::common::wait::until("the worker", async || house.store.workers().await.unwrap().pop()).await;
     fs::create_dir(data.join("runs/another")).unwrap();
     fs::write(data.join("runs/another/model.onnx"), "another's").unwrap();
     let id = house.submit(serde_json::json!({})).await;

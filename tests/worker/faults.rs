@@ -1,15 +1,7 @@
 //! What children do, and what becomes of their jobs: real processes over real pipes, scripted to go wrong.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{
-    facts,
-    house::House,
-    script,
-    wait::{gone, until},
-};
 use kegd::{
     domain::{
         artifact::Role,
@@ -22,6 +14,13 @@ use kegd::{
     worker::WorkerError,
 };
 use serde_json::json;
+
+use crate::common::{
+    facts,
+    house::House,
+    script,
+    wait::{gone, until},
+};
 
 /// Runs one job with a child that does `body`, until the job is final.
 async fn job_with(house: &House, body: &str) -> Job {

@@ -1,19 +1,18 @@
 //! Checkpoints between a worker and its children: kept, handed on, asked for at the end, and never a reason to fail.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{
-    house::House,
-    script,
-    wait::{gone, until},
-};
 use kegd::{
     domain::{artifact::Role, ids::JobId, job::JobStatus},
     store::Job,
 };
 use serde_json::json;
+
+use crate::common::{
+    house::House,
+    script,
+    wait::{gone, until},
+};
 
 /// A job of one generator.
 async fn submit(house: &House) -> JobId {

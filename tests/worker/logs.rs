@@ -1,15 +1,14 @@
 //! What the worker logs about its runs, and about what children leave behind.
 
-mod common;
-
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
 };
 
-use common::{house::House, script};
 use kegd::domain::job::JobStatus;
 use serde_json::{Value, json};
+
+use crate::common::{house::House, script};
 
 /// Log lines in memory.
 #[derive(Clone, Default)]

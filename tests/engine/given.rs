@@ -1,13 +1,7 @@
 //! Teachers of bare weights, and students that are no compressed teachers, through the tasks of the engine.
 
-mod common;
-
 use std::{collections::BTreeMap, path::Path};
 
-use common::{
-    engine::{Seen, task, turn},
-    teacher::{named, small_file},
-};
 use kegd::{
     domain::{
         architecture::Architecture,
@@ -27,6 +21,11 @@ use ndarray::{Array1, Array4};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::{
+    engine::{Seen, task, turn},
+    teacher::{named, small_file},
+};
 
 const LENET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");
 

@@ -1,13 +1,7 @@
 //! Students by other targets than a ratio, through the tasks of the engine: as small or as fast as was asked for.
 
-mod common;
-
 use std::{collections::BTreeMap, path::Path};
 
-use common::{
-    engine::{Seen, task, turn},
-    teacher,
-};
 use kegd::{
     domain::{
         config::JobConfig,
@@ -23,6 +17,11 @@ use kegd::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::{
+    engine::{Seen, task, turn},
+    teacher,
+};
 
 /// A few steps on noise: what is learned does not matter here.
 fn spec(compression: Value, target: u32) -> TaskSpec {

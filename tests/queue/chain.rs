@@ -1,11 +1,5 @@
 //! A job from its submission to its end, task by task, on a real SQLite file.
 
-mod common;
-
-use common::{
-    facts,
-    house::{House, name},
-};
 use kegd::{
     domain::{
         artifact::{Artifact, Role},
@@ -19,6 +13,11 @@ use kegd::{
     store::{Cancel, SampleRow},
 };
 use serde_json::json;
+
+use crate::common::{
+    facts,
+    house::{House, name},
+};
 
 fn inspected() -> Ending {
     Ending::Succeeded(Product::Inspected(Box::new(facts::inspection(TeacherKind::ResidualImage))))

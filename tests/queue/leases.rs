@@ -1,13 +1,7 @@
 //! Who may write: claims, fences, lost leases, retries, restarts.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{
-    facts,
-    house::{House, cpu},
-};
 use kegd::{
     domain::{
         artifact::{Artifact, Role},
@@ -20,6 +14,11 @@ use kegd::{
     store::{Cancel, Slot},
 };
 use serde_json::json;
+
+use crate::common::{
+    facts,
+    house::{House, cpu},
+};
 
 fn lost(why: &str) -> Ending {
     Ending::Lost(why.to_owned())
@@ -93,7 +92,7 @@ async fn a_run_that_lost_its_lease_writes_nothing() {
     assert_eq!((fresh.fence().task, fresh.fence().run), (stale.fence().task, 2));
 
     let file = Artifact {
-        name: common::house::name("x.npz"),
+        name: crate::common::house::name("x.npz"),
         role: Role::Samples,
         bytes: 1,
         sha256: "00".into(),

@@ -1,13 +1,7 @@
 //! The three tasks of a job on a real teacher, in one process: what they leave, and that the seed alone decides it.
 
-mod common;
-
 use std::path::Path;
 
-use common::{
-    engine::{task, turn},
-    teacher,
-};
 use kegd::{
     domain::{
         config::{JobConfig, Settings},
@@ -23,6 +17,11 @@ use kegd::{
     },
     formats::onnx,
     protocol::{MetricPoint, Role},
+};
+
+use crate::common::{
+    engine::{task, turn},
+    teacher,
 };
 
 const TEACHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/lenet5-mnist.onnx");

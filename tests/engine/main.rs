@@ -1,0 +1,9 @@
+//! The tasks of a job in this process, on libtorch.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod given;
+mod job;
+mod resume;
+mod targets;
