@@ -36,12 +36,14 @@ impl Machine<'_> {
             ("ops.prim.dtype", [Item::Tensor(_)]) => Ok(Item::int(FLOAT)),
             ("ops.prim.device", [Item::Tensor(_)]) => Ok(Item::Text("cpu".into())),
             ("ops.prim.shape", [Item::Tensor(_)]) => self.torch("size", args, Vec::new()),
+            ("ops.prim.type", [Item::Text(_)]) => Ok(args[0].clone()),
+            // A teacher is differentiated by its input, and fused kernels that cannot be are not taken.
+            ("ops.prim.requires_grad", [Item::Tensor(_)]) => Ok(Item::Bool(true)),
             (
                 "ops.prim.is_cuda"
                 | "ops.prim.is_quantized"
                 | "ops.prim.is_sparse"
                 | "ops.prim.is_mkldnn"
-                | "ops.prim.requires_grad"
                 | "ops.prim.is_nested",
                 [Item::Tensor(_)],
             ) => Ok(Item::Bool(false)),
@@ -74,7 +76,8 @@ impl Machine<'_> {
             ("__is__", [a, b]) => Ok(Item::Bool(is_none(a) && is_none(b))),
             ("__isnot__", [a, b]) => Ok(Item::Bool(is_none(a) != is_none(b))),
             ("warn" | "manual_seed", _) => Ok(Item::None),
-            ("is_grad_enabled" | "is_scripting" | "is_autocast_enabled", _) => Ok(Item::Bool(false)),
+            ("is_grad_enabled", _) => Ok(Item::Bool(true)),
+            ("is_scripting" | "is_autocast_enabled", _) => Ok(Item::Bool(false)),
             ("is_floating_point", [Item::Tensor(_)]) => Ok(Item::Bool(true)),
             ("is_complex", [Item::Tensor(_)]) => Ok(Item::Bool(false)),
             ("dim", [Item::Tensor(index)]) => dims(index).map(|dims| Item::int(dims.len() as i64)),
@@ -125,6 +128,8 @@ pub fn operator(name: &str, args: &[Item]) -> Option<Run<Item>> {
             members.map(|members| Item::int(members.len() as i64))
         }
         ("__contains__", [list, member]) => contains(list, member).map(Item::Bool),
+        ("all", [list]) => every(list, true).map(Item::Bool),
+        ("any", [list]) => every(list, false).map(|none| Item::Bool(!none)),
         ("list", [list]) => Item::list(list.members()?),
         ("slice", [list @ (Item::List(_) | Item::Tuple(_)), rest @ ..]) => slice(&list.members()?, rest),
         ("add", [Item::Text(a), Item::Text(b)]) => Ok(text(&format!("{a}{b}"))),
@@ -140,6 +145,17 @@ pub fn operator(name: &str, args: &[Item]) -> Option<Run<Item>> {
         }
         _ => return None,
     })
+}
+
+/// Whether all members are so.
+fn every(list: &Item, so: bool) -> Run<bool> {
+    let members = list.members().ok_or_else(|| Halt::from(format!("it asks all members of {}", list.kind())))?;
+    for member in &members {
+        if member.truth()? != so {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn both(a: &Item, b: &Item) -> Run<(bool, bool)> {
