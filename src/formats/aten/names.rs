@@ -18,21 +18,27 @@ impl Names {
     /// A variable that is called as `wanted` is, as far as Python allows.
     pub fn variable(&mut self, wanted: &str) -> String {
         let mut name = plain(wanted);
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || KEYWORDS.split(' ').any(|k| k == name) {
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || is_keyword(&name) {
             name.insert(0, '_');
         }
         free_name(&mut self.taken, &name)
     }
 
-    /// A path of attributes: `features.0.weight`. None may be an attribute and have attributes.
+    /// A path of attributes: `features.0.weight`. None may be an attribute and have attributes. A word of the language gets an
+    /// underscore: PyTorch writes Python that reads `self.conv.in_`, part of a decomposed layer.
     pub fn path(&mut self, wanted: &str) -> String {
-        let parts: Vec<String> = wanted.split('.').map(plain).filter(|part| !part.is_empty()).collect();
+        let parts = wanted.split('.').map(plain).filter(|part| !part.is_empty());
+        let parts: Vec<String> = parts.map(|part| if is_keyword(&part) { format!("{part}_") } else { part }).collect();
         let joined = if parts.is_empty() { "weight".to_owned() } else { parts.join(".") };
         let inside = |other: &String| is_below(other, &joined) || is_below(&joined, other);
         let free = !self.taken.iter().any(inside);
         let base = if free { joined } else { format!("{}_", joined.replace('.', "_")) };
         free_name(&mut self.taken, &base)
     }
+}
+
+fn is_keyword(name: &str) -> bool {
+    KEYWORDS.split(' ').any(|keyword| keyword == name)
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
@@ -53,7 +59,7 @@ mod tests {
         let given = ["conv", "conv", "a/b.c", "1st", "lambda", ""].map(|name| names.variable(name));
         assert_eq!(given, ["conv", "conv_2", "a_b_c", "_1st", "_lambda", "_"]);
         let mut paths = Names::default();
-        let given = ["fc.weight", "fc", "features.0.weight", "a/b"].map(|name| paths.path(name));
-        assert_eq!(given, ["fc.weight", "fc_", "features.0.weight", "a_b"]);
+        let given = ["fc.weight", "fc", "features.0.weight", "a/b", "conv.in.weight"].map(|name| paths.path(name));
+        assert_eq!(given, ["fc.weight", "fc_", "features.0.weight", "a_b", "conv.in_.weight"]);
     }
 }
