@@ -134,6 +134,7 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("slice", "self dim start end step"),
     ("softmax", "self dim dtype"),
     ("softplus", "self beta threshold"),
+    ("softsign", "self"),
     ("split", "self split_size dim"),
     ("split_with_sizes", "self split_sizes dim"),
     ("sqrt", "self"),
