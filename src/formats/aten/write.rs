@@ -79,9 +79,12 @@ fn ints(numbers: &[usize]) -> Written {
     Written::Ints(numbers.iter().map(|number| *number as i64).collect())
 }
 
-/// The shortest decimal that is this float32: 1e-5 and not 9.999999747378752e-6.
+/// The shortest decimal that is this float32: 1e-5 and not 9.999999747378752e-6. That of the largest ones is beyond them as a
+/// double, which PyTorch refuses.
 fn float(number: f32) -> Written {
-    Written::Float(number.to_string().parse().unwrap_or(f64::from(number)))
+    let exact = f64::from(number);
+    let short: f64 = number.to_string().parse().unwrap_or(exact);
+    Written::Float(if short.abs() > f64::from(f32::MAX) && number.is_finite() { exact } else { short })
 }
 
 fn optional(node: &Node, index: usize) -> Written {
@@ -325,5 +328,16 @@ fn pad(node: &Node, begin: &[i64], end: &[i64], mode: PadMode, filler: f32) -> O
         PadMode::Constant => call("constant_pad_nd.default", [("self", x), ("pad", pairs), ("value", float(filler))]),
         PadMode::Reflect => call("pad.default", [("self", x), ("pad", pairs), ("mode", Written::Text("reflect"))]),
         PadMode::Edge => call("pad.default", [("self", x), ("pad", pairs), ("mode", Written::Text("replicate"))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_stay_within_float32() {
+        assert_eq!(float(1e-5), Written::Float(1e-5));
+        assert_eq!(float(f32::MIN), Written::Float(f64::from(f32::MIN)));
     }
 }
