@@ -80,8 +80,7 @@ fn other_kinds_of_archives_have_their_remedies() {
     refused(&big.bytes(), ErrorCode::UnsupportedFormat, &["little-endian"]);
     refused(&plain().without("code/__torch__/make.py").bytes(), ErrorCode::InvalidModel, &["code/__torch__/make.py"]);
     refused(&plain().without("/data/3").bytes(), ErrorCode::InvalidModel, &["data/3"]);
-    let no_module = plain();
-    let mut no_module = no_module;
+    let mut no_module = plain();
     *no_module.get("data.pkl") = b"\x80\x02).".to_vec();
     refused(&no_module.bytes(), ErrorCode::InvalidModel, &["no module"]);
 }
@@ -120,7 +119,7 @@ fn every_unknown_operator_is_listed_with_its_place() {
 #[case("conv9 = self.conv9\nreturn x", "has no attribute \"conv9\"")]
 #[case("return torch.relu(CONSTANTS.c99)", "no constant 99")]
 #[case("return (self.conv1).backward(x, )", "no code of")]
-#[case("a, b, = torch.size(x)\nreturn x", "4 values\" or \"2 values")]
+#[case("a, b, = torch.size(x)\nreturn x", "takes a list for 2 values")]
 #[case("return torch.view(x, [7, 7])", "line 3")]
 #[case("return torch.relu(x, x, x)", "3 arguments of 1")]
 #[case("if torch.relu(x):\n  y = x\nelse:\n  y = x\nreturn y", "branches on a computed value")]
@@ -134,8 +133,7 @@ fn code_that_has_no_meaning(#[case] body: &str, #[case] reason: &str) {
     let problem = torchscript::import(&with_body(body), &ImportOptions::default()).unwrap_err();
     let causes: Vec<&str> = problem.errors.iter().map(|cause| cause.detail.as_str()).collect();
     let text = format!("{} {}", problem.detail, causes.join(" "));
-    let fits = reason.split("\" or \"").any(|reason| text.contains(reason));
-    assert!(fits, "{text}");
+    assert!(text.contains(reason), "{text}");
 }
 
 #[test]

@@ -92,14 +92,18 @@ fn sizes(result: &JobResult) -> Vec<Vec<String>> {
         let ratio = if student > 0.0 { format!("{:.2}", teacher / student) } else { String::new() };
         vec![name, format!("{teacher:.3}"), format!("{student:.3}"), ratio]
     };
-    vec![
+    let mut rows = vec![
         cells(["", "teacher", "student", "ratio"]),
         counted("parameters", teacher.parameters, student.parameters, ratio.parameters),
-        counted("MACs", teacher.macs, student.macs, ratio.macs),
         counted("bytes", teacher.bytes, student.bytes, ratio.bytes),
         timed(format!("ms, median, {}", latency.device), latency.teacher.p50, latency.student.p50),
         timed(format!("ms, 95 %, {}", latency.device), latency.teacher.p95, latency.student.p95),
-    ]
+    ];
+    // Those of a module that libtorch runs are not counted.
+    if teacher.macs > 0 {
+        rows.insert(2, counted("MACs", teacher.macs, student.macs, ratio.macs));
+    }
+    rows
 }
 
 fn quality(report: &Report) -> Vec<Vec<String>> {

@@ -105,7 +105,6 @@ fn rows(result: &JobResult) -> Vec<Vec<String>> {
     let mut rows = vec![
         row(["", "teacher", "student", "ratio"].map(str::to_owned)),
         size("parameters", teacher.parameters, student.parameters, ratio.parameters),
-        size("MACs", teacher.macs, student.macs, ratio.macs),
         size("bytes", teacher.bytes, student.bytes, ratio.bytes),
         row([
             format!("ms ({})", latency.device),
@@ -114,6 +113,10 @@ fn rows(result: &JobResult) -> Vec<Vec<String>> {
             format!("{:.2}x", ratio.latency),
         ]),
     ];
+    // Those of a module that libtorch runs are not counted.
+    if teacher.macs > 0 {
+        rows.insert(2, size("MACs", teacher.macs, student.macs, ratio.macs));
+    }
     rows.extend(quality(result));
     if let Some(accuracy) = &result.accuracy {
         let name = format!("accuracy on {} real inputs", counted(accuracy.n));

@@ -32,7 +32,8 @@ pub struct ChildConfig {
     /// Run TorchScript modules whose operators kegd does not know, so that they can teach a student of their user's own.
     ///
     /// Such a module is code, and runs in libtorch's interpreter, inside the sandbox of the run; every other model is only read.
-    /// Default: where nobody but this machine reaches the service.
+    /// Default: for a service that listens to this machine alone, and not for `kegd work`. Behind a proxy that others reach, say
+    /// `false`.
     #[arg(long, env = "KEGD_RUN_MODULES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub run_modules: Option<bool>,
 

@@ -43,7 +43,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     Ok(Imported::new(graph, vec![warning.to_owned()]))
 }
 
-/// The module of an archive, as after `.eval()`.
+/// The module of an archive, as after `.eval()`; no gradient reaches its weights.
 ///
 /// # Errors
 /// `invalid_model` where libtorch does not load it.
@@ -51,6 +51,9 @@ pub fn load(archive: &[u8], device: Device) -> Result<CModule, Problem> {
     let mut module =
         CModule::load_data_on_device(&mut Cursor::new(archive), device).map_err(|error| cannot_run(&error))?;
     module.f_set_eval().map_err(|error| cannot_run(&error))?;
+    for (_, weight) in module.named_parameters().map_err(|error| cannot_run(&error))? {
+        let _ = weight.f_set_requires_grad(false).map_err(|error| cannot_run(&error))?;
+    }
     Ok(module)
 }
 

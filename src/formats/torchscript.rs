@@ -13,6 +13,7 @@ mod objects;
 mod parse;
 mod pickle;
 mod pickler;
+mod plain;
 mod python;
 mod signatures;
 mod sources;

@@ -9,7 +9,8 @@ function sizeTable(result) {
   const rows = [
     ['Parameters', format.count(teacher.parameters), format.count(student.parameters), ratio.parameters],
     ['File size', format.bytes(teacher.bytes), format.bytes(student.bytes), ratio.bytes],
-    ['Multiply-accumulates', format.count(teacher.macs), format.count(student.macs), ratio.macs],
+    // Those of a module that libtorch runs are not counted.
+    ...(teacher.macs > 0 ? [['Multiply-accumulates', format.count(teacher.macs), format.count(student.macs), ratio.macs]] : []),
     ['Latency, median', format.milliseconds(latency.teacher.p50), format.milliseconds(latency.student.p50), ratio.latency],
     ['Latency, 95th percentile', format.milliseconds(latency.teacher.p95), format.milliseconds(latency.student.p95),
       latency.teacher.p95 / latency.student.p95],

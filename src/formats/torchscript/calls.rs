@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{
     item::{Halt, Item, Run},
     machine::Machine,
-    python,
+    plain,
     signatures::signature,
 };
 use crate::{
@@ -48,12 +48,10 @@ impl Machine<'_> {
         if args.iter().chain(words.iter().map(|(_, word)| word)).any(Item::is_lost) {
             return Ok(Item::Lost);
         }
-        if !args.iter().any(Item::is_tensor)
-            && let Some(answer) = python::operator(operator, &args)
-        {
-            return answer;
-        }
-        match self.lowered(operator, args, words) {
+        let without_tensors = !args.iter().any(Item::is_tensor);
+        let answer = if without_tensors { plain::operator(operator, &args, &words) } else { None };
+        let answer = answer.unwrap_or_else(|| self.lowered(operator, args, words));
+        match answer {
             Err(Halt::Refused(Refusal::Unsupported(reason))) => {
                 self.report(&format!("aten.{operator}"), &reason);
                 Ok(Item::Lost)
@@ -81,7 +79,8 @@ impl Machine<'_> {
         let source = args.first().and_then(|first| if let Item::Tensor(index) = first { Some(*index) } else { None });
         let placed = names.iter().map(|name| (*name).to_owned()).zip(args);
         let named = placed.chain(words.into_iter().map(|(name, word)| (name.to_string(), word)));
-        let args = named.map(|(name, item)| Ok((name.clone(), self.arg(&name, &item)?))).collect::<Run<Vec<_>>>()?;
+        let named = named.map(|(name, item)| self.arg(&name, &item).map(|arg| (name, arg)));
+        let args = named.collect::<Run<Vec<_>>>()?;
         let label = if self.path.is_empty() { operator.to_owned() } else { format!("{}/{operator}", self.path) };
         let mut call = Call { operator: operator.to_owned(), name: label.clone(), outputs: Vec::new(), args };
         let parts = aten::list_length(&call)?;

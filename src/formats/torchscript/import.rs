@@ -9,7 +9,7 @@ use super::{
     item::{Halt, Item, Module},
     machine::Machine,
     objects::Objects,
-    pickle::{self, Object, Pickled},
+    pickle::{self, Object, Pickle, Pickled},
     sources::Sources,
 };
 use crate::{
@@ -43,13 +43,12 @@ const SAVE: &str = "torch.jit.save(torch.jit.trace(model.eval(), example), \"mod
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem> {
     let archive = Archive::read(bytes)?;
     check_kind(&archive)?;
-    let object = module(&archive)?;
-    let constants = match archive.get("constants.pkl") {
-        Some(_) => pickled(&archive, "constants")?.members().unwrap_or_default(),
-        None => Vec::new(),
-    };
+    let data = pickled(&archive, "data")?;
+    let object = module(&data)?;
+    let constants = archive.get("constants.pkl").map(|_| pickled(&archive, "constants")).transpose()?;
+    let constants = constants.as_ref().and_then(|pickle| pickle.root().members()).unwrap_or_default();
     let mut sources = Sources::new(&archive);
-    let input = input_name(&mut sources, &object)?;
+    let input = input_name(&mut sources, object)?;
     let (shape, batch) = input_shape(&archive, &input, options)?;
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{input}\": {}.", refusal.reason())))?;
@@ -58,10 +57,10 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let value = Value::Runtime { name: name.clone(), dims };
     lowering.define(&name, value.clone());
 
-    let objects = Objects::new(&archive, Pickled::Object(Rc::clone(&object)), constants, bytes.len());
+    let objects = Objects::new(&archive, &constants, bytes.len());
     let mut machine = Machine::new(sources, objects, Context::new(lowering, HashMap::new()));
     let input = machine.tensors.add(value, None);
-    let module = Module { object, path: Rc::from("") };
+    let module = Module { object: Rc::clone(object), path: Rc::from("") };
     let answer = machine.method(&module, "forward", vec![Item::Tensor(input)], Vec::new());
     let answer = finished(&mut machine, answer)?;
     machine.context.define(OUTPUT, answer);
@@ -80,14 +79,15 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
 pub fn port(bytes: &[u8], options: &ImportOptions) -> Result<Port, Problem> {
     let archive = Archive::read(bytes)?;
     check_kind(&archive)?;
-    let name = input_name(&mut Sources::new(&archive), &*module(&archive)?)?.to_string();
+    let data = pickled(&archive, "data")?;
+    let name = input_name(&mut Sources::new(&archive), module(&data)?)?.to_string();
     let (shape, _) = input_shape(&archive, &name, options)?;
     Ok(Port { name, shape })
 }
 
 /// The outermost module.
-fn module(archive: &Archive) -> Result<Rc<Object>, Problem> {
-    match pickled(archive, "data")? {
+fn module(data: &Pickle) -> Result<&Rc<Object>, Problem> {
+    match data.root() {
         Pickled::Object(object) => Ok(object),
         _ => Err(invalid("The record \"data.pkl\" holds no module.").hint(format!("From PyTorch: {SAVE}."))),
     }
@@ -124,7 +124,7 @@ fn check_kind(archive: &Archive) -> Result<(), Problem> {
 }
 
 /// The pickle `<name>.pkl`, whose tensors are records of the folder of that name.
-fn pickled(archive: &Archive, name: &str) -> Result<Pickled, Problem> {
+fn pickled(archive: &Archive, name: &str) -> Result<Pickle, Problem> {
     let path = format!("{name}.pkl");
     let bytes = archive.get(&path).ok_or_else(|| {
         invalid(format!("The archive lacks its record \"{path}\".")).hint(format!("From PyTorch: {SAVE}."))
@@ -154,9 +154,8 @@ fn input_shape(archive: &Archive, name: &str, options: &ImportOptions) -> Result
 
 /// The shape of the example that a trace was made with.
 fn example(archive: &Archive) -> Option<Vec<i64>> {
-    let Ok(Pickled::Dict(methods)) = pickle::read(archive.get("traced_inputs.pkl")?, "traced_inputs") else {
-        return None;
-    };
+    let pickle = pickle::read(archive.get("traced_inputs.pkl")?, "traced_inputs").ok()?;
+    let Pickled::Dict(methods) = pickle.root() else { return None };
     let methods = methods.borrow();
     let forward = methods.iter().find(|(key, _)| matches!(key, Pickled::Text(name) if &**name == "forward"));
     match forward?.1.members()?.first()? {

@@ -128,6 +128,10 @@ impl Item {
         }
     }
 
+    pub fn is_number(&self) -> bool {
+        matches!(self, Self::Int(_) | Self::Float(_) | Self::Bool(_))
+    }
+
     pub fn is_tensor(&self) -> bool {
         matches!(self, Self::Tensor(_))
     }
@@ -182,8 +186,8 @@ impl Item {
         match self {
             Self::Bool(truth) => Ok(*truth),
             Self::None => Ok(false),
-            Self::Int(dim) if dim.is_batched() => Ok(true),
-            Self::Int(_) | Self::Float(_) => Ok(self.number() != Some(0.0)),
+            Self::Int(_) => Ok(!self.equals(&Self::int(0))?),
+            Self::Float(number) => Ok(*number != 0.0),
             Self::Text(text) => Ok(!text.is_empty()),
             Self::List(_) | Self::Tuple(_) => Ok(self.members().is_some_and(|members| !members.is_empty())),
             Self::Lost => Err(Halt::Lost),
@@ -212,6 +216,8 @@ impl Item {
                 }
                 (None, None) => match (self.number(), other.number()) {
                     (Some(a), Some(b)) => a == b,
+                    (None, Some(_)) if matches!(self, Self::Int(_)) => return Err(undecided().into()),
+                    (Some(_), None) if matches!(other, Self::Int(_)) => return Err(undecided().into()),
                     _ => false,
                 },
                 _ => false,
@@ -235,7 +241,7 @@ impl Item {
         }
     }
 
-    /// A member of a list in words; lists may hold themselves.
+    /// A member of a list in words; those of lists in lists could be many.
     fn flat(&self) -> String {
         if matches!(self, Self::List(_) | Self::Tuple(_)) { self.kind().to_owned() } else { self.show() }
     }

@@ -15,9 +15,9 @@ use crate::{
     formats::{aten::Context, refusal::Refusal},
 };
 
-/// Statements and calls that the code may take; a DenseNet takes some ten thousand.
+/// Statements and expressions that the code may take; a scripted DenseNet-121 takes 15,744.
 const MAX_STEPS: usize = 2_000_000;
-/// Members of lists that the code may make and read together.
+/// Members of lists that the code may make and read together; the same takes 8,419.
 const MAX_SPENT: usize = 1 << 24;
 /// How deep expressions, blocks and calls may nest together. Each level is some frames of the stack.
 const MAX_DEPTH: usize = 150;

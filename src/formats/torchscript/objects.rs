@@ -23,25 +23,22 @@ const MAX_NESTING: usize = 8;
 
 pub struct Objects<'a> {
     archive: &'a Archive<'a>,
-    constants: Vec<Pickled>,
-    /// Tensors that were read, by where they lie in memory: the pickles outlive them.
-    read: HashMap<*const Strided, usize>,
+    constants: &'a [Pickled],
+    /// Tensors that were read, by where they lie in memory, which is theirs as long as they are held here.
+    read: HashMap<*const Strided, (Rc<Strided>, usize)>,
     /// How many elements may still be read: each takes at least a byte of the file, but views may repeat them.
     left: usize,
     /// Tensors with NaN or infinity.
     pub not_finite: Vec<String>,
     /// Whether a module says that it was saved while training.
     pub in_training: bool,
-    /// The pickle, which must live as long as `read` does.
-    _root: Pickled,
 }
 
 impl<'a> Objects<'a> {
     /// `length`: of the file, in bytes.
-    pub fn new(archive: &'a Archive<'a>, root: Pickled, constants: Vec<Pickled>, length: usize) -> Self {
+    pub fn new(archive: &'a Archive<'a>, constants: &'a [Pickled], length: usize) -> Self {
         let left = length.saturating_add(1 << 24);
-        let (read, not_finite) = (HashMap::new(), Vec::new());
-        Self { archive, constants, read, left, not_finite, in_training: false, _root: root }
+        Self { archive, constants, read: HashMap::new(), left, not_finite: Vec::new(), in_training: false }
     }
 
     /// `CONSTANTS.c<number>`. Those of one number are numbers: a trace computes shapes with them.
@@ -113,7 +110,7 @@ impl<'a> Objects<'a> {
     }
 
     fn tensor(&mut self, tensor: &Rc<Strided>, path: &str, context: &mut Context, tensors: &mut Tensors) -> Run<usize> {
-        if let Some(index) = self.read.get(&Rc::as_ptr(tensor)) {
+        if let Some((_, index)) = self.read.get(&Rc::as_ptr(tensor)) {
             return Ok(*index);
         }
         let array = self.array(tensor).map_err(|refusal| match refusal {
@@ -125,7 +122,7 @@ impl<'a> Objects<'a> {
         }
         let known = Known { name: context.unused(path), array: Rc::new(array), repeated: false };
         let index = tensors.add(Value::Known(known), None);
-        self.read.insert(Rc::as_ptr(tensor), index);
+        self.read.insert(Rc::as_ptr(tensor), (Rc::clone(tensor), index));
         Ok(index)
     }
 

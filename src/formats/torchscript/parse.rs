@@ -9,8 +9,9 @@ use super::{
     tokens::{Token, tokens},
 };
 
-/// How deep expressions and blocks may nest: those that libtorch writes do not by far.
-const MAX_DEPTH: usize = 100;
+/// How deep expressions and blocks may nest, links of a chain counted: what is deeper takes a stack without a bound, be it only
+/// to let go of it.
+const MAX_DEPTH: usize = 200;
 
 /// Reads a file of code.
 ///
@@ -283,7 +284,16 @@ def helper(x: Tensor) -> Tensor:
         for code in ["def f(:\n  pass\n", "def f():\n  a = \n", "def f():\n  [1, 2] = 3\n", "def f():\n  x y\n"] {
             assert!(parse(code).is_err(), "{code}");
         }
-        let deep = format!("def f():\n  return {}1{}\n", "[".repeat(5000), "]".repeat(5000));
-        assert!(parse(&deep).unwrap_err().contains("deep"));
+        let many = 100_000;
+        for deep in [
+            format!("{}1{}", "[".repeat(many), "]".repeat(many)),
+            format!("a{}", ".a".repeat(many)),
+            format!("a{}", "()".repeat(many)),
+            format!("a{}", " and a".repeat(many)),
+            format!("{}a", "not ".repeat(many)),
+            format!("{}a", "a if a else ".repeat(many)),
+        ] {
+            assert!(parse(&format!("def f():\n  return {deep}\n")).unwrap_err().contains("deep"));
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-/// Values on the stack and in the memo together: more than any module has.
+/// Values on the stack, in the memo and with members together: more than any module has.
 const MAX_VALUES: usize = 1 << 21;
 
 /// A value of a pickle. What is shared in the file is shared here.
@@ -80,19 +80,55 @@ impl Pickled {
     }
 }
 
+/// A value, and all values that lie in it: lists and objects are empty when it is gone, whoever still holds them.
+#[derive(Debug)]
+pub struct Pickle {
+    root: Pickled,
+    _all: Containers,
+}
+
+impl Pickle {
+    pub fn root(&self) -> &Pickled {
+        &self.root
+    }
+}
+
+/// Everything that has members, in the order in which it was made. It outlives whatever holds it, and lets go of one after the
+/// other: values that lie in each other without end would take a stack without end.
+#[derive(Debug, Default)]
+struct Containers(Vec<Pickled>);
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        // What can be filled after it was made may hold what is younger; it is emptied while all of that is held here.
+        for container in &self.0 {
+            match container {
+                Pickled::List(members) => members.borrow_mut().clear(),
+                Pickled::Dict(pairs) => pairs.borrow_mut().clear(),
+                Pickled::Object(object) => object.attributes.borrow_mut().clear(),
+                _ => {}
+            }
+        }
+        // A tuple holds what is older.
+        while self.0.pop().is_some() {}
+    }
+}
+
 /// Reads one pickle, whose storages are records of `folder`.
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn read(bytes: &[u8], folder: &str) -> Result<Pickled, String> {
-    let mut reader = Reader { folder, rest: bytes, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+pub fn read(bytes: &[u8], folder: &str) -> Result<Pickle, String> {
+    let (stack, marks, memo, all) = (Vec::new(), Vec::new(), HashMap::new(), Containers::default());
+    let mut reader = Reader { folder, rest: bytes, stack, marks, memo, all };
     loop {
         let opcode = reader.byte()?;
         if opcode == b'.' {
-            return reader.pop();
+            let root = reader.pop()?;
+            return Ok(Pickle { root, _all: reader.all });
         }
         reader.step(opcode)?;
-        if reader.stack.len() + reader.memo.len() > MAX_VALUES {
+        if reader.stack.len() + reader.memo.len() + reader.all.0.len() > MAX_VALUES {
             return Err(format!("it has more than {MAX_VALUES} values"));
         }
     }
@@ -104,6 +140,8 @@ struct Reader<'a> {
     stack: Vec<Pickled>,
     marks: Vec<usize>,
     memo: HashMap<u32, Pickled>,
+    /// The last member, so that it is let go of last.
+    all: Containers,
 }
 
 impl<'a> Reader<'a> {
@@ -174,6 +212,9 @@ impl<'a> Reader<'a> {
             }
             _ => return self.fill(opcode),
         };
+        if matches!(value, Pickled::Tuple(_) | Pickled::List(_) | Pickled::Dict(_) | Pickled::Object(_)) {
+            self.all.0.push(value.clone());
+        }
         self.stack.push(value);
         Ok(())
     }
@@ -322,25 +363,38 @@ mod tests {
     fn values_are_read_and_names_are_not_run() {
         // ("a", -2, 1.5, [True, None]), as Python's pickletools would write it with protocol 2.
         let bytes = b"\x80\x02(X\x01\0\0\0aJ\xfe\xff\xff\xffG\x3f\xf8\0\0\0\0\0\0](\x88Net.";
-        let members = read(bytes, "data").unwrap().members().unwrap();
+        let pickle = read(bytes, "data").unwrap();
+        let members = pickle.root().members().unwrap();
         assert!(matches!(&members[0], Pickled::Text(text) if &**text == "a"));
         assert!(matches!(members[1], Pickled::Int(-2)));
         assert!(matches!(members[2], Pickled::Float(1.5)));
         assert_eq!(members[3].members().unwrap().len(), 2);
         // os.system("true"): a name, and nothing that runs.
         let bytes = b"\x80\x02cos\nsystem\n(X\x04\0\0\0truetR.";
-        assert!(matches!(read(bytes, "data").unwrap(), Pickled::Opaque));
+        assert!(matches!(read(bytes, "data").unwrap().root, Pickled::Opaque));
     }
 
     #[test]
     fn every_cut_and_every_wrong_opcode_is_an_error() {
         let bytes = b"\x80\x02}q\0(X\x01\0\0\0aK\x01X\x01\0\0\0b(K\x02\x8a\x01\x80tu.";
-        assert!(matches!(read(bytes, "data").unwrap(), Pickled::Dict(dict) if dict.borrow().len() == 2));
+        assert!(matches!(&read(bytes, "data").unwrap().root, Pickled::Dict(dict) if dict.borrow().len() == 2));
         for cut in 0..bytes.len() {
             assert!(read(&bytes[..cut], "data").is_err(), "cut at {cut}");
         }
         for opcode in [b"i.", b"o.", b"P.", b"u.", b"t.", b"h."] {
             assert!(read(opcode, "data").is_err());
+        }
+    }
+
+    /// Tuples in tuples, lists that are filled with lists from the outermost on, and the same where the pickle breaks off.
+    #[test]
+    fn values_in_each_other_are_let_go_of_without_a_stack() {
+        let many = 1_000_000;
+        let tuples = [b"N".to_vec(), vec![0x85; many]].concat();
+        let lists = [b"]".to_vec(), b"]q\0ah\0".repeat(many / 4)].concat();
+        for nested in [tuples, lists] {
+            assert!(read(&nested, "data").is_err());
+            assert!(read(&[nested, b".".to_vec()].concat(), "data").is_ok());
         }
     }
 }

@@ -8,9 +8,15 @@ use crate::formats::torchscript::{
 
 impl Parser<'_> {
     pub(super) fn expression(&mut self) -> Parsed<Expression> {
+        let depth = self.depth;
         self.deeper()?;
+        let value = self.choice()?;
+        self.depth = depth;
+        Ok(value)
+    }
+
+    fn choice(&mut self) -> Parsed<Expression> {
         let value = self.either()?;
-        self.depth -= 1;
         if !self.eat_name("if") {
             return Ok(value);
         }
@@ -31,6 +37,7 @@ impl Parser<'_> {
             } else {
                 return Ok(value);
             };
+            self.deeper()?;
             value = Expression::Either(stops_at, Box::new(value), Box::new(self.unary()?));
         }
     }
@@ -38,9 +45,7 @@ impl Parser<'_> {
     fn unary(&mut self) -> Parsed<Expression> {
         if self.eat_name("not") {
             self.deeper()?;
-            let value = self.unary()?;
-            self.depth -= 1;
-            return Ok(Expression::Not(Box::new(value)));
+            return Ok(Expression::Not(Box::new(self.unary()?)));
         }
         if self.eat_sign('-') {
             return Ok(match self.postfix()? {
@@ -69,6 +74,8 @@ impl Parser<'_> {
             } else {
                 return Ok(value);
             };
+            // Each link holds the ones before it.
+            self.deeper()?;
         }
     }
 
