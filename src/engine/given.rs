@@ -51,7 +51,7 @@ pub fn read(spec: &TaskSpec, dir: &Path, teacher: &Graph) -> Result<Option<Given
     };
     given.check_classes(teacher)?;
     if how.init == Init::Anew {
-        initial::initialise(&mut given.graph, spec.settings.seed)?;
+        initial::initialise(&mut given.graph, spec.settings.seed);
         given.warnings.extend(hard_to_train(&given.graph)?);
     }
     Ok(Some(given))

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use tch::{Device, Kind, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
-use super::seed::{Stream, seed};
-use crate::{
-    domain::problem::Problem,
-    formats::graph::{Binary, Data, Graph, Node, Op},
-};
+use super::seed::{Stream, number};
+use crate::formats::graph::{Binary, Data, Graph, Node, Op};
 
 /// What a weight begins with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,11 +25,8 @@ const SLOPE: f32 = 0.25;
 
 /// Overwrites every weight that a layer learns, and the statistics of batch norm. Constants that the network computes with
 /// stay.
-///
-/// # Errors
-/// What libtorch reports.
-pub fn initialise(graph: &mut Graph, job_seed: u64) -> Result<(), Problem> {
-    seed(job_seed, Stream::Student);
+pub fn initialise(graph: &mut Graph, job_seed: u64) {
+    let mut numbers = ChaCha8Rng::seed_from_u64(number(job_seed, Stream::Student));
     let mut done: BTreeSet<String> = BTreeSet::new();
     for node in &graph.nodes {
         for (name, first) in firsts(node, &graph.weights) {
@@ -40,12 +36,11 @@ pub fn initialise(graph: &mut Graph, job_seed: u64) -> Result<(), Problem> {
             {
                 match first {
                     First::Constant(value) => values.fill(value),
-                    First::He { fan_in } => draw(values, fan_in)?,
+                    First::He { fan_in } => draw(values, fan_in, &mut numbers),
                 }
             }
         }
     }
-    Ok(())
 }
 
 /// The weights of a node, and what each begins with.
@@ -82,10 +77,12 @@ fn firsts(
     by_input.into_iter().filter_map(named).collect()
 }
 
-fn draw(values: &mut [f32], fan_in: usize) -> Result<(), Problem> {
-    let deviation = (2.0 / fan_in as f64).sqrt();
-    let drawn = Tensor::f_randn([values.len() as i64], (Kind::Float, Device::Cpu))?.f_mul_scalar(deviation)?;
-    Ok(drawn.f_copy_data(values, values.len())?)
+fn draw(values: &mut [f32], fan_in: usize, numbers: &mut ChaCha8Rng) {
+    let deviation = (2.0 / fan_in as f32).sqrt();
+    for value in values {
+        let normal: f32 = StandardNormal.sample(numbers);
+        *value = normal * deviation;
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +96,7 @@ mod tests {
     fn resnet(seed: u64) -> Graph {
         let sizes = Sizes { input: &[3, 32, 32], classes: 10, found: &Shapes::new() };
         let mut graph = blueprint(Architecture::Resnet14, sizes).unwrap().blank().unwrap();
-        initialise(&mut graph, seed).unwrap();
+        initialise(&mut graph, seed);
         graph
     }
 

@@ -21,8 +21,14 @@ pub enum Stream {
     Latent,
 }
 
-/// Seeds libtorch's generator for `stream` of the job with `seed`.
+/// Seeds libtorch's generator for `stream` of the job with `seed`. The generator is the process's: whoever draws at the same
+/// time on another thread takes numbers away.
 pub fn seed(seed: u64, stream: Stream) {
+    tch::manual_seed((number(seed, stream) >> 1) as i64);
+}
+
+/// The seed of `stream` in the job with `seed`.
+pub fn number(seed: u64, stream: Stream) -> u64 {
     let (purpose, index, epoch) = match stream {
         Stream::Extract { index, epoch } => (1, index, epoch),
         Stream::Pool { index } => (2, index, 0),
@@ -33,9 +39,7 @@ pub fn seed(seed: u64, stream: Stream) {
         Stream::Apart => (7, 0, 0),
         Stream::Student => (8, 0, 0),
     };
-    let mixed =
-        [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)));
-    tch::manual_seed((mixed >> 1) as i64);
+    [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)))
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): neighbouring seeds become unrelated.

@@ -16,7 +16,7 @@ use crate::{
 fn network(arch: Architecture, input: &[usize], classes: usize) -> Graph {
     let sizes = Sizes { input, classes, found: &Shapes::new() };
     let mut graph = architectures::blueprint(arch, sizes).unwrap().blank().unwrap();
-    initial::initialise(&mut graph, 1).unwrap();
+    initial::initialise(&mut graph, 1);
     graph
 }
 
