@@ -11,7 +11,7 @@ pub mod facts;
 pub mod file;
 mod finish;
 mod fold;
-mod free_name;
+pub(crate) mod free_names;
 pub mod graph;
 pub mod imported;
 pub mod interpolation;

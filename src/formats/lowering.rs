@@ -10,7 +10,7 @@ pub mod reshape;
 pub mod slice;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     rc::Rc,
 };
 
@@ -18,7 +18,7 @@ use super::{
     array::{Array, count},
     dim::{Dim, product, show},
     fold,
-    free_name::free_name,
+    free_names::FreeNames,
     graph::{Node, Op},
     refusal::Refusal,
     shapes,
@@ -43,15 +43,15 @@ pub struct Lowering {
     pub warnings: Vec<String>,
     values: HashMap<String, Value>,
     /// Every name of the file and of ours.
-    taken: HashSet<String>,
+    names: FreeNames,
     folded: usize,
 }
 
 impl Lowering {
-    /// `taken`: every name that the file uses for a value.
-    pub fn new(batch: Option<i64>, taken: HashSet<String>) -> Self {
+    /// `names`: those that the file uses for values.
+    pub fn new(batch: Option<i64>, names: FreeNames) -> Self {
         let (nodes, weights, values) = (Vec::new(), BTreeMap::new(), HashMap::new());
-        Self { batch, nodes, weights, warnings: Vec::new(), values, taken, folded: 0 }
+        Self { batch, nodes, weights, warnings: Vec::new(), values, names, folded: 0 }
     }
 
     pub fn define(&mut self, name: &str, value: Value) {
@@ -194,7 +194,7 @@ impl Lowering {
 
     /// `base`, or that with a number: a name that nothing has yet.
     pub fn unused(&mut self, base: &str) -> String {
-        free_name(&mut self.taken, base)
+        self.names.give(base)
     }
 
     /// Reshapes `value` to `target`, as the node's result. One entry of `target` at most may depend on the batch.

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     domain::problem::Problem,
-    formats::graph::{Graph, Node},
+    formats::{
+        free_names::FreeNames,
+        graph::{Graph, Node},
+    },
 };
 
 /// The student's graph: the same input and output, the planned layers decomposed by their weights alone.
@@ -65,7 +68,7 @@ struct Rewriter<'a> {
     teacher: &'a Graph,
     uses: BTreeMap<&'a str, usize>,
     student: Graph,
-    taken: BTreeSet<String>,
+    names: FreeNames,
 }
 
 impl<'a> Rewriter<'a> {
@@ -73,8 +76,8 @@ impl<'a> Rewriter<'a> {
         let mut student = teacher.clone();
         student.nodes.clear();
         let nodes = teacher.nodes.iter().flat_map(|node| node.outputs.iter().chain([&node.name]));
-        let taken = nodes.chain(teacher.weights.keys()).chain([&teacher.input.name]).cloned().collect();
-        Self { teacher, uses: uses(teacher), student, taken }
+        let names = nodes.chain(teacher.weights.keys()).chain([&teacher.input.name]).cloned().collect();
+        Self { teacher, uses: uses(teacher), student, names }
     }
 
     fn replace(&mut self, node: &Node, layer: &Layer, stages: Vec<Stage>) -> Result<(), Problem> {
@@ -82,14 +85,14 @@ impl<'a> Rewriter<'a> {
         let mut value = node.inputs[0].clone();
         for (index, stage) in stages.into_iter().enumerate() {
             let last = index + 1 == count;
-            let name = self.fresh(format!("{}.{}", layer.name, stage.suffix));
-            let weight = self.fresh(format!("{name}.weight"));
+            let name = self.names.give(&format!("{}.{}", layer.name, stage.suffix));
+            let weight = self.names.give(&format!("{name}.weight"));
             self.student.weights.insert(weight.clone(), algebra::store(&stage.weight)?);
             let mut inputs = vec![value, weight];
             if last {
                 inputs.extend(node.inputs.get(2).map(|bias| self.bias(bias, &name)));
             }
-            value = if last { node.outputs[0].clone() } else { self.fresh(format!("{name}.output")) };
+            value = if last { node.outputs[0].clone() } else { self.names.give(&format!("{name}.output")) };
             self.student.nodes.push(Node { name, op: stage.op, inputs, outputs: vec![value.clone()] });
         }
         Ok(())
@@ -100,22 +103,12 @@ impl<'a> Rewriter<'a> {
     fn bias(&mut self, bias: &str, layer: &str) -> String {
         match self.teacher.weights.get(bias) {
             Some(constant) if self.uses.get(bias) == Some(&1) => {
-                let name = self.fresh(format!("{layer}.bias"));
+                let name = self.names.give(&format!("{layer}.bias"));
                 self.student.weights.insert(name.clone(), constant.clone());
                 name
             }
             _ => bias.to_owned(),
         }
-    }
-
-    fn fresh(&mut self, wanted: String) -> String {
-        let mut name = wanted.clone();
-        let mut number = 2;
-        while !self.taken.insert(name.clone()) {
-            name = format!("{wanted}_{number}");
-            number += 1;
-        }
-        name
     }
 
     fn finish(mut self) -> Graph {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::formats::free_name::free_name;
+use crate::formats::free_names::FreeNames;
 
 /// Words that no variable may have.
 const KEYWORDS: &str = "False None True and as assert async await break class continue def del elif else except finally for \
@@ -11,7 +11,10 @@ const KEYWORDS: &str = "False None True and as assert async await break class co
 /// Gives out names, each once.
 #[derive(Default)]
 pub struct Names {
-    taken: HashSet<String>,
+    given: FreeNames,
+    /// The paths given out, and every path above them.
+    paths: HashSet<String>,
+    above: HashSet<String>,
 }
 
 impl Names {
@@ -21,7 +24,7 @@ impl Names {
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || is_keyword(&name) {
             name.insert(0, '_');
         }
-        free_name(&mut self.taken, &name)
+        self.given.give(&name)
     }
 
     /// A path of attributes: `features.0.weight`. None may be an attribute and have attributes. A word of the language gets an
@@ -30,19 +33,25 @@ impl Names {
         let parts = wanted.split('.').map(plain).filter(|part| !part.is_empty());
         let parts: Vec<String> = parts.map(|part| if is_keyword(&part) { format!("{part}_") } else { part }).collect();
         let joined = if parts.is_empty() { "weight".to_owned() } else { parts.join(".") };
-        let inside = |other: &String| is_below(other, &joined) || is_below(&joined, other);
-        let free = !self.taken.iter().any(inside);
-        let base = if free { joined } else { format!("{}_", joined.replace('.', "_")) };
-        free_name(&mut self.taken, &base)
+        let clashes = self.above.contains(&joined) || above(&joined).any(|folder| self.paths.contains(folder));
+        let base = if clashes { format!("{}_", joined.replace('.', "_")) } else { joined };
+        let mut path = self.given.give(&base);
+        while self.above.contains(&path) {
+            path = self.given.give(&base);
+        }
+        self.above.extend(above(&path).map(str::to_owned));
+        self.paths.insert(path.clone());
+        path
     }
+}
+
+/// `a.b` and `a`, of `a.b.c`.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('.').map(|(at, _)| &path[..at])
 }
 
 fn is_keyword(name: &str) -> bool {
     KEYWORDS.split(' ').any(|keyword| keyword == name)
-}
-
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn plain(name: &str) -> String {

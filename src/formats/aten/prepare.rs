@@ -1,10 +1,8 @@
 //! Makes each node of a graph one call: what has no operator of its own becomes several nodes that have.
 
-use std::collections::HashSet;
-
 use super::write::Extents;
 use crate::formats::{
-    free_name::free_name,
+    free_names::FreeNames,
     graph::{Binary, Data, Graph, Node, Op, PadMode, Tensor, Window},
 };
 
@@ -13,7 +11,7 @@ use crate::formats::{
 /// `extents` are those of the graph's values for one example.
 pub fn prepare(graph: &Graph, extents: &Extents) -> Graph {
     let mut ready = Graph { nodes: Vec::with_capacity(graph.nodes.len()), ..graph.clone() };
-    let mut writer = Writer { graph: &mut ready, taken: graph.names().cloned().collect(), extents };
+    let mut writer = Writer { graph: &mut ready, names: graph.names().cloned().collect(), extents };
     for node in &graph.nodes {
         writer.node(node);
     }
@@ -22,7 +20,7 @@ pub fn prepare(graph: &Graph, extents: &Extents) -> Graph {
 
 struct Writer<'g> {
     graph: &'g mut Graph,
-    taken: HashSet<String>,
+    names: FreeNames,
     extents: &'g Extents,
 }
 
@@ -60,7 +58,7 @@ impl Writer<'_> {
     }
 
     fn fresh(&mut self, node: &Node, what: &str) -> String {
-        free_name(&mut self.taken, &format!("{}_{what}", node.outputs.first().map_or("", String::as_str)))
+        self.names.give(&format!("{}_{what}", node.outputs.first().map_or("", String::as_str)))
     }
 
     fn constant(&mut self, node: &Node, what: &str, tensor: Tensor) -> String {

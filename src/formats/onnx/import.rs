@@ -18,6 +18,7 @@ use crate::{
     formats::{
         dim::{Dim, show},
         finish,
+        free_names::FreeNames,
         graph::Port,
         imported::{ImportOptions, Imported},
         problems::{self, check_finite, not_a_classifier, unsupported},
@@ -88,7 +89,7 @@ pub(super) fn drop_unread_outputs(graph: &mut GraphProto, order: &[usize], outpu
     }
 }
 
-pub(super) fn names(graph: &GraphProto) -> HashSet<String> {
+pub(super) fn names(graph: &GraphProto) -> FreeNames {
     let values = graph.node.iter().flat_map(|node| node.output.iter().chain(&node.input)).cloned();
     let ports = graph.input.iter().chain(&graph.output).map(|port| port.name().to_owned());
     values.chain(ports).chain(graph.initializer.iter().map(|tensor| tensor.name().to_owned())).collect()

@@ -1,10 +1,8 @@
 //! One graph operator as one ONNX node: the reverse of `ops`, for opset 17 and later.
 
-use std::collections::HashSet;
-
 use super::proto::{AttributeProto, NodeProto, attribute_proto::AttributeType};
 use crate::formats::{
-    free_name::free_name,
+    free_names::FreeNames,
     graph::{Binary, Data, Graph, Node, Op, PadMode, Reduce, Tensor, Unary, Window},
     interpolation::{Coordinates, Interpolation, Resizing, Rounding, Stretch},
 };
@@ -12,13 +10,13 @@ use crate::formats::{
 /// What writing one file needs: its opset, and the constants that attributes of ours are inputs of in ONNX.
 pub struct Writer {
     opset: i64,
-    taken: HashSet<String>,
+    names: FreeNames,
     constants: Vec<(String, Tensor)>,
 }
 
 impl Writer {
     pub fn new(graph: &Graph, opset: i64) -> Self {
-        Self { opset, taken: graph.names().cloned().collect(), constants: Vec::new() }
+        Self { opset, names: graph.names().cloned().collect(), constants: Vec::new() }
     }
 
     /// The constants that were made on the way, by name.
@@ -28,7 +26,7 @@ impl Writer {
 
     fn constant(&mut self, node: &Node, what: &str, tensor: Tensor) -> String {
         let base = format!("{}/{what}", node.outputs.first().map_or("", String::as_str));
-        let name = free_name(&mut self.taken, &base);
+        let name = self.names.give(&base);
         self.constants.push((name.clone(), tensor));
         name
     }

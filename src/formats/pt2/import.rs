@@ -14,6 +14,7 @@ use crate::{
         aten::{self, Context},
         dim::Dim,
         finish,
+        free_names::FreeNames,
         graph::Port,
         imported::{ImportOptions, Imported},
         lowering::{Lowering, check_size},
@@ -92,7 +93,7 @@ fn check_names(graph: &Graph, signature: &Signature) -> Result<(), Problem> {
     Ok(())
 }
 
-fn names(graph: &Graph, signature: &Signature) -> HashSet<String> {
+fn names(graph: &Graph, signature: &Signature) -> FreeNames {
     let made = graph.nodes.iter().flat_map(calls::outputs);
     let tensors = signature.tensors.iter().flat_map(|(value, tensor)| [*value, *tensor]);
     made.chain(tensors.map(str::to_owned)).chain([signature.input.to_owned()]).collect()

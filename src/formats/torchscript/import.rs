@@ -1,9 +1,6 @@
 //! From the bytes of an archive to a checked graph.
 
-use std::{
-    collections::{HashMap, HashSet},
-    rc::Rc,
-};
+use std::{collections::HashMap, rc::Rc};
 
 use super::{
     item::{Halt, Item, Module},
@@ -19,6 +16,7 @@ use crate::{
         aten::Context,
         dim::{Dim, show},
         finish,
+        free_names::FreeNames,
         graph::Port,
         imported::{ImportOptions, Imported},
         lowering::{Lowering, check_size},
@@ -52,7 +50,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let (shape, batch) = input_shape(&archive, &input, options)?;
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{input}\": {}.", refusal.reason())))?;
-    let mut lowering = Lowering::new(batch, HashSet::from([OUTPUT.to_owned()]));
+    let mut lowering = Lowering::new(batch, FreeNames::from_iter([OUTPUT.to_owned()]));
     let name = lowering.unused(&input);
     let value = Value::Runtime { name: name.clone(), dims };
     lowering.define(&name, value.clone());
