@@ -2,6 +2,8 @@
 
 #[path = "fixtures/build.rs"]
 mod build;
+#[path = "fixtures/refusal.rs"]
+mod refusal;
 
 use build::{Model, int, ints, port, tensor, typed_port};
 use kegd::{
@@ -14,6 +16,7 @@ use kegd::{
         },
     },
 };
+use refusal::check;
 
 fn read(model: &Model) -> Result<Imported, Problem> {
     import(&model.bytes(), &ImportOptions::default())
@@ -23,17 +26,6 @@ fn read(model: &Model) -> Result<Imported, Problem> {
 #[track_caller]
 fn refused(model: &Model, code: ErrorCode, words: &[&str]) -> Problem {
     check(read(model).expect_err("the model is refused"), code, words)
-}
-
-#[track_caller]
-fn check(problem: Problem, code: ErrorCode, words: &[&str]) -> Problem {
-    let causes: Vec<&str> = problem.errors.iter().map(|cause| cause.detail.as_str()).collect();
-    let text = format!("{} {} {}", problem.detail, causes.join(" "), problem.hint.as_deref().unwrap_or_default());
-    assert_eq!(problem.code, code, "{text}");
-    for word in words {
-        assert!(text.contains(word), "\"{word}\" is not in: {text}");
-    }
-    problem
 }
 
 #[test]

@@ -3,20 +3,16 @@
 
 #[path = "fixtures/records.rs"]
 mod records;
+#[path = "fixtures/refusal.rs"]
+mod refusal;
 
 use kegd::{
     domain::problem::{ErrorCode, Problem},
-    formats::{
-        description::About,
-        facts,
-        file::{self, write},
-        imported::ImportOptions,
-        pt2, shapes,
-        sniff::Format,
-    },
+    formats::{imported::ImportOptions, pt2, sniff::Format},
 };
 use proptest::prelude::*;
 use records::Records;
+use refusal::{check, digest};
 use serde_json::{Value, json};
 use zip::CompressionMethod;
 
@@ -26,14 +22,7 @@ fn plain() -> Records {
 
 #[track_caller]
 fn refused(bytes: &[u8], code: ErrorCode, words: &[&str]) -> Problem {
-    let problem = pt2::import(bytes, &ImportOptions::default()).expect_err("the archive is refused");
-    let causes: Vec<&str> = problem.errors.iter().map(|cause| cause.detail.as_str()).collect();
-    let text = format!("{} {} {}", problem.detail, causes.join(" "), problem.hint.as_deref().unwrap_or_default());
-    assert_eq!(problem.code, code, "{text}");
-    for word in words {
-        assert!(text.contains(word), "\"{word}\" is not in: {text}");
-    }
-    problem
+    check(pt2::import(bytes, &ImportOptions::default()).expect_err("the archive is refused"), code, words)
 }
 
 fn node<'p>(program: &'p mut Value, name: &str) -> &'p mut Value {
@@ -200,19 +189,6 @@ fn changes_in_place_reach_who_reads_later() {
     refused(&viewed.bytes(), ErrorCode::UnsupportedOperators, &["in place", "\"seen\" is a view"]);
 }
 
-/// Reads the bytes, and does with the graph, if there is one, everything that formats can.
-fn digest(bytes: &[u8]) {
-    let Ok((_, imported)) = file::read(bytes, &ImportOptions::default()) else { return };
-    let graph = &imported.graph;
-    facts::facts(graph).expect("an imported graph has shapes");
-    shapes::infer(graph, 5).expect("for any batch");
-    for written in write(graph, Format::Pt2, &About::default()).expect("and can be written") {
-        if written.format != Format::Safetensors {
-            file::read(&written.bytes, &ImportOptions::default()).expect("and read again");
-        }
-    }
-}
-
 const SEEDS: &[&str] = &["mlp", "gates_core", "shuffle", "attention", "odds", "signal_core", "patches_fixed"];
 
 const EDGES: &[i64] = &[i64::MIN, -(1 << 40), -2, -1, 0, 1, 2, 3, 7, 1 << 16, 1 << 31, 1 << 40, i64::MAX];
@@ -237,7 +213,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        digest(&bytes);
+        digest(&bytes, &ImportOptions::default(), Format::Pt2);
     }
 
     #[test]
@@ -251,6 +227,6 @@ proptest! {
                 *found[at] = json!(EDGES[edge]);
             }
         });
-        digest(&changed.bytes());
+        digest(&changed.bytes(), &ImportOptions::default(), Format::Pt2);
     }
 }

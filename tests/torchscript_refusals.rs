@@ -3,22 +3,16 @@
 
 #[path = "fixtures/records.rs"]
 mod records;
+#[path = "fixtures/refusal.rs"]
+mod refusal;
 
 use kegd::{
     domain::problem::{ErrorCode, Problem},
-    formats::{
-        description::About,
-        facts,
-        file::{self, write},
-        graph::Graph,
-        imported::ImportOptions,
-        shapes,
-        sniff::Format,
-        torchscript,
-    },
+    formats::{facts, graph::Graph, imported::ImportOptions, sniff::Format, torchscript},
 };
 use proptest::prelude::*;
 use records::Records;
+use refusal::{check, digest, text};
 use rstest::rstest;
 use zip::CompressionMethod;
 
@@ -46,14 +40,7 @@ fn with_body(body: &str) -> Vec<u8> {
 
 #[track_caller]
 fn refused(bytes: &[u8], code: ErrorCode, words: &[&str]) -> Problem {
-    let problem = torchscript::import(bytes, &ImportOptions::default()).expect_err("the archive is refused");
-    let causes: Vec<&str> = problem.errors.iter().map(|cause| cause.detail.as_str()).collect();
-    let text = format!("{} {} {}", problem.detail, causes.join(" "), problem.hint.as_deref().unwrap_or_default());
-    assert_eq!(problem.code, code, "{text}");
-    for word in words {
-        assert!(text.contains(word), "\"{word}\" is not in: {text}");
-    }
-    problem
+    check(torchscript::import(bytes, &ImportOptions::default()).expect_err("the archive is refused"), code, words)
 }
 
 #[test]
@@ -131,8 +118,7 @@ fn every_unknown_operator_is_listed_with_its_place() {
 #[case("return x y", "goes on where it should end")]
 fn code_that_has_no_meaning(#[case] body: &str, #[case] reason: &str) {
     let problem = torchscript::import(&with_body(body), &ImportOptions::default()).unwrap_err();
-    let causes: Vec<&str> = problem.errors.iter().map(|cause| cause.detail.as_str()).collect();
-    let text = format!("{} {}", problem.detail, causes.join(" "));
+    let text = text(&problem);
     assert!(text.contains(reason), "{text}");
 }
 
@@ -156,6 +142,7 @@ fn answers_that_are_no_scores() {
 #[rstest]
 #[case("for i in range(9999999999):\n  pass\nreturn x", "list of more than")]
 #[case("while True:\n  pass\nreturn x", "steps")]
+#[case("while True:\n  x = torch.relu(x)\nreturn x", "nodes")]
 #[case("a = [1]\nwhile True:\n  a = torch.add(a, a)\nreturn x", "list of more than")]
 #[case("a = [1]\nwhile True:\n  b = torch.append(a, 1)\nreturn x", "lists take more")]
 #[case("a = [1]\nwhile True:\n  a = [a, a]\nreturn x", "lists in each other")]
@@ -172,19 +159,6 @@ fn weights_that_diverged() {
     let mut records = plain();
     records.get("/data/0")[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     refused(&records.bytes(), ErrorCode::InvalidWeights, &["conv1.weight"]);
-}
-
-/// Reads the bytes, and does with the graph, if there is one, everything that formats can.
-fn digest(bytes: &[u8], shape: &[usize]) {
-    let Ok((_, imported)) = file::read(bytes, &shaped(shape)) else { return };
-    let graph = &imported.graph;
-    facts::facts(graph).expect("an imported graph has shapes");
-    shapes::infer(graph, 5).expect("for any batch");
-    for written in write(graph, Format::TorchScript, &About::default()).expect("and can be written") {
-        if written.format != Format::Safetensors {
-            file::read(&written.bytes, &shaped(shape)).expect("and read again");
-        }
-    }
 }
 
 const SEEDS: &[(&str, &[usize])] = &[
@@ -211,7 +185,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = value;
         }
-        digest(&bytes, shape);
+        digest(&bytes, &shaped(shape), Format::TorchScript);
     }
 
     #[test]
@@ -223,7 +197,7 @@ proptest! {
             let at = at.index(pickle.len());
             pickle[at] = value;
         }
-        digest(&records.bytes(), shape);
+        digest(&records.bytes(), &shaped(shape), Format::TorchScript);
     }
 
     #[test]
@@ -240,6 +214,6 @@ proptest! {
             words[at] = WORDS[word];
         }
         *files[file] = words.concat().into_bytes();
-        digest(&records.bytes(), shape);
+        digest(&records.bytes(), &shaped(shape), Format::TorchScript);
     }
 }
