@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use kegd::formats::sniff::{HEAD, sniff};
+use kegd::formats::sniff::{Format, HEAD, sniff};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u64, &[u8])| {
@@ -10,6 +10,6 @@ fuzz_target!(|input: (u64, &[u8])| {
     let head = &bytes[..bytes.len().min(HEAD)];
     // A head is never longer than its file.
     if let Ok(format) = sniff(head, (head.len() as u64).saturating_add(more)) {
-        let _ = format.importable();
+        assert_eq!(Format::named(format.name()), Some(format));
     }
 });
