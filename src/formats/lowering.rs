@@ -5,6 +5,7 @@ pub mod cast;
 pub mod concat;
 pub mod expand;
 pub mod groups;
+pub mod indices;
 pub mod pool;
 pub mod reshape;
 pub mod slice;
@@ -115,6 +116,9 @@ impl Lowering {
         if inputs.iter().flatten().any(|value| matches!(value, Value::Lost)) {
             return Ok(names.iter().map(|_| Value::Lost).collect());
         }
+        if inputs.iter().flatten().any(|value| matches!(value, Value::Indices(_))) {
+            return Ok(vec![indices::apply(self, &op, inputs)?]);
+        }
         let known: Option<Vec<&Known>> = inputs.iter().map(|value| value.and_then(as_known)).collect();
         if let Some(known) = known {
             return self.fold(&op, &known, names);
@@ -143,19 +147,24 @@ impl Lowering {
         if inputs.iter().any(|known| known.repeated) {
             return Err(Refusal::unsupported("it changes a constant that is repeated for each example"));
         }
-        // Checked before anything is allocated: an Expand may ask for more than there is memory.
-        let dims: Vec<Vec<Dim>> = inputs.iter().map(|known| known.array.dims()).collect();
+        let arrays: Vec<&Array> = inputs.iter().map(|known| known.array.as_ref()).collect();
+        let results = self.folded(op, &arrays)?;
+        let named = names.iter().zip(results);
+        Ok(named
+            .map(|(name, array)| Value::Known(Known { name: name.clone(), array: Rc::new(array), repeated: false }))
+            .collect())
+    }
+
+    /// The results of `op` on constants. Their sizes are checked before anything is allocated: an Expand may ask for more than
+    /// there is memory.
+    fn folded(&mut self, op: &Op, inputs: &[&Array]) -> Result<Vec<Array>, Refusal> {
+        let dims: Vec<Vec<Dim>> = inputs.iter().map(|array| array.dims()).collect();
         let views: Vec<Option<&[Dim]>> = dims.iter().map(|dims| Some(dims.as_slice())).collect();
         for shape in shapes::outputs(op, &views)? {
             let size = product(&shape).and_then(Dim::extent).ok_or("its extents overflow")?;
             self.charge(size)?;
         }
-        let arrays: Vec<&Array> = inputs.iter().map(|known| known.array.as_ref()).collect();
-        let results = fold::apply(op, &arrays)?;
-        let named = names.iter().zip(results);
-        Ok(named
-            .map(|(name, array)| Value::Known(Known { name: name.clone(), array: Rc::new(array), repeated: false }))
-            .collect())
+        fold::apply(op, inputs)
     }
 
     /// Counts folded elements, which the file's length does not bound.
@@ -176,6 +185,7 @@ impl Lowering {
                 self.weights.entry(known.name.clone()).or_insert_with(|| Rc::clone(&known.array));
                 Ok(known.name.clone())
             }
+            Value::Indices(_) => Err(Refusal::unsupported("it computes with numbers that count along the batch")),
             Value::Lost => Err("it reads what an unsupported node makes".into()),
         }
     }

@@ -19,6 +19,8 @@ pub enum Value {
     Known(Known),
     /// Computed from the model's input; `name` is the value's name in the graph.
     Runtime { name: String, dims: Vec<Dim> },
+    /// Numbers that places are computed from; they are no part of the graph.
+    Indices(Indices),
     /// Computed by something that we have no rule for; reported once, where it began.
     Lost,
 }
@@ -29,6 +31,15 @@ pub struct Known {
     pub array: Rc<Array>,
     /// Axis 0 has extent 1 and stands for the batch: the same for every example.
     pub repeated: bool,
+}
+
+/// Whole numbers of shape (N, …).
+#[derive(Clone, Debug)]
+pub struct Indices {
+    /// Those of the first example, of shape (1, …).
+    pub first: Array,
+    /// How much more those of the next example are.
+    pub step: i64,
 }
 
 impl Value {
@@ -42,6 +53,9 @@ impl Value {
                 Ok(dims)
             }
             Self::Runtime { dims, .. } => Ok(dims.clone()),
+            Self::Indices(indices) => {
+                Ok(std::iter::once(Dim::N).chain(indices.first.dims().into_iter().skip(1)).collect())
+            }
             Self::Lost => Err(Refusal::unsupported("it reads what an unsupported node makes")),
         }
     }

@@ -3,6 +3,7 @@
 use super::Lower;
 use crate::formats::{
     dim::Dim,
+    lowering::indices,
     onnx::{
         array::{Array, Elements},
         call::Call,
@@ -60,6 +61,10 @@ fn constant_of_shape(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
 fn range(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     if call.constant(0)?.is_some_and(|start| start.as_f32().is_some()) {
         return float_range(graph, call);
+    }
+    let is = |index: usize, dim: Dim| Ok::<_, Refusal>(call.dim_list(index)?.as_deref() == Some([dim].as_slice()));
+    if is(0, Dim::fixed(0))? && is(1, Dim::N)? && is(2, Dim::ONE)? {
+        return graph.alias(call, indices::count());
     }
     let mut numbers = [0i64; 3];
     for (index, number) in numbers.iter_mut().enumerate() {

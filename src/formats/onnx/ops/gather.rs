@@ -4,8 +4,9 @@ use super::Lower;
 use crate::formats::{
     dim::{Dim, product, show},
     graph::Op,
+    lowering::indices,
     onnx::{
-        call::Call,
+        call::{Call, Value},
         lowering::{Lowering, MAX_INTEGERS, bounded},
     },
     refusal::Refusal,
@@ -16,6 +17,14 @@ pub const OPERATORS: &[(&str, Lower)] = &[("Gather", lower), ("GatherND", gather
 fn lower(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let dims = call.dims(0)?;
     let axis = call.axis(0, dims.len())?;
+    let places = match (call.input(1)?, dims.as_slice()) {
+        (Value::Indices(places), _) => Some(places.clone()),
+        (Value::Known(known), [row]) if row.is_batched() => indices::written(&known.array, graph.batch, row.batch),
+        _ => None,
+    };
+    if let (Some(places), 0) = (places, axis) {
+        return indices::gather(graph, call, call.input(0)?, &places);
+    }
     let extent =
         dims[axis].number().ok_or_else(|| Refusal::unsupported(format!("it picks examples of {}", show(&dims))))?;
     let shape = call.constant(1)?.ok_or("its indices are missing")?.shape.clone();
