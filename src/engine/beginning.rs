@@ -6,13 +6,14 @@ use super::{
     executor::Executor,
     given::Given,
     latency,
-    observer::Stop,
+    observer::{Observer, Stop},
     student::Student,
     teacher::Teacher,
+    ticker::Ticker,
 };
 use crate::{
     domain::{
-        architecture::Architecture, config::Settings, given::Init, problem::Problem, report::LayerRow,
+        architecture::Architecture, config::Settings, given::Init, job::Phase, problem::Problem, report::LayerRow,
         targets::Measured,
     },
     formats::{
@@ -40,12 +41,14 @@ impl Beginning {
         given: Option<Given>,
         settings: &Settings,
         keeper: &mut Keeper<'_>,
+        (observer, share): (&mut dyn Observer, (f64, f64)),
     ) -> Result<Self, Stop> {
         if let Some(given) = given {
             return Ok(Self { graph: given.graph.clone(), rows: given.rows()?, origin: Origin::Given(given) });
         }
-        let plan = plan(teacher, settings, keeper)?;
-        let graph = compress::apply(&teacher.graph, &plan)?;
+        let mut ticker = Ticker::new(observer, Phase::Compressing, share, compress::pace::steps(&teacher.graph)?);
+        let plan = plan(teacher, settings, keeper, &mut ticker)?;
+        let graph = compress::apply_with(&teacher.graph, &plan, &Measures::new(), &mut || ticker.tick())?;
         Ok(Self { graph, rows: plan.rows(), origin: Origin::Compressed(plan) })
     }
 
@@ -130,12 +133,18 @@ impl Beginning {
 }
 
 /// What becomes of each layer. What was measured to decide it is kept: measured again, it might come to another student.
-fn plan(teacher: &Teacher, settings: &Settings, keeper: &mut Keeper<'_>) -> Result<Plan, Stop> {
+fn plan(
+    teacher: &Teacher,
+    settings: &Settings,
+    keeper: &mut Keeper<'_>,
+    ticker: &mut Ticker<'_>,
+) -> Result<Plan, Stop> {
+    let pace = &mut || ticker.tick();
     if let Some(decided) = keeper.plan() {
-        return Ok(compress::plan::repeat(&teacher.graph, decided.to_vec())?);
+        return compress::plan::repeat(&teacher.graph, decided.to_vec(), pace);
     }
     let compression = &settings.compression;
-    let plan = compress::plan_measured(&teacher.graph, compression, &Measures::new(), teacher.device())?;
+    let plan = compress::plan_measured(&teacher.graph, compression, teacher.device(), pace)?;
     if compression.target().is_some_and(|target| target.by == Measured::Latency) {
         keeper.keep_plan(plan.decisions());
     }

@@ -14,6 +14,7 @@ pub mod layer;
 pub mod measure;
 pub mod moments;
 mod named;
+pub mod pace;
 pub mod plan;
 pub mod refit;
 pub mod rewrite;

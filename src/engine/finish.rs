@@ -67,7 +67,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
 
     keeper.watch.begin("compressing");
     begin(observer, Phase::Compressing, 0.0)?;
-    let beginning = Beginning::new(teacher, inputs.given, settings, &mut keeper)?;
+    let beginning = Beginning::new(teacher, inputs.given, settings, &mut keeper, (observer, (0.0, COMPRESSED)))?;
 
     keeper.watch.begin("distilling");
     begin(observer, Phase::Distilling, COMPRESSED)?;

@@ -11,6 +11,7 @@ use super::{
     observer::{Observer, Stop},
     opaque,
     teacher::Teacher,
+    ticker::Ticker,
 };
 use crate::{
     domain::{
@@ -192,7 +193,12 @@ fn inspect(model: &Model, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observ
     let compression = &spec.settings.compression;
     let plans: Vec<Vec<LayerRow>> = match &given {
         Some(given) => vec![given.rows()?],
-        None => compress::plans(graph, compression)?.iter().map(Plan::rows).collect(),
+        None => {
+            let steps = compress::pace::steps(graph)? * compression.targets().len().max(1) as u64;
+            let mut ticker = Ticker::new(observer, Phase::Importing, (0.0, 1.0), steps);
+            let plans = compress::plans(graph, compression, &mut || ticker.tick())?;
+            plans.iter().map(Plan::rows).collect()
+        }
     };
     let warnings = given.iter().flat_map(|given| &given.warnings).chain(&model.imported.warnings).cloned().collect();
     let inspection = Inspection {

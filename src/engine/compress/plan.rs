@@ -6,7 +6,9 @@ use super::{
     action::Action,
     layer::{Layer, layers},
     measure::Measures,
-    named, svd,
+    named,
+    pace::Pace,
+    svd,
     target::{self, Allocator},
     timing, tucker,
 };
@@ -75,86 +77,98 @@ impl Planned {
 /// `invalid_compression` for an unknown layer, impossible ranks, or a target out of reach; `invalid_weights` for a weight
 /// with NaN or infinity.
 pub fn plan(graph: &Graph, compression: &Compression) -> Result<Plan, Problem> {
-    plan_with(graph, compression, &Measures::new())
+    plan_with(graph, compression, &Measures::new(), &mut || Ok(()))
 }
 
 /// Plans by the weights and by what is known of the layers' inputs, for the first target.
 ///
 /// # Errors
-/// As [`plan`].
-pub fn plan_with(graph: &Graph, compression: &Compression, measures: &Measures) -> Result<Plan, Problem> {
+/// As [`plan`], and what `pace` reports.
+pub fn plan_with<E: From<Problem>>(
+    graph: &Graph,
+    compression: &Compression,
+    measures: &Measures,
+    pace: Pace<'_, E>,
+) -> Result<Plan, E> {
     let layers = layers(graph)?;
     let decisions = match compression.target() {
-        Some(target) => allocator(graph, &layers, compression, measures)?.decide(target)?,
+        Some(target) => allocator(graph, &layers, (compression, measures), pace)?.decide(target)?,
         None => untargeted(graph, &layers, compression)?,
     };
-    planned(graph, layers, decisions)
+    planned(graph, layers, decisions, pace)
 }
 
 /// A plan for each target, by the weights alone; one plan where there is no target.
 ///
 /// # Errors
-/// As [`plan`].
-pub fn plans(graph: &Graph, compression: &Compression) -> Result<Vec<Plan>, Problem> {
+/// As [`plan`], and what `pace` reports.
+pub fn plans<E: From<Problem>>(graph: &Graph, compression: &Compression, pace: Pace<'_, E>) -> Result<Vec<Plan>, E> {
     let targets = compression.targets();
     if targets.is_empty() {
-        return Ok(vec![plan(graph, compression)?]);
+        return Ok(vec![plan_with(graph, compression, &Measures::new(), pace)?]);
     }
     let layers = layers(graph)?;
-    let allocator = allocator(graph, &layers, compression, &Measures::new())?;
-    targets.iter().map(|&target| planned(graph, layers.clone(), allocator.decide(target)?)).collect()
+    let allocator = allocator(graph, &layers, (compression, &Measures::new()), pace)?;
+    targets.iter().map(|&target| planned(graph, layers.clone(), allocator.decide(target)?, pace)).collect()
 }
 
 /// As [`plan_with`], where a target of time is met by measurements on `device`, with as many threads as the process has.
 ///
 /// # Errors
-/// As [`plan`], and what libtorch reports.
-pub fn plan_measured(
+/// As [`plan`], what libtorch reports, and what `pace` does.
+pub fn plan_measured<E: From<Problem>>(
     graph: &Graph,
     compression: &Compression,
-    measures: &Measures,
     device: Device,
-) -> Result<Plan, Problem> {
+    pace: Pace<'_, E>,
+) -> Result<Plan, E> {
+    let measures = Measures::new();
     match compression.target() {
         Some(target) if target.by == Measured::Latency => {
             let layers = layers(graph)?;
-            let allocator = allocator(graph, &layers, compression, measures)?;
-            let decisions = timing::decide(&allocator, target, device)?;
-            planned(graph, layers, decisions)
+            let allocator = allocator(graph, &layers, (compression, &measures), pace)?;
+            let decisions = timing::decide(&allocator, target, device, pace)?;
+            planned(graph, layers, decisions, pace)
         }
-        _ => plan_with(graph, compression, measures),
+        _ => plan_with(graph, compression, &measures, pace),
     }
 }
 
 /// The plan that came to these decisions before.
 ///
 /// # Errors
-/// `internal` where they are of another network.
-pub fn repeat(graph: &Graph, decisions: Vec<Decision>) -> Result<Plan, Problem> {
+/// `internal` where they are of another network, and what `pace` reports.
+pub fn repeat<E: From<Problem>>(graph: &Graph, decisions: Vec<Decision>, pace: Pace<'_, E>) -> Result<Plan, E> {
     let layers = layers(graph)?;
     if layers.len() != decisions.len() {
-        return Err(Problem::new(ErrorCode::Internal, "a plan that was kept belongs to another network"));
+        return Err(Problem::new(ErrorCode::Internal, "a plan that was kept belongs to another network").into());
     }
-    planned(graph, layers, decisions)
+    planned(graph, layers, decisions, pace)
 }
 
-fn planned(graph: &Graph, layers: Vec<Layer>, decisions: Vec<Decision>) -> Result<Plan, Problem> {
+fn planned<E: From<Problem>>(
+    graph: &Graph,
+    layers: Vec<Layer>,
+    decisions: Vec<Decision>,
+    pace: Pace<'_, E>,
+) -> Result<Plan, E> {
     let planned = layers.into_iter().zip(decisions).map(|(layer, (action, reason))| {
         let error = error(graph, &layer, action)?;
+        pace()?;
         Ok(Planned { layer, action, error, reason })
     });
-    Ok(Plan { layers: planned.collect::<Result<_, Problem>>()? })
+    Ok(Plan { layers: planned.collect::<Result<_, E>>()? })
 }
 
-fn allocator<'a>(
+fn allocator<'a, E: From<Problem>>(
     graph: &'a Graph,
     layers: &'a [Layer],
-    compression: &Compression,
-    measures: &Measures,
-) -> Result<Allocator<'a>, Problem> {
+    (compression, measures): (&Compression, &Measures),
+    pace: Pace<'_, E>,
+) -> Result<Allocator<'a>, E> {
     let kept = target::kept(layers, compression.keep.as_deref().unwrap_or_default())?;
     let by = compression.target().map_or(Measured::Ratio, |target| target.by);
-    Allocator::new(graph, layers, kept, measures, by)
+    Allocator::new(graph, layers, (kept, measures), by, pace)
 }
 
 fn untargeted(graph: &Graph, layers: &[Layer], compression: &Compression) -> Result<Vec<Decision>, Problem> {
@@ -185,7 +199,12 @@ mod tests {
     use super::*;
     use crate::{
         domain::config::LayerChoice,
-        engine::compress::{fixture, measure::Measure, rewrite::apply, tucker::Ranks},
+        engine::compress::{
+            fixture,
+            measure::Measure,
+            rewrite::{apply, apply_with},
+            tucker::Ranks,
+        },
     };
 
     fn choices(choices: &[(&str, LayerChoice)]) -> Compression {
@@ -310,9 +329,32 @@ mod tests {
         let after = |importance| {
             let measure = Measure { importance, ..Measure::default() };
             let measures = Measures::from([("conv2".to_owned(), measure)]);
-            plan_with(&graph, &ratio(2.0), &measures).unwrap().rows()[3].parameters_after
+            plan_with::<Problem>(&graph, &ratio(2.0), &measures, &mut || Ok(())).unwrap().rows()[3].parameters_after
         };
         assert!(after(100.0) > after(1.0) && after(1.0) > after(0.01));
+    }
+
+    #[test]
+    fn tells_that_it_goes_on_and_ends_when_told() {
+        let graph = fixture::network();
+        let steps = crate::engine::compress::pace::steps(&graph).unwrap();
+        let run = |most: u64| {
+            let mut calls = 0;
+            let mut pace = || {
+                calls += 1;
+                if calls > most { Err(Problem::new(ErrorCode::Internal, "told to end")) } else { Ok(()) }
+            };
+            let plans = plans(&graph, &ratio(2.0), &mut pace);
+            let student = plans.and_then(|plans| apply_with(&graph, &plans[0], &Measures::new(), &mut pace));
+            (student.map(|_| ()), calls)
+        };
+        let (whole, calls) = run(steps);
+        whole.unwrap();
+        assert!(calls > steps / 2 && calls <= steps, "{calls}");
+        for most in [0, calls - 1] {
+            let (ended, calls) = run(most);
+            assert_eq!((ended.unwrap_err().detail.as_str(), calls), ("told to end", most + 1));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     factors::{Factors, Stage},
     layer::{Layer, uses},
     measure::{self, Measure, Measures},
+    pace::Pace,
     plan::{Plan, Planned},
 };
 use crate::{
@@ -23,17 +24,24 @@ use crate::{
 /// # Errors
 /// `internal` where libtorch fails.
 pub fn apply(graph: &Graph, plan: &Plan) -> Result<Graph, Problem> {
-    apply_with(graph, plan, &Measures::new())
+    apply_with(graph, plan, &Measures::new(), &mut || Ok(()))
 }
 
 /// As [`apply`], the factors fitted to the layers' inputs where their second moment is known.
 ///
 /// # Errors
-/// `internal` where libtorch fails, or a measure does not fit its layer.
-pub fn apply_with(graph: &Graph, plan: &Plan, measures: &Measures) -> Result<Graph, Problem> {
+/// `internal` where libtorch fails, or a measure does not fit its layer; what `pace` reports.
+pub fn apply_with<E: From<Problem>>(
+    graph: &Graph,
+    plan: &Plan,
+    measures: &Measures,
+    pace: Pace<'_, E>,
+) -> Result<Graph, E> {
     let default = Measure::default();
     rewrite(graph, plan, |layer, action| {
-        Factors::new(&layer.load(graph)?, action, measure::of(measures, &layer.name, &default))
+        let factors = Factors::new(&layer.load(graph)?, action, measure::of(measures, &layer.name, &default))?;
+        pace()?;
+        Ok(factors)
     })
 }
 
@@ -45,18 +53,19 @@ pub fn sketch(graph: &Graph, plan: &Plan) -> Result<Graph, Problem> {
     rewrite(graph, plan, |layer, action| Ok(Factors::made_up(layer, action)?))
 }
 
-fn rewrite(
+fn rewrite<E: From<Problem>>(
     graph: &Graph,
     plan: &Plan,
-    factors: impl Fn(&Layer, Action) -> Result<Factors, Problem>,
-) -> Result<Graph, Problem> {
+    mut factors: impl FnMut(&Layer, Action) -> Result<Factors, E>,
+) -> Result<Graph, E> {
     let mut rewriter = Rewriter::new(graph);
     let mut planned: VecDeque<&Planned> = plan.layers.iter().filter(|planned| planned.action != Action::Keep).collect();
     for (index, node) in graph.nodes.iter().enumerate() {
         match planned.pop_front_if(|planned| planned.layer.node == index) {
             None => rewriter.student.nodes.push(node.clone()),
             Some(Planned { layer, action, .. }) => {
-                rewriter.replace(node, layer, factors(layer, *action)?.stages(&node.op)?)?;
+                let stages = factors(layer, *action)?.stages(&node.op).map_err(Problem::from)?;
+                rewriter.replace(node, layer, stages)?;
             }
         }
     }
@@ -262,7 +271,7 @@ mod tests {
         };
         let measure = |extent| Measure { second_moment: Some(moment(extent)), ..Measure::default() };
         let measures = Measures::from([("conv2".to_owned(), measure(108)), ("fc1".to_owned(), measure(10))]);
-        let student = apply_with(&graph, &plan, &measures).unwrap();
+        let student = apply_with::<Problem>(&graph, &plan, &measures, &mut || Ok(())).unwrap();
         assert_eq!(student.parameters(), apply(&graph, &plan).unwrap().parameters());
         // Inputs of three dimensions need no more than rank 3: the fitted layer answers them as the whole one does.
         let weight =

@@ -5,6 +5,7 @@ use super::{
     budget::{self, Choices, Currency},
     layer::Layer,
     measure::{self, Measure, Measures},
+    pace::Pace,
     plan::{Decision, Plan, Planned},
     rewrite,
 };
@@ -55,14 +56,14 @@ impl<'a> Allocator<'a> {
     /// For targets that count `by`.
     ///
     /// # Errors
-    /// `invalid_weights` for a weight with NaN or infinity, and what libtorch reports.
-    pub fn new(
+    /// `invalid_weights` for a weight with NaN or infinity, what libtorch reports, and what `pace` does.
+    pub fn new<E: From<Problem>>(
         graph: &'a Graph,
         layers: &'a [Layer],
-        kept: Vec<bool>,
-        measures: &Measures,
+        (kept, measures): (Vec<bool>, &Measures),
         by: Measured,
-    ) -> Result<Self, Problem> {
+        pace: Pace<'_, E>,
+    ) -> Result<Self, E> {
         let currency = match by {
             Measured::Macs | Measured::Latency => Currency::Macs,
             Measured::Ratio | Measured::Parameters | Measured::Bytes => Currency::Parameters,
@@ -73,9 +74,11 @@ impl<'a> Allocator<'a> {
                 return Ok(Choices::kept());
             }
             let measure = measure::of(measures, &layer.name, &default);
-            Choices::new(layer, &layer.load(graph)?, measure, currency)
+            let choices = Choices::new(layer, &layer.load(graph)?, measure, currency)?;
+            pace()?;
+            Ok(choices)
         });
-        let choices = choices.collect::<Result<_, Problem>>()?;
+        let choices = choices.collect::<Result<_, E>>()?;
         Ok(Self { graph, layers, kept, choices, by })
     }
 
@@ -296,12 +299,15 @@ mod tests {
     #[test]
     fn a_sweep_plans_each_target_as_if_it_were_alone() {
         let graph = fixture::network();
-        let swept = plans(&graph, &compression(r#"{"ratio": [2, 1.5, 3]}"#)).unwrap();
+        let swept = plans::<Problem>(&graph, &compression(r#"{"ratio": [2, 1.5, 3]}"#), &mut || Ok(())).unwrap();
         for (plan, alone) in swept.iter().zip(["2", "1.5", "3"]) {
             let alone = super::super::plan(&graph, &compression(&format!(r#"{{"ratio": {alone}}}"#))).unwrap();
             assert_eq!(plan.rows(), alone.rows());
         }
-        assert!(plans(&graph, &compression(r#"{"ratio": [2, 900]}"#)).is_err(), "one that cannot be had refuses all");
+        assert!(
+            plans::<Problem>(&graph, &compression(r#"{"ratio": [2, 900]}"#), &mut || Ok(())).is_err(),
+            "one that cannot be had refuses all"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     action::Action,
     budget::{self, Choice, Choices},
     layer::Layer,
+    pace::Pace,
     plan::{Decision, Plan, Planned},
     rewrite,
     target::{Allocator, out_of_reach},
@@ -63,16 +64,21 @@ impl Timed {
 /// What happens to each layer, and why.
 ///
 /// # Errors
-/// `invalid_compression` where the target is out of reach, naming what was reached; what libtorch reports.
-pub fn decide(allocator: &Allocator<'_>, target: Target, device: Device) -> Result<Vec<Decision>, Problem> {
+/// `invalid_compression` where the target is out of reach, naming what was reached; what libtorch and `pace` report.
+pub fn decide<E: From<Problem>>(
+    allocator: &Allocator<'_>,
+    target: Target,
+    device: Device,
+    pace: Pace<'_, E>,
+) -> Result<Vec<Decision>, E> {
     if target.value <= 1.0 {
         // The teacher itself; measured against itself, it would be now faster and now slower.
         return Ok(allocator.decisions(&vec![Action::Keep; allocator.layers.len()], |_, _| String::new()));
     }
     let teacher = Executor::new(allocator.graph, device)?;
     let shape = &allocator.graph.input.shape;
-    let (choices, timed) = time_layers(allocator, device)?;
-    let total = nanoseconds(latency::nodes(&teacher, shape)?.iter().sum());
+    let (choices, timed) = time_layers(allocator, device, pace)?;
+    let total = nanoseconds(latency::nodes(&teacher, shape).map_err(Problem::from)?.iter().sum());
     let mut allowed = total as f64 / target.value;
     let (mut best, mut before) = (0.0_f64, None);
     for round in 0..=ROUNDS {
@@ -82,7 +88,7 @@ pub fn decide(allocator: &Allocator<'_>, target: Target, device: Device) -> Resu
         };
         if before.as_ref() != Some(&actions) {
             let student = Executor::new(&allocator.student(&actions)?, device)?;
-            let measured = latency::compare(&teacher, &student, shape, 1)?;
+            let measured = latency::compare(&teacher, &student, shape, 1).map_err(Problem::from)?;
             let reached = measured.teacher.p50 / measured.student.p50.max(f64::MIN_POSITIVE);
             if reached >= target.value {
                 return Ok(explain(allocator, &actions, &timed));
@@ -96,7 +102,7 @@ pub fn decide(allocator: &Allocator<'_>, target: Target, device: Device) -> Resu
         allowed *= TIGHTER;
         before = Some(actions);
     }
-    Err(unreached(target, best))
+    Err(unreached(target, best).into())
 }
 
 fn unreached(target: Target, best: f64) -> Problem {
@@ -130,7 +136,11 @@ fn explain(allocator: &Allocator<'_>, actions: &[Action], timed: &[Option<Timed>
     decisions
 }
 
-fn time_layers(allocator: &Allocator<'_>, device: Device) -> Result<(Vec<Choices>, Vec<Option<Timed>>), Problem> {
+fn time_layers<E: From<Problem>>(
+    allocator: &Allocator<'_>,
+    device: Device,
+    pace: Pace<'_, E>,
+) -> Result<(Vec<Choices>, Vec<Option<Timed>>), E> {
     let shapes = shapes::infer(allocator.graph, 1)?;
     let forms: Vec<Vec<Choice>> = allocator.choices.iter().map(|choices| choices.thinned(&LEVELS)).collect();
     let count = forms.iter().map(|forms| forms.len() + 1).sum::<usize>().max(1);
@@ -145,6 +155,7 @@ fn time_layers(allocator: &Allocator<'_>, device: Device) -> Result<(Vec<Choices
             continue;
         };
         let ms = race(&alone, layer, &forms, (shape, device, each))?;
+        pace()?;
         let whole = ms[0];
         let measured: Vec<(Choice, f64)> = forms.into_iter().zip(ms[1..].iter().copied()).collect();
         let fastest = measured.iter().map(|(_, ms)| *ms).min_by(f64::total_cmp);
@@ -231,13 +242,19 @@ mod tests {
         Compression { latency: Some(OneOrMore::One(times)), keep, ..Compression::default() }
     }
 
+    fn planned(graph: &Graph, compression: &Compression) -> Result<Plan, Problem> {
+        plan_measured(graph, compression, Device::Cpu, &mut || Ok(()))
+    }
+
     #[test]
     fn small_layers_are_no_faster_in_two_and_are_left_alone() {
         let graph = fixture::network();
         let layers = layers(&graph).unwrap();
         let kept = vec![false; layers.len()];
-        let allocator = Allocator::new(&graph, &layers, kept, &Measures::new(), Measured::Latency).unwrap();
-        let (choices, timed) = time_layers(&allocator, Device::Cpu).unwrap();
+        let allocator =
+            Allocator::new::<Problem>(&graph, &layers, (kept, &Measures::new()), Measured::Latency, &mut || Ok(()))
+                .unwrap();
+        let (choices, timed) = time_layers::<Problem>(&allocator, Device::Cpu, &mut || Ok(())).unwrap();
         assert_eq!((choices.len(), timed.len()), (layers.len(), layers.len()));
         // 14 x 10 numbers: an operator's own cost is most of the time, and two of them take longer than one.
         let fc1 = layers.iter().position(|layer| layer.name == "fc1").unwrap();
@@ -251,8 +268,7 @@ mod tests {
 
     #[test]
     fn a_target_out_of_reach_names_what_was_reached() {
-        let problem =
-            plan_measured(&fixture::network(), &faster(500.0, &[]), &Measures::new(), Device::Cpu).unwrap_err();
+        let problem = planned(&fixture::network(), &faster(500.0, &[])).unwrap_err();
         assert_eq!(problem.code, ErrorCode::InvalidCompression);
         assert_eq!(problem.param.as_deref(), Some("config.compression.latency"));
         assert!(problem.detail.contains("times as fast") && problem.hint.is_some(), "{problem}");
@@ -261,7 +277,7 @@ mod tests {
     #[test]
     fn a_large_layer_becomes_as_fast_as_asked_for() {
         let graph = fixture::wide();
-        let plan = plan_measured(&graph, &faster(2.0, &["last"]), &Measures::new(), Device::Cpu).unwrap();
+        let plan = planned(&graph, &faster(2.0, &["last"])).unwrap();
         let rows = plan.rows();
         assert_eq!((rows[0].action.as_str(), rows[1].action.as_str()), ("svd", "keep"), "{rows:?}");
         assert!(rows[0].reason.contains("ms instead of") && rows[1].reason == "kept as asked", "{rows:?}");
