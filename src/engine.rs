@@ -29,6 +29,7 @@ pub mod observer;
 mod opaque;
 mod pool;
 mod procedural;
+mod reading;
 mod rival;
 mod run;
 mod sampler;

@@ -2,11 +2,12 @@
 
 use super::{
     checkpoint::Keeper,
-    compress::{self, measure::Measures, plan::Plan},
+    compress::{self, plan::Plan},
     executor::Executor,
     given::Given,
     latency,
     observer::{Observer, Stop},
+    reading,
     student::Student,
     teacher::Teacher,
     ticker::Ticker,
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     domain::{
         architecture::Architecture, config::Settings, given::Init, job::Phase, problem::Problem, report::LayerRow,
-        targets::Measured,
     },
     formats::{
         description::{About, Decomposition},
@@ -48,7 +48,7 @@ impl Beginning {
         }
         let mut ticker = Ticker::new(observer, Phase::Compressing, share, compress::pace::steps(&teacher.graph)?);
         let plan = plan(teacher, settings, keeper, &mut ticker)?;
-        let graph = compress::apply_with(&teacher.graph, &plan, &Measures::new(), &mut || ticker.tick())?;
+        let graph = compress::apply_paced(&teacher.graph, &plan, &mut || ticker.tick())?;
         Ok(Self { graph, rows: plan.rows(), origin: Origin::Compressed(plan) })
     }
 
@@ -144,8 +144,9 @@ fn plan(
         return compress::plan::repeat(&teacher.graph, decided.to_vec(), pace);
     }
     let compression = &settings.compression;
-    let plan = compress::plan_measured(&teacher.graph, compression, teacher.device(), pace)?;
-    if compression.target().is_some_and(|target| target.by == Measured::Latency) {
+    let measures = reading::measures(teacher, settings)?;
+    let plan = compress::plan_measured(&teacher.graph, compression, (&measures, teacher.device()), pace)?;
+    if compression.target().is_some() {
         keeper.keep_plan(plan.decisions());
     }
     Ok(plan)

@@ -16,7 +16,6 @@ pub mod moments;
 mod named;
 pub mod pace;
 pub mod plan;
-pub mod refit;
 pub mod rewrite;
 pub mod svd;
 pub mod target;
@@ -24,4 +23,4 @@ mod timing;
 pub mod tucker;
 
 pub use plan::{plan, plan_measured, plan_with, plans};
-pub use rewrite::{apply, apply_with};
+pub use rewrite::{apply, apply_paced};

@@ -9,7 +9,7 @@ use super::{
     finish::{self, Inputs},
     given,
     observer::{Observer, Stop},
-    opaque,
+    opaque, reading,
     teacher::Teacher,
     ticker::Ticker,
 };
@@ -49,7 +49,7 @@ pub fn run(spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(
     observer.progress(Progress { fraction: 0.0, phase, step: 0, steps: 1, eta_seconds: None })?;
     let model = Model::load(spec, dir)?;
     match spec.kind {
-        TaskKind::Inspect => inspect(&model, spec, dir, observer),
+        TaskKind::Inspect => inspect(&model, (spec, device), dir, observer),
         TaskKind::Extract { generator } => {
             let teacher = Teacher::new(model.imported.graph, device)?;
             extract::extract(&teacher, spec, generator, dir, observer)
@@ -183,7 +183,12 @@ fn sweep(targets: &[Target], plans: Vec<Vec<LayerRow>>) -> Vec<PlannedStudent> {
     targets.iter().zip(plans).map(planned).collect()
 }
 
-fn inspect(model: &Model, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
+fn inspect(
+    model: &Model,
+    (spec, device): (&TaskSpec, Device),
+    dir: &Path,
+    observer: &mut dyn Observer,
+) -> Result<(), Stop> {
     let graph = &model.imported.graph;
     if let Some(name) = &spec.eval {
         evalset::check_headers(&dir.join(name), &graph.input.shape)?;
@@ -196,7 +201,8 @@ fn inspect(model: &Model, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observ
         None => {
             let steps = compress::pace::steps(graph)? * compression.targets().len().max(1) as u64;
             let mut ticker = Ticker::new(observer, Phase::Importing, (0.0, 1.0), steps);
-            let plans = compress::plans(graph, compression, &mut || ticker.tick())?;
+            let measures = reading::measures(&Teacher::new(graph.clone(), device)?, &spec.settings)?;
+            let plans = compress::plans(graph, compression, &measures, &mut || ticker.tick())?;
             plans.iter().map(Plan::rows).collect()
         }
     };

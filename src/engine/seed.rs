@@ -15,6 +15,8 @@ pub enum Stream {
     Apart,
     /// What the audit draws, by source.
     Audit { part: u32 },
+    /// Images on which the teacher's layers are measured.
+    Reading,
     /// The first weights of a student that is initialised anew.
     Student,
     /// A latent grid that a user asked for.
@@ -38,6 +40,7 @@ pub fn number(seed: u64, stream: Stream) -> u64 {
         Stream::Latent => (6, 0, 0),
         Stream::Apart => (7, 0, 0),
         Stream::Student => (8, 0, 0),
+        Stream::Reading => (9, 0, 0),
     };
     [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)))
 }

@@ -23,6 +23,11 @@ impl Teacher {
         self.executor.device()
     }
 
+    /// What runs it: [`Self::graph`] without its last softmax.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
     /// Logits (N, classes), with gradients to `x`.
     ///
     /// # Errors

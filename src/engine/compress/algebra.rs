@@ -74,9 +74,12 @@ pub fn principal(matrix: &Tensor, rank: usize) -> Result<Tensor, TchError> {
 pub fn spectrum(matrix: &Tensor) -> Result<Vec<f64>, TchError> {
     let size = matrix.size();
     let transposed = matrix.f_tr()?;
-    let gram = if size[0] <= size[1] { matrix.f_matmul(&transposed)? } else { transposed.f_matmul(matrix)? };
-    let squares = gram.f_linalg_eigvalsh("L")?.f_flip([0])?.f_clamp_min(0.0)?;
-    values(&squares)
+    spectrum_of(&if size[0] <= size[1] { matrix.f_matmul(&transposed)? } else { transposed.f_matmul(matrix)? })
+}
+
+/// Eigenvalues of a positive semidefinite matrix, largest first.
+pub fn spectrum_of(gram: &Tensor) -> Result<Vec<f64>, TchError> {
+    values(&gram.f_linalg_eigvalsh("L")?.f_flip([0])?.f_clamp_min(0.0)?)
 }
 
 pub fn identity(extent: i64) -> Result<Tensor, TchError> {

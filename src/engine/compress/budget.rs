@@ -9,7 +9,7 @@ use super::{
     action::Action,
     algebra,
     layer::{Cost, Layer},
-    measure::Measure,
+    measure::{self, Measure},
     tucker::{ErrorTable, Ranks},
 };
 use crate::domain::problem::Problem;
@@ -17,6 +17,11 @@ use crate::domain::problem::Problem;
 /// Parts that the budget is cut into. A layer's choices are thinned to the best in each part, which bounds the work to
 /// layers · BINS² / 2 whatever the layers' sizes.
 const BINS: usize = 2048;
+
+/// Share of the loss that the weight alone decides, where something is known about the layer's inputs. They are not the
+/// teacher's own: followed blindly, they leave out what a real input may need, and not asked at all, the weight keeps what no
+/// input has.
+const ALONE: f64 = 0.25;
 
 /// What a budget is spent in, where the shape of a layer tells its price. Times are measured instead: see [`Choices::priced`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,19 +70,18 @@ impl Choices {
     ///
     /// # Errors
     /// `internal` where libtorch fails, or the measure does not fit the layer.
-    pub fn new(layer: &Layer, kernel: &Tensor, measure: &Measure, currency: Currency) -> Result<Self, Problem> {
+    pub fn new(layer: &Layer, kernel: &Tensor, measure: Option<&Measure>, currency: Currency) -> Result<Self, Problem> {
         if layer.obstacle.is_some() {
             return Ok(Self::kept());
         }
-        let whitened = measure.whiten(kernel)?;
-        let total = algebra::energy(&whitened)?;
-        let actions = if layer.is_matrix() { Self::svd(&whitened)? } else { Self::tucker(layer, &whitened)? };
+        let mut choices = Self::decompositions(layer, kernel, measure)?;
+        if measure.is_some() {
+            for ((_, loss), (_, alone)) in choices.iter_mut().zip(Self::decompositions(layer, kernel, None)?) {
+                *loss = ALONE * alone + (1.0 - ALONE) * *loss;
+            }
+        }
         let price = |action: Action| currency.price(action.cost(layer), layer);
-        let choices = actions.into_iter().map(|(action, lost)| Choice {
-            cost: price(action),
-            loss: measure.loss(lost, total),
-            action,
-        });
+        let choices = choices.into_iter().map(|(action, loss)| Choice { cost: price(action), loss, action });
         Ok(Self::priced(price(Action::Keep), choices))
     }
 
@@ -100,21 +104,36 @@ impl Choices {
         thinned
     }
 
-    /// Every rank of a matrix, with the energy of the spectrum's tail.
-    fn svd(kernel: &Tensor) -> Result<Vec<(Action, f64)>, Problem> {
-        let spectrum = algebra::spectrum(&kernel.f_flatten(1, -1)?)?;
+    /// Everything that a layer can be decomposed into, with what it loses.
+    fn decompositions(
+        layer: &Layer,
+        kernel: &Tensor,
+        measure: Option<&Measure>,
+    ) -> Result<Vec<(Action, f64)>, Problem> {
+        let (actions, total) =
+            if layer.is_matrix() { Self::svd(kernel, measure)? } else { Self::tucker(layer, kernel, measure)? };
+        Ok(actions.into_iter().map(|(action, lost)| (action, measure::loss(lost, total))).collect())
+    }
+
+    /// Every rank of a matrix, with the energy of the spectrum's tail; and the energy of all of it.
+    fn svd(kernel: &Tensor, measure: Option<&Measure>) -> Result<(Vec<(Action, f64)>, f64), Problem> {
+        // Responses have as many directions as outputs, the weight no more than inputs.
+        let ranks = kernel.size()[..2].iter().min().map_or(0, |extent| *extent as usize);
+        let mut spectrum = measure::spectrum(&kernel.f_flatten(1, -1)?, measure)?;
+        spectrum.truncate(ranks);
         let mut tail = 0.0;
         let mut actions = Vec::with_capacity(spectrum.len());
         for (rank, square) in spectrum.iter().enumerate().skip(1).rev() {
             tail += square;
             actions.push((Action::Svd { rank }, tail));
         }
-        Ok(actions)
+        Ok((actions, spectrum.iter().sum()))
     }
 
-    /// Every pair of ranks that the other side can feed, with the energy that the truncation loses.
-    fn tucker(layer: &Layer, kernel: &Tensor) -> Result<Vec<(Action, f64)>, Problem> {
-        let table = ErrorTable::new(kernel)?;
+    /// Every pair of ranks that the other side can feed, with the energy that the truncation loses; and all the energy.
+    fn tucker(layer: &Layer, kernel: &Tensor, measure: Option<&Measure>) -> Result<(Vec<(Action, f64)>, f64), Problem> {
+        let whitened = measure::whiten(kernel, measure)?;
+        let table = ErrorTable::new(&whitened)?;
         let taps = layer.taps();
         let mut actions = Vec::new();
         for output in 1..=layer.outputs {
@@ -124,7 +143,7 @@ impl Choices {
                 actions.push((Action::tucker(layer, ranks), table.at(ranks)));
             }
         }
-        Ok(actions)
+        Ok((actions, algebra::energy(&whitened)?))
     }
 
     fn least(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{action::Action, layer::Layer, measure::Measure, refit, svd, tucker};
+use super::{action::Action, layer::Layer, svd, tucker};
 use crate::{
     domain::problem::Problem,
     formats::graph::{Op, Window},
@@ -21,19 +21,15 @@ pub(super) struct Factors {
 }
 
 impl Factors {
-    /// By the decomposition that the action names, fitted to the layer's inputs where they are known.
+    /// By the decomposition that the action names.
     ///
     /// # Errors
-    /// `internal` where libtorch fails, or the measure does not fit the kernel.
-    pub(super) fn new(kernel: &Tensor, action: Action, measure: &Measure) -> Result<Self, Problem> {
+    /// `internal` where libtorch fails.
+    pub(super) fn new(kernel: &Tensor, action: Action) -> Result<Self, Problem> {
         match action {
             Action::Keep => Ok(Self { input: None, core: kernel.shallow_clone(), output: None, core_suffix: "core" }),
             Action::Svd { rank } => {
-                let weight = kernel.f_flatten(1, -1)?;
-                let svd = match &measure.second_moment {
-                    None => svd::decompose(&weight, rank)?,
-                    Some(moment) => refit::svd(&weight, moment, rank)?,
-                };
+                let svd = svd::decompose(&kernel.f_flatten(1, -1)?, rank)?;
                 let mut shape = kernel.size();
                 shape[0] = rank as i64;
                 Ok(Self {
@@ -44,10 +40,7 @@ impl Factors {
                 })
             }
             Action::Tucker(ranks) => {
-                let tucker = match &measure.second_moment {
-                    None => tucker::decompose(kernel, ranks)?,
-                    Some(moment) => refit::tucker(kernel, moment, ranks)?,
-                };
+                let tucker = tucker::decompose(kernel, ranks)?;
                 let input = tucker.factor_in.map(|factor| factor.f_tr()).transpose()?;
                 Ok(Self { input, core: tucker.core, output: tucker.factor_out, core_suffix: "core" })
             }

@@ -1,13 +1,13 @@
-//! Second moments of what each layer reads, over any inputs of the network: what [`Measure`] and the refit need.
+//! Second moments of what each layer reads and answers, over any inputs of the network: what a [`Measure`] is made of.
 
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::{
+    algebra,
     layer::{Layer, layers},
     measure::{Measure, Measures},
-    refit::shrink,
 };
 use crate::{
     domain::problem::Problem,
@@ -15,69 +15,118 @@ use crate::{
     formats::graph::{Graph, Op, Window},
 };
 
-/// Inputs that run at once.
-const BATCH: i64 = 250;
+/// How far every moment is drawn towards that of inputs without any direction, (1 − λ) Σ + λ tr(Σ) / d · I: the inputs are
+/// not the teacher's own, and what they never show may yet be there.
+const SHRINKAGE: f64 = 0.03;
 
-/// Widest patch, in elements, whose moment is kept: (d, d) in float64 takes 134 MB at this width.
-const MAX_WIDTH: usize = 4096;
+/// Elements of the widest patches that are held at once (256 MiB of float32).
+const MOST_ELEMENTS: u64 = 1 << 26;
 
-/// The second moment of every layer that can be decomposed, over the patches of `inputs` (N, …), shrunk by `lambda` (see
-/// [`shrink`]). The network runs on the inputs' device. Layers with very wide patches are left out.
-///
-/// # Errors
-/// What libtorch reports.
-pub fn measure(graph: &Graph, inputs: &Tensor, lambda: f64) -> Result<Measures, Problem> {
-    let mut layers = layers(graph)?;
-    layers.retain(|layer| layer.obstacle.is_none() && layer.inputs * layer.taps() <= MAX_WIDTH);
-    let executor = Executor::new(graph, inputs.device())?;
-    let mut moments: Vec<Moment> = layers.iter().map(|_| Moment::default()).collect();
-    no_grad(|| -> Result<(), TchError> {
-        for batch in inputs.f_split(BATCH, 0)? {
-            let values = values(graph, &executor, &batch, &layers)?;
-            for (layer, moment) in layers.iter().zip(&mut moments) {
-                let node = &graph.nodes[layer.node];
-                if let Some(value) = values.get(node.inputs[0].as_str()) {
-                    moment.add(&patches(&node.op, value)?)?;
+/// Multiply-accumulates that the inputs may take altogether, the network's own among them: some fifteen seconds of a core.
+const MOST_MACS: u64 = 1 << 39;
+
+/// Inputs beyond which moments change no rank.
+const MOST_INPUTS: u64 = 2000;
+
+/// Fewest inputs: a layer that is applied at one place learns no more directions than there are inputs.
+const LEAST_INPUTS: u64 = 32;
+
+/// Sums up what the layers of a network read and answer.
+pub struct Meter<'g> {
+    graph: &'g Graph,
+    executor: &'g Executor,
+    layers: Vec<(Layer, Sums)>,
+}
+
+impl<'g> Meter<'g> {
+    /// For the layers of `graph` that can be decomposed; `executor` runs the graph, or all of it but its last softmax.
+    ///
+    /// # Errors
+    /// `invalid_model` where nodes do not fit together, `invalid_weights` for a weight with NaN or infinity.
+    pub fn new(graph: &'g Graph, executor: &'g Executor) -> Result<Self, Problem> {
+        let layers = layers(graph)?.into_iter().filter(|layer| layer.obstacle.is_none());
+        let sums = layers.map(|layer| {
+            let sums = Sums::new(&layer, graph, executor.device())?;
+            Ok((layer, sums))
+        });
+        Ok(Self { graph, executor, layers: sums.collect::<Result<_, Problem>>()? })
+    }
+
+    /// How many inputs are enough, and bearable.
+    pub fn inputs(&self) -> u64 {
+        let macs: u64 = self.layers.iter().map(|(layer, _)| work(layer) + layer.cost().macs).sum();
+        (MOST_MACS / macs.max(1)).clamp(LEAST_INPUTS, MOST_INPUTS)
+    }
+
+    /// Takes in `inputs` (N, …), on the executor's device.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn read(&mut self, inputs: &Tensor) -> Result<(), TchError> {
+        let widest = self.layers.iter().map(|(layer, _)| places(layer) * (layer.inputs * layer.taps()) as u64).max();
+        let batch = (MOST_ELEMENTS / widest.unwrap_or(1).max(1)).clamp(1, inputs.size()[0].max(1) as u64);
+        no_grad(|| {
+            for batch in inputs.f_split(batch as i64, 0)? {
+                let values = self.values(&batch)?;
+                for (layer, sums) in &mut self.layers {
+                    let node = &self.graph.nodes[layer.node];
+                    if let Some(value) = values.get(node.inputs[0].as_str()) {
+                        sums.add(&patches(&node.op, layer, value)?)?;
+                    }
                 }
             }
-        }
-        Ok(())
-    })?;
-    let mut measures = Measures::new();
-    for (layer, moment) in layers.into_iter().zip(moments) {
-        let second_moment = moment.mean()?.map(|mean| shrink(&mean, lambda)).transpose()?;
-        measures.insert(layer.name, Measure { second_moment, ..Measure::default() });
+            Ok(())
+        })
     }
-    Ok(measures)
-}
 
-/// What the layers read while the network runs on a batch, by the value's name.
-fn values<'a>(
-    graph: &'a Graph,
-    executor: &Executor,
-    batch: &Tensor,
-    layers: &[Layer],
-) -> Result<BTreeMap<&'a str, Tensor>, TchError> {
-    let mut names: Vec<&str> = layers.iter().map(|layer| graph.nodes[layer.node].inputs[0].as_str()).collect();
-    // The executor gives what nodes compute, and the input is no node's.
-    names.retain(|name| *name != graph.input.name);
-    names.sort_unstable();
-    names.dedup();
-    let wanted: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let (_, tensors) = executor.forward_with(batch, &wanted)?;
-    let mut values: BTreeMap<&str, Tensor> = names.into_iter().zip(tensors).collect();
-    values.insert(&graph.input.name, batch.shallow_clone());
-    Ok(values)
-}
-
-/// What a layer multiplies its weight with, as rows (n, d), d in the order of the weight's flattening.
-fn patches(op: &Op, value: &Tensor) -> Result<Tensor, TchError> {
-    match op {
-        Op::Conv { window, .. } => {
-            let columns = slide(window, value)?;
-            columns.f_transpose(1, 2)?.f_flatten(0, 1)
+    /// What the layers' inputs have told, by layer.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn measures(self) -> Result<Measures, Problem> {
+        let mut measures = Measures::new();
+        for (layer, sums) in self.layers {
+            if let Some(measure) = sums.measure(&layer, self.graph)? {
+                measures.insert(layer.name, measure);
+            }
         }
-        _ => value.f_flatten(0, -2),
+        Ok(measures)
+    }
+
+    /// What the layers read while the network runs on a batch, by the value's name.
+    fn values(&self, batch: &Tensor) -> Result<BTreeMap<&'g str, Tensor>, TchError> {
+        let mut names: Vec<&'g str> =
+            self.layers.iter().map(|(layer, _)| self.graph.nodes[layer.node].inputs[0].as_str()).collect();
+        // The executor gives what nodes compute, and the input is no node's.
+        names.retain(|name| *name != self.graph.input.name);
+        names.sort_unstable();
+        names.dedup();
+        let wanted: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let (_, tensors) = self.executor.forward_with(batch, &wanted)?;
+        let mut values: BTreeMap<&str, Tensor> = names.into_iter().zip(tensors).collect();
+        values.insert(&self.graph.input.name, batch.shallow_clone());
+        Ok(values)
+    }
+}
+
+/// Places at which a layer answers; a linear layer without further axes has one.
+fn places(layer: &Layer) -> u64 {
+    layer.positions_out.max(1)
+}
+
+/// Multiply-accumulates of a layer's moments for one input.
+fn work(layer: &Layer) -> u64 {
+    let (inputs, outputs, taps) = (layer.inputs as u64, layer.outputs as u64, layer.taps() as u64);
+    let each = if layer.is_matrix() { outputs * (inputs + outputs) } else { taps * inputs * (inputs + taps) };
+    places(layer) * each
+}
+
+/// The patches that a layer multiplies its weight with, (n, channels, taps); of a matrix, (n, in, 1).
+fn patches(op: &Op, layer: &Layer, value: &Tensor) -> Result<Tensor, TchError> {
+    let size = [-1, layer.inputs as i64, layer.taps() as i64];
+    match op {
+        Op::Conv { window, .. } => slide(window, value)?.f_transpose(1, 2)?.f_reshape(size),
+        _ => value.f_reshape(size),
     }
 }
 
@@ -95,46 +144,106 @@ fn slide(window: &Window, value: &Tensor) -> Result<Tensor, TchError> {
     padded.f_im2col(two(&window.kernel, 1), two(&window.dilations, 1), [0, 0], two(&window.strides, 1))
 }
 
-/// A running sum of x xᵀ.
-#[derive(Default)]
-struct Moment {
-    sum: Option<Tensor>,
+/// Running sums over patches. Each batch in its own precision is exact enough; the sum over batches is not.
+struct Sums {
+    /// The weight (out, in) of a matrix, in float32.
+    matrix: Option<Tensor>,
+    /// Of responses (out, out), or of inputs over channels (in, in).
+    first: Option<Tensor>,
+    /// Of inputs over taps (taps, taps).
+    taps: Option<Tensor>,
+    /// Σ x².
+    energy: f64,
     rows: i64,
 }
 
-impl Moment {
-    fn add(&mut self, rows: &Tensor) -> Result<(), TchError> {
-        // The product of one batch in its own precision is exact enough; the sum over batches is not.
-        let gram = rows.f_tr()?.f_matmul(rows)?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?;
-        self.rows += rows.size()[0];
-        self.sum = Some(match &self.sum {
-            None => gram,
-            Some(sum) => sum.f_add(&gram)?,
-        });
-        Ok(())
+impl Sums {
+    fn new(layer: &Layer, graph: &Graph, device: Device) -> Result<Self, Problem> {
+        let matrix = match layer.is_matrix() {
+            true => Some(layer.load(graph)?.f_flatten(1, -1)?.f_to_kind(Kind::Float)?.f_to_device(device)?),
+            false => None,
+        };
+        Ok(Self { matrix, first: None, taps: None, energy: 0.0, rows: 0 })
     }
 
-    fn mean(&self) -> Result<Option<Tensor>, TchError> {
-        self.sum.as_ref().map(|sum| sum.f_div_scalar(self.rows as f64)).transpose()
+    fn add(&mut self, patches: &Tensor) -> Result<(), TchError> {
+        self.rows += patches.size()[0];
+        self.energy += patches.f_square()?.f_sum(Kind::Double)?.f_double_value(&[])?;
+        if let Some(matrix) = &self.matrix {
+            return summed(&mut self.first, &patches.f_squeeze_dim(2)?.f_matmul(&matrix.f_tr()?)?);
+        }
+        let size = patches.size();
+        summed(&mut self.first, &patches.f_transpose(1, 2)?.f_reshape([-1, size[1]])?)?;
+        summed(&mut self.taps, &patches.f_reshape([-1, size[2]])?)
     }
+
+    /// The mean, shrunk; `None` where the inputs said nothing.
+    fn measure(self, layer: &Layer, graph: &Graph) -> Result<Option<Measure>, Problem> {
+        let Self { first: Some(first), rows, energy, .. } = self else { return Ok(None) };
+        let extent = (layer.inputs * layer.taps()) as f64;
+        // An input that is always zero says nothing about its layer.
+        let even = energy / rows as f64 / extent;
+        if even <= 0.0 || !even.is_finite() {
+            return Ok(None);
+        }
+        let first = first.f_mul_scalar((1.0 - SHRINKAGE) / rows as f64)?;
+        let Some(taps) = self.taps else {
+            let weight = layer.load(graph)?.f_flatten(1, -1)?;
+            let directionless = weight.f_matmul(&weight.f_tr()?)?.f_mul_scalar(SHRINKAGE * even)?;
+            return Ok(Some(Measure::Responses(first.f_add(&directionless)?)));
+        };
+        let toward = |moment: &Tensor, each: f64| {
+            moment.f_add(&algebra::identity(moment.size()[0])?.f_mul_scalar(SHRINKAGE * each)?)
+        };
+        let channels = toward(&first, even * layer.taps() as f64)?;
+        let taps = taps.f_mul_scalar((1.0 - SHRINKAGE) / energy)?;
+        Ok(Some(Measure::Inputs { channels, taps: toward(&taps, 1.0 / layer.taps() as f64)? }))
+    }
+}
+
+/// Adds `rows`ᵀ `rows`.
+fn summed(sum: &mut Option<Tensor>, rows: &Tensor) -> Result<(), TchError> {
+    let gram = rows.f_tr()?.f_matmul(rows)?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?;
+    *sum = Some(match sum.take() {
+        None => gram,
+        Some(sum) => sum.f_add(&gram)?,
+    });
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::compress::{algebra, fixture};
+    use crate::engine::compress::{algebra, fixture, measure};
 
-    /// ‖W Σ^½‖² is the mean energy of the layer's responses without its bias, whatever the geometry.
+    /// Moments of inputs without any direction are those of the weight alone, but for their scale.
     #[test]
-    fn predicts_the_energy_of_every_layers_responses() {
+    fn even_inputs_say_what_the_weight_says() {
+        let graph = fixture::wide();
+        let executor = Executor::new(&graph, Device::Cpu).unwrap();
+        let mut meter = Meter::new(&graph, &executor).unwrap();
+        meter.read(&Tensor::eye(1024, (Kind::Float, Device::Cpu))).unwrap();
+        let measures = meter.measures().unwrap();
+        let layer = layers(&graph).unwrap().remove(0);
+        let weight = layer.load(&graph).unwrap();
+        let found = measure::spectrum(&weight, measures.get("large")).unwrap();
+        let plain = algebra::spectrum(&weight).unwrap();
+        assert!(found.iter().zip(&plain).all(|(found, one)| (found * 1024.0 - one).abs() < 1e-4 * plain[0]));
+    }
+
+    /// Without shrinkage, the energy of a measure is the mean energy of the layer's responses without its bias.
+    #[test]
+    fn tells_the_energy_of_every_layers_responses() {
         let mut graph = fixture::network();
         for node in &mut graph.nodes {
             node.inputs.truncate(2);
         }
         let inputs = fixture::random(5, &[300, 3, 12, 10]).to_kind(Kind::Float);
-        let measures = measure(&graph, &inputs, 0.0).unwrap();
-        let layers: Vec<Layer> = layers(&graph).unwrap().into_iter().filter(|layer| layer.obstacle.is_none()).collect();
         let executor = Executor::new(&graph, Device::Cpu).unwrap();
+        let mut meter = Meter::new(&graph, &executor).unwrap();
+        meter.read(&inputs).unwrap();
+        let measures = meter.measures().unwrap();
+        let layers: Vec<Layer> = layers(&graph).unwrap().into_iter().filter(|layer| layer.obstacle.is_none()).collect();
         let names: Vec<String> = layers.iter().map(|layer| graph.nodes[layer.node].outputs[0].clone()).collect();
         let (_, responses) = executor.forward_with(&inputs, &names).unwrap();
         assert_eq!((measures.len(), responses.len()), (6, 6));
@@ -142,8 +251,23 @@ mod tests {
             let places = response.size().iter().product::<i64>() / layer.outputs as i64;
             let scale = if layer.name == "fc1" { 0.5 } else { 1.0 };
             let actual = algebra::energy(&response).unwrap() / places as f64 / (scale * scale);
-            let predicted = measures[&layer.name].energy(&layer.load(&graph).unwrap()).unwrap();
-            assert!((predicted / actual - 1.0).abs() < 1e-4, "{}: {predicted} for {actual}", layer.name);
+            let weight = layer.load(&graph).unwrap();
+            let known = measures.get(&layer.name);
+            let predicted = match layer.is_matrix() {
+                true => measure::spectrum(&weight, known).unwrap().iter().sum(),
+                false => algebra::energy(&measure::whiten(&weight, known).unwrap()).unwrap(),
+            };
+            // Of a kernel, channels and taps are told apart, and of all of them a little is shrunk away.
+            let close = if layer.is_matrix() { 0.1 } else { 0.3 };
+            assert!((predicted / actual - 1.0).abs() < close, "{}: {predicted} for {actual}", layer.name);
         }
+    }
+
+    #[test]
+    fn large_networks_get_fewer_inputs() {
+        let graph = fixture::network();
+        let executor = Executor::new(&graph, Device::Cpu).unwrap();
+        let meter = Meter::new(&graph, &executor).unwrap();
+        assert_eq!(meter.inputs(), MOST_INPUTS);
     }
 }

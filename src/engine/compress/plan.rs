@@ -98,17 +98,22 @@ pub fn plan_with<E: From<Problem>>(
     planned(graph, layers, decisions, pace)
 }
 
-/// A plan for each target, by the weights alone; one plan where there is no target.
+/// A plan for each target; one plan where there is no target.
 ///
 /// # Errors
 /// As [`plan`], and what `pace` reports.
-pub fn plans<E: From<Problem>>(graph: &Graph, compression: &Compression, pace: Pace<'_, E>) -> Result<Vec<Plan>, E> {
+pub fn plans<E: From<Problem>>(
+    graph: &Graph,
+    compression: &Compression,
+    measures: &Measures,
+    pace: Pace<'_, E>,
+) -> Result<Vec<Plan>, E> {
     let targets = compression.targets();
     if targets.is_empty() {
-        return Ok(vec![plan_with(graph, compression, &Measures::new(), pace)?]);
+        return Ok(vec![plan_with(graph, compression, measures, pace)?]);
     }
     let layers = layers(graph)?;
-    let allocator = allocator(graph, &layers, (compression, &Measures::new()), pace)?;
+    let allocator = allocator(graph, &layers, (compression, measures), pace)?;
     targets.iter().map(|&target| planned(graph, layers.clone(), allocator.decide(target)?, pace)).collect()
 }
 
@@ -119,18 +124,17 @@ pub fn plans<E: From<Problem>>(graph: &Graph, compression: &Compression, pace: P
 pub fn plan_measured<E: From<Problem>>(
     graph: &Graph,
     compression: &Compression,
-    device: Device,
+    (measures, device): (&Measures, Device),
     pace: Pace<'_, E>,
 ) -> Result<Plan, E> {
-    let measures = Measures::new();
     match compression.target() {
         Some(target) if target.by == Measured::Latency => {
             let layers = layers(graph)?;
-            let allocator = allocator(graph, &layers, (compression, &measures), pace)?;
+            let allocator = allocator(graph, &layers, (compression, measures), pace)?;
             let decisions = timing::decide(&allocator, target, device, pace)?;
             planned(graph, layers, decisions, pace)
         }
-        _ => plan_with(graph, compression, &measures, pace),
+        _ => plan_with(graph, compression, measures, pace),
     }
 }
 
@@ -202,7 +206,7 @@ mod tests {
         engine::compress::{
             fixture,
             measure::Measure,
-            rewrite::{apply, apply_with},
+            rewrite::{apply, apply_paced},
             tucker::Ranks,
         },
     };
@@ -324,14 +328,18 @@ mod tests {
     }
 
     #[test]
-    fn spends_where_a_layer_matters() {
+    fn spends_where_inputs_have_many_directions() {
         let graph = fixture::network();
-        let after = |importance| {
-            let measure = Measure { importance, ..Measure::default() };
-            let measures = Measures::from([("conv2".to_owned(), measure)]);
-            plan_with::<Problem>(&graph, &ratio(2.0), &measures, &mut || Ok(())).unwrap().rows()[3].parameters_after
+        let after = |alive: i64| {
+            // Of conv2's twelve inputs so many are ever there, and the others are zero.
+            let there: Vec<f64> = (0..12).map(|channel| f64::from(u8::from(channel < alive))).collect();
+            let channels = tch::Tensor::from_slice(&there).diag(0);
+            let taps = tch::Tensor::eye(9, (tch::Kind::Double, Device::Cpu)) / 9.0;
+            let measures = Measures::from([("conv2".to_owned(), Measure::Inputs { channels, taps })]);
+            let plan = plan_with::<Problem>(&graph, &ratio(2.0), &measures, &mut || Ok(())).unwrap();
+            plan.rows()[3].parameters_after
         };
-        assert!(after(100.0) > after(1.0) && after(1.0) > after(0.01));
+        assert!(after(2) < after(12));
     }
 
     #[test]
@@ -344,8 +352,8 @@ mod tests {
                 calls += 1;
                 if calls > most { Err(Problem::new(ErrorCode::Internal, "told to end")) } else { Ok(()) }
             };
-            let plans = plans(&graph, &ratio(2.0), &mut pace);
-            let student = plans.and_then(|plans| apply_with(&graph, &plans[0], &Measures::new(), &mut pace));
+            let plans = plans(&graph, &ratio(2.0), &Measures::new(), &mut pace);
+            let student = plans.and_then(|plans| apply_paced(&graph, &plans[0], &mut pace));
             (student.map(|_| ()), calls)
         };
         let (whole, calls) = run(steps);

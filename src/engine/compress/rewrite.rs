@@ -7,7 +7,6 @@ use super::{
     algebra,
     factors::{Factors, Stage},
     layer::{Layer, uses},
-    measure::{self, Measure, Measures},
     pace::Pace,
     plan::{Plan, Planned},
 };
@@ -24,22 +23,16 @@ use crate::{
 /// # Errors
 /// `internal` where libtorch fails.
 pub fn apply(graph: &Graph, plan: &Plan) -> Result<Graph, Problem> {
-    apply_with(graph, plan, &Measures::new(), &mut || Ok(()))
+    apply_paced(graph, plan, &mut || Ok(()))
 }
 
-/// As [`apply`], the factors fitted to the layers' inputs where their second moment is known.
+/// As [`apply`], telling of each layer.
 ///
 /// # Errors
-/// `internal` where libtorch fails, or a measure does not fit its layer; what `pace` reports.
-pub fn apply_with<E: From<Problem>>(
-    graph: &Graph,
-    plan: &Plan,
-    measures: &Measures,
-    pace: Pace<'_, E>,
-) -> Result<Graph, E> {
-    let default = Measure::default();
+/// `internal` where libtorch fails, and what `pace` reports.
+pub fn apply_paced<E: From<Problem>>(graph: &Graph, plan: &Plan, pace: Pace<'_, E>) -> Result<Graph, E> {
     rewrite(graph, plan, |layer, action| {
-        let factors = Factors::new(&layer.load(graph)?, action, measure::of(measures, &layer.name, &default))?;
+        let factors = Factors::new(&layer.load(graph)?, action)?;
         pace()?;
         Ok(factors)
     })
@@ -259,26 +252,5 @@ mod tests {
         graph.nodes[1].name = "conv1.in".to_owned();
         let student = apply(&graph, &by_name(&graph, RANKS)).unwrap();
         assert_eq!((student.nodes[0].name.as_str(), student.nodes[3].name.as_str()), ("conv1.in_2", "conv1.in"));
-    }
-
-    #[test]
-    fn fits_the_factors_to_known_inputs() {
-        let graph = fixture::network();
-        let plan = by_name(&graph, RANKS);
-        let moment = |extent: i64| {
-            let mixed = fixture::random(2, &[extent, 3]);
-            mixed.matmul(&mixed.tr())
-        };
-        let measure = |extent| Measure { second_moment: Some(moment(extent)), ..Measure::default() };
-        let measures = Measures::from([("conv2".to_owned(), measure(108)), ("fc1".to_owned(), measure(10))]);
-        let student = apply_with::<Problem>(&graph, &plan, &measures, &mut || Ok(())).unwrap();
-        assert_eq!(student.parameters(), apply(&graph, &plan).unwrap().parameters());
-        // Inputs of three dimensions need no more than rank 3: the fitted layer answers them as the whole one does.
-        let weight =
-            plan.layers.iter().find(|planned| planned.layer.name == "fc1").unwrap().layer.load(&graph).unwrap();
-        let stage = |name: &str| algebra::load(name, &student.weights[name]).unwrap();
-        let fitted = stage("fc1.out.weight").matmul(&stage("fc1.in.weight"));
-        let response = |weight: &Tensor| weight.matmul(measures["fc1"].second_moment.as_ref().unwrap());
-        assert!(algebra::relative_error(&response(&weight), &response(&fitted)).unwrap() < 1e-3);
     }
 }

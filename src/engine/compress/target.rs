@@ -4,7 +4,7 @@ use super::{
     action::Action,
     budget::{self, Choices, Currency},
     layer::Layer,
-    measure::{self, Measure, Measures},
+    measure::Measures,
     pace::Pace,
     plan::{Decision, Plan, Planned},
     rewrite,
@@ -68,13 +68,11 @@ impl<'a> Allocator<'a> {
             Measured::Macs | Measured::Latency => Currency::Macs,
             Measured::Ratio | Measured::Parameters | Measured::Bytes => Currency::Parameters,
         };
-        let default = Measure::default();
         let choices = layers.iter().zip(&kept).map(|(layer, &kept)| {
             if kept {
                 return Ok(Choices::kept());
             }
-            let measure = measure::of(measures, &layer.name, &default);
-            let choices = Choices::new(layer, &layer.load(graph)?, measure, currency)?;
+            let choices = Choices::new(layer, &layer.load(graph)?, measures.get(&layer.name), currency)?;
             pace()?;
             Ok(choices)
         });
@@ -299,13 +297,15 @@ mod tests {
     #[test]
     fn a_sweep_plans_each_target_as_if_it_were_alone() {
         let graph = fixture::network();
-        let swept = plans::<Problem>(&graph, &compression(r#"{"ratio": [2, 1.5, 3]}"#), &mut || Ok(())).unwrap();
+        let swept =
+            plans::<Problem>(&graph, &compression(r#"{"ratio": [2, 1.5, 3]}"#), &Measures::new(), &mut || Ok(()))
+                .unwrap();
         for (plan, alone) in swept.iter().zip(["2", "1.5", "3"]) {
             let alone = super::super::plan(&graph, &compression(&format!(r#"{{"ratio": {alone}}}"#))).unwrap();
             assert_eq!(plan.rows(), alone.rows());
         }
         assert!(
-            plans::<Problem>(&graph, &compression(r#"{"ratio": [2, 900]}"#), &mut || Ok(())).is_err(),
+            plans::<Problem>(&graph, &compression(r#"{"ratio": [2, 900]}"#), &Measures::new(), &mut || Ok(())).is_err(),
             "one that cannot be had refuses all"
         );
     }

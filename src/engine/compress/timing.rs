@@ -243,7 +243,7 @@ mod tests {
     }
 
     fn planned(graph: &Graph, compression: &Compression) -> Result<Plan, Problem> {
-        plan_measured(graph, compression, Device::Cpu, &mut || Ok(()))
+        plan_measured(graph, compression, (&Measures::new(), Device::Cpu), &mut || Ok(()))
     }
 
     #[test]
