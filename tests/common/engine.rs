@@ -9,7 +9,7 @@ use kegd::{
     domain::{
         config::Settings,
         ids::{JobId, TaskId},
-        job::Progress,
+        job::{Phase, Progress},
         task::{TaskKind, TaskSpec},
     },
     engine::observer::{Observer, Stop},
@@ -57,7 +57,7 @@ pub struct Seen {
 
 impl Observer for Seen {
     fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
-        self.training = progress.step > 0;
+        self.training = progress.step > 0 && matches!(progress.phase, Phase::Extracting | Phase::Distilling);
         Ok(())
     }
 

@@ -53,7 +53,7 @@ impl Observer for Seen {
         if self.phases.last() != Some(&progress.phase) {
             self.phases.push(progress.phase);
         }
-        self.training = progress.step > 0;
+        self.training = progress.step > 0 && matches!(progress.phase, Phase::Extracting | Phase::Distilling);
         Ok(())
     }
 
