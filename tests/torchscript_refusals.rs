@@ -101,6 +101,12 @@ fn every_unknown_operator_is_listed_with_its_place() {
     assert_eq!(problem.errors[0].operator.as_deref(), Some("aten.fft_fft2"));
 }
 
+#[test]
+fn picks_along_several_axes() {
+    let body = "i = torch.zeros([2], dtype=4)\ny = torch.index(x, [None, i, i])\nreturn torch.flatten(y, 1)";
+    refused(&with_body(body), ErrorCode::UnsupportedOperators, &["aten.index", "several axes"]);
+}
+
 #[rstest]
 #[case("return torch.relu(y)", "reads \"y\", which nothing binds")]
 #[case("conv9 = self.conv9\nreturn x", "has no attribute \"conv9\"")]

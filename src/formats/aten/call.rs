@@ -15,6 +15,8 @@ pub enum Arg {
     None,
     Tensor(Value),
     Tensors(Vec<Value>),
+    /// A list of tensors in which some are None.
+    Optional(Vec<Option<Value>>),
     Int(Dim),
     Ints(Vec<Dim>),
     Float(f64),
@@ -83,9 +85,10 @@ impl Call {
     /// Every value among the arguments.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         self.args.iter().flat_map(|(_, arg)| match arg {
-            Arg::Tensor(value) => std::slice::from_ref(value),
-            Arg::Tensors(values) => values.as_slice(),
-            _ => &[],
+            Arg::Tensor(value) => vec![value],
+            Arg::Tensors(values) => values.iter().collect(),
+            Arg::Optional(values) => values.iter().flatten().collect(),
+            _ => Vec::new(),
         })
     }
 

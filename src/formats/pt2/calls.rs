@@ -81,6 +81,13 @@ fn arg(context: &Context, argument: &Argument) -> Result<Arg, String> {
         Argument::AsTensors(tensors) => {
             Arg::Tensors(tensors.iter().map(|tensor| value(&tensor.name)).collect::<Result<_, _>>()?)
         }
+        Argument::AsOptionalTensors(tensors) => {
+            let one = |tensor: &OptionalTensor| match tensor {
+                OptionalTensor::AsTensor(tensor) => value(&tensor.name).map(Some),
+                OptionalTensor::AsNone(_) => Ok(None),
+            };
+            Arg::Optional(tensors.iter().map(one).collect::<Result<_, _>>()?)
+        }
         Argument::AsInt(number) | Argument::AsScalarType(number) => Arg::Int(Dim::fixed(*number)),
         Argument::AsInts(numbers) => Arg::Ints(numbers.iter().copied().map(Dim::fixed).collect()),
         Argument::AsSymInt(one) => int(one)?.map_or(Arg::Other, Arg::Int),

@@ -21,6 +21,7 @@ pub const OPERATORS: &[(&str, Lower)] = &[
     ("numpy_T", reversed),
     ("permute", permute),
     ("reshape", view),
+    ("reshape_as", view_as),
     ("squeeze", squeeze),
     ("swapaxes", |graph, call| swap(graph, call, ("axis0", "axis1"))),
     ("swapdims", |graph, call| swap(graph, call, ("dim0", "dim1"))),

@@ -15,6 +15,7 @@ use crate::formats::{
 
 pub const OPERATORS: &[(&str, Lower)] = &[
     ("chunk", chunk),
+    ("index", index),
     ("index_select", index_select),
     ("narrow", narrow),
     ("select", select),
@@ -73,14 +74,44 @@ fn index_select(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     let dims = x.dims()?;
     let axis = call.axis("dim", 0, dims.len())?;
     let extent = extent(&dims, axis)?;
-    let indices = known_ints(call.tensor("index")?).ok_or_else(|| Refusal::unsupported("its index is computed"))?;
+    let indices = positions(call.tensor("index")?, extent)?;
+    let shape = vec![indices.len()];
+    graph.finish(call, Op::Gather { axis, indices, shape }, &[Some(x)])
+}
+
+/// Known places along an axis.
+fn positions(index: &Value, extent: i64) -> Result<Vec<i64>, Refusal> {
+    let indices = known_ints(index).ok_or_else(|| Refusal::unsupported("its index is computed, or a mask"))?;
     if indices.len() > MAX_PARTS {
         return Err(Refusal::unsupported(format!("it takes {} elements, one by one", indices.len())));
     }
-    let indices = indices.iter().map(|index| position(index.number().unwrap_or(extent), extent));
-    let indices = indices.collect::<Result<Vec<_>, _>>()?;
-    let shape = vec![indices.len()];
-    graph.finish(call, Op::Gather { axis, indices, shape }, &[Some(x)])
+    indices.iter().map(|index| position(index.number().unwrap_or(extent), extent)).collect()
+}
+
+/// `x[:, places]`: the places may have axes of their own, which take the place of the one that is picked from.
+fn index(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
+    let x = call.x()?;
+    let dims = x.dims()?;
+    let given: Vec<(usize, &Value)> = match call.arg("indices") {
+        Some(Arg::Optional(picks)) => {
+            picks.iter().enumerate().filter_map(|(axis, pick)| Some((axis, pick.as_ref()?))).collect()
+        }
+        Some(Arg::Tensors(picks)) => picks.iter().enumerate().collect(),
+        _ => return Err("its indices are missing".into()),
+    };
+    let [(axis, places)] = given[..] else {
+        return Err(Refusal::unsupported("it picks along several axes at once"));
+    };
+    if axis >= dims.len() {
+        return Err(format!("it picks along axis {axis} of {}", show(&dims)).into());
+    }
+    let own = places.dims()?;
+    let indices = positions(places, extent(&dims, axis)?)?;
+    // A row of places first: formats differ in what more they can say.
+    let op = Op::Gather { axis, shape: vec![indices.len()], indices };
+    let picked = graph.lowering.step(call, op, &[Some(x)], "picked")?;
+    let target = dims[..axis].iter().chain(&own).chain(&dims[axis + 1..]).copied();
+    graph.lowering.reshape(call, &picked, &target.collect::<Vec<_>>())
 }
 
 /// Sizes of parts of `size`, the last one smaller where they do not come out even.
