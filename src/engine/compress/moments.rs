@@ -22,8 +22,8 @@ const SHRINKAGE: f64 = 0.03;
 /// Elements of the widest patches that are held at once (256 MiB of float32).
 const MOST_ELEMENTS: u64 = 1 << 26;
 
-/// Multiply-accumulates that the inputs may take altogether, the network's own among them: some fifteen seconds of a core.
-const MOST_MACS: u64 = 1 << 39;
+/// Multiply-accumulates that the inputs may take altogether, the network's own among them: less than ten seconds of a core.
+const MOST_MACS: u64 = 1 << 38;
 
 /// Inputs beyond which moments change no rank.
 const MOST_INPUTS: u64 = 2000;
@@ -181,9 +181,9 @@ impl Sums {
     fn measure(self, layer: &Layer, graph: &Graph) -> Result<Option<Measure>, Problem> {
         let Self { first: Some(first), rows, energy, .. } = self else { return Ok(None) };
         let extent = (layer.inputs * layer.taps()) as f64;
-        // An input that is always zero says nothing about its layer.
+        // An input that is always zero says nothing about its layer, nor does one that overflows, here or in the answers.
         let even = energy / rows as f64 / extent;
-        if even <= 0.0 || !even.is_finite() {
+        if even <= 0.0 || !even.is_finite() || !first.f_sum(Kind::Double)?.f_double_value(&[])?.is_finite() {
             return Ok(None);
         }
         let first = first.f_mul_scalar((1.0 - SHRINKAGE) / rows as f64)?;
@@ -261,6 +261,16 @@ mod tests {
             let close = if layer.is_matrix() { 0.1 } else { 0.3 };
             assert!((predicted / actual - 1.0).abs() < close, "{}: {predicted} for {actual}", layer.name);
         }
+    }
+
+    /// Of what is too large for a float nothing is known, and the plan is that of the weights.
+    #[test]
+    fn answers_that_overflow_say_nothing() {
+        let graph = fixture::wide();
+        let executor = Executor::new(&graph, Device::Cpu).unwrap();
+        let mut meter = Meter::new(&graph, &executor).unwrap();
+        meter.read(&Tensor::full([4, 1024], 1e37, (Kind::Float, Device::Cpu))).unwrap();
+        assert!(meter.measures().unwrap().is_empty());
     }
 
     #[test]
