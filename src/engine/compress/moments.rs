@@ -19,7 +19,7 @@ use crate::{
 /// not the teacher's own, and what they never show may yet be there.
 const SHRINKAGE: f64 = 0.03;
 
-/// Elements of the widest patches that are held at once (256 MiB of float32).
+/// Elements that are held at once, of what layers read and of the widest patches (256 MiB of float32).
 const MOST_ELEMENTS: u64 = 1 << 26;
 
 /// Multiply-accumulates that the inputs may take altogether, the network's own among them: less than ten seconds of a core.
@@ -58,13 +58,20 @@ impl<'g> Meter<'g> {
         (MOST_MACS / macs.max(1)).clamp(LEAST_INPUTS, MOST_INPUTS)
     }
 
+    /// Elements that one input takes while it is read.
+    fn elements(&self) -> u64 {
+        let layers = self.layers.iter().map(|(layer, _)| layer);
+        let read = layers.clone().map(|layer| layer.positions_in.max(1) * layer.inputs as u64).sum::<u64>();
+        let widest = layers.map(|layer| places(layer) * (layer.inputs * layer.taps()) as u64).max();
+        read + widest.unwrap_or(0)
+    }
+
     /// Takes in `inputs` (N, …), on the executor's device.
     ///
     /// # Errors
     /// What libtorch reports.
     pub fn read(&mut self, inputs: &Tensor) -> Result<(), TchError> {
-        let widest = self.layers.iter().map(|(layer, _)| places(layer) * (layer.inputs * layer.taps()) as u64).max();
-        let batch = (MOST_ELEMENTS / widest.unwrap_or(1).max(1)).clamp(1, inputs.size()[0].max(1) as u64);
+        let batch = (MOST_ELEMENTS / self.elements().max(1)).clamp(1, inputs.size()[0].max(1) as u64);
         no_grad(|| {
             for batch in inputs.f_split(batch as i64, 0)? {
                 let values = self.values(&batch)?;
