@@ -23,7 +23,9 @@ fn load(path: &Path) -> Graph {
 #[rstest]
 fn an_independent_runtime_agrees(
     #[files("tests/fixtures/**/*.onnx")]
-    #[exclude("(convnext|gates|patches)_dynamo20|gelu|expand_computed|instancenorm|maxpool_dilated|pad_(crops|edge|reflect)")]
+    #[exclude(
+        "(convnext|gates|patches)_dynamo20|gelu|expand_computed|instancenorm|maxpool_dilated|pad_(crops|edge|reflect)"
+    )]
     path: PathBuf,
 ) {
     let bytes = export(&load(&path)).unwrap();
