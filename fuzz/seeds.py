@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pathlib
 import struct
 import zipfile
@@ -69,6 +70,28 @@ def archives():
         seed("module_code", f"net-{number}", code.encode())
 
 
+def safetensors(shapes, dtype="F32", size=4):
+    """https://huggingface.co/docs/safetensors/index#format"""
+    header, end = {"__metadata__": {"format": "pt"}}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + size * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + b"\x3c" * end
+
+
+def weights():
+    """Weights of small networks, for each architecture: the first byte chooses one."""
+    lenet = {"conv1": [2, 1, 5, 5], "conv2": [3, 2, 5, 5], "conv3": [4, 3, 5, 5], "fc1": [5, 4], "fc2": [3, 5]}
+    mlp = {"0": [6, 4], "3": [5, 6], "6": [3, 5]}
+    for which in range(9):
+        for name, layers in {"lenet5": lenet, "mlp": mlp}.items():
+            shapes = {f"{layer}.weight": shape for layer, shape in layers.items()}
+            shapes |= {f"{layer}.bias": shape[:1] for layer, shape in layers.items()}
+            seed("weights", f"{name}-{which}", bytes([which]) + safetensors(shapes))
+            seed("weights", f"{name}-half-{which}", bytes([which]) + safetensors(shapes, "BF16", 2))
+
+
 def sets():
     y = npy("<i8", (2,), struct.pack("<2q", 1, 3))
     logits = npy("<f4", (2, 3), struct.pack("<6f", *range(6)))
@@ -127,6 +150,7 @@ def messages():
 if __name__ == "__main__":
     models()
     archives()
+    weights()
     sets()
     configurations()
     messages()
