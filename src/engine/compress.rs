@@ -22,5 +22,5 @@ pub mod target;
 mod timing;
 pub mod tucker;
 
-pub use plan::{plan, plan_measured, plan_with, plans};
+pub use plan::{plan, plan_measured, plans};
 pub use rewrite::{apply, apply_paced};

@@ -84,7 +84,7 @@ pub fn plan(graph: &Graph, compression: &Compression) -> Result<Plan, Problem> {
 ///
 /// # Errors
 /// As [`plan`], and what `pace` reports.
-pub fn plan_with<E: From<Problem>>(
+fn plan_with<E: From<Problem>>(
     graph: &Graph,
     compression: &Compression,
     measures: &Measures,
@@ -117,7 +117,7 @@ pub fn plans<E: From<Problem>>(
     targets.iter().map(|&target| planned(graph, layers.clone(), allocator.decide(target)?, pace)).collect()
 }
 
-/// As [`plan_with`], where a target of time is met by measurements on `device`, with as many threads as the process has.
+/// A plan for the first target, where one of time is met by measurements on `device`, with as many threads as the process has.
 ///
 /// # Errors
 /// As [`plan`], what libtorch reports, and what `pace` does.

@@ -138,29 +138,21 @@ impl Machine<'_> {
         }
         let dim = |item: &Item| if let Item::Int(dim) = item { Some(*dim) } else { None };
         if members.is_empty() || members.iter().any(Item::is_tensor) {
-            if members.iter().any(|item| matches!(item, Item::None)) {
-                return self.optional(members);
-            }
             let tensor = |item: &Item| match item {
-                Item::Tensor(index) => Ok(self.tensors.value(*index)?.clone()),
+                Item::None => Ok(None),
+                Item::Tensor(index) => Ok(Some(self.tensors.value(*index)?.clone())),
                 other => Err(Halt::from(format!("it takes {} for a tensor", other.kind()))),
             };
-            return Ok(Arg::Tensors(members.iter().map(tensor).collect::<Run<_>>()?));
+            let values = members.iter().map(tensor).collect::<Run<Vec<Option<Value>>>>()?;
+            return Ok(match values.iter().cloned().collect() {
+                Some(tensors) => Arg::Tensors(tensors),
+                None => Arg::Optional(values),
+            });
         }
         if let Some(dims) = members.iter().map(dim).collect::<Option<Vec<_>>>() {
             return Ok(Arg::Ints(dims));
         }
         Ok(members.iter().map(Item::number).collect::<Option<Vec<_>>>().map_or(Arg::Other, Arg::Floats))
-    }
-
-    /// Tensors, of which some are None.
-    fn optional(&self, members: &[Item]) -> Run<Arg> {
-        let one = |item: &Item| match item {
-            Item::None => Ok(None),
-            Item::Tensor(index) => Ok(Some(self.tensors.value(*index)?.clone())),
-            other => Err(Halt::from(format!("it takes {} for a tensor", other.kind()))),
-        };
-        Ok(Arg::Optional(members.iter().map(one).collect::<Run<_>>()?))
     }
 }
 
