@@ -22,7 +22,10 @@ use crate::{
         problem::{ErrorCode, Problem},
         task::TaskSpec,
     },
-    engine::observer::{Observer, Stop},
+    engine::{
+        load_cuda,
+        observer::{Observer, Stop},
+    },
     protocol::{Event, TASK_FILE, VERSION, exit},
     sandbox,
 };
@@ -33,11 +36,18 @@ use crate::{
 /// exit code that says that all went well.
 pub fn main(directory: &Path, engine: impl FnOnce(&TaskSpec, &Path, &mut dyn Observer) -> Result<(), Stop>) -> ! {
     let code = match Wire::inherited() {
-        // Before the task is read, and before there is a second thread.
-        Ok(wire) => match sandbox::enter(directory) {
-            Ok(()) => run(wire, directory, engine),
-            Err(problem) => fail(&wire, problem),
-        },
+        Ok(wire) => {
+            if sandbox::on_gpu() {
+                // The directories of CUDA's libraries, which load one another later, stay readable because of those in
+                // them that are there already.
+                load_cuda();
+            }
+            // Before the task is read, and before there is a second thread.
+            match sandbox::enter(directory) {
+                Ok(()) => run(wire, directory, engine),
+                Err(problem) => fail(&wire, problem),
+            }
+        }
         Err(why) => {
             eprintln!("kegd run-task: {why}. It is started by a worker, not by hand; `kegd distill` runs a whole job.");
             exit::MISUSED

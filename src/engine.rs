@@ -40,6 +40,6 @@ mod student;
 mod teacher;
 mod ticker;
 
-pub use cuda::gpus;
+pub use cuda::{gpus, load as load_cuda};
 pub use run::run;
 pub use score::score;

@@ -18,7 +18,7 @@ mod spawner;
 mod support;
 
 pub use self::{
-    enter::enter,
+    enter::{enter, on_gpu},
     launch::{Place, Terms},
     spawner::Spawner,
     support::Support,

@@ -7,6 +7,11 @@ use clap::ValueEnum;
 use super::{SandboxMode, Support, calls, files, launch, rights};
 use crate::domain::problem::{ErrorCode, Problem};
 
+/// Whether this process was started for a GPU.
+pub fn on_gpu() -> bool {
+    env::var(launch::DEVICE_VARIABLE).is_ok_and(|device| device.starts_with("cuda"))
+}
+
 /// Isolates this process: it keeps `directory`, its libraries, and the device that it was started for. Call it before any
 /// thread is started (Landlock holds for the calling thread and those that come after it) and before a byte of an upload
 /// is read. What came of it goes into the log.
@@ -20,7 +25,7 @@ pub fn enter(directory: &Path) -> Result<(), Problem> {
         eprintln!("[kegd] not isolated: KEGD_SANDBOX is off");
         return Ok(());
     }
-    let gpu = env::var(launch::DEVICE_VARIABLE).is_ok_and(|device| device.starts_with("cuda"));
+    let gpu = on_gpu();
     let mut troubles = Vec::new();
     if let Err(error) = rights::drop_all() {
         troubles.push(format!("capabilities: {error}"));

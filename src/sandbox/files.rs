@@ -35,13 +35,17 @@ const LIBRARIES: [&str; 6] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/
 const CUDA_READ: [&str; 7] =
     ["/proc", "/sys", "/usr/local/cuda", "/usr/local/nvidia", "/usr/share/nvidia", "/etc/nvidia", "/etc/localtime"];
 
+/// A CUDA driver gives up where it cannot name its threads, which is done by a file of each.
+const THREADS: &str = "/proc/self/task";
+const NAME: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | Truncate});
+
 /// Confines this thread, and those that it will start, to what a child needs. Returns Landlock's version.
 ///
 /// # Errors
 /// The kernel has no Landlock, or refuses; why, in words.
 pub(super) fn confine(directory: &Path, gpu: bool) -> Result<u32, String> {
-    // Held open for as long as the process lives, so that the kernel does not forget which files the rule below means.
-    std::mem::forget(fs::File::open("/proc/self"));
+    // Held open for as long as the process lives, so that the kernel does not forget which files the rules below mean.
+    std::mem::forget(["/proc/self", THREADS].map(fs::File::open));
     let ruleset = ruleset(directory, gpu).map_err(|error| error.to_string())?;
     match ruleset.restrict_self().map_err(|error| error.to_string())?.landlock {
         LandlockStatus::Available { effective_abi, .. } => Ok(effective_abi as u32),
@@ -67,6 +71,7 @@ fn ruleset(directory: &Path, gpu: bool) -> Result<RulesetCreated, RulesetError> 
     if gpu {
         rules = rules
             .add_rules(path_beneath_rules(CUDA_READ, READ))?
+            .add_rules(path_beneath_rules([THREADS], NAME))?
             .add_rules(path_beneath_rules(gpu_devices(), DEVICE))?
             .add_rules(path_beneath_rules(["/dev/shm"], SHARED_MEMORY))?;
     }

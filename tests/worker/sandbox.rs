@@ -138,6 +138,7 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("a module", |_| raw(libc::SYS_finit_module, [0; 3])),
     ("kexec", |_| raw(libc::SYS_kexec_load, [0; 3])),
     ("memory without a name", |_| raw(libc::SYS_memfd_create, [c"x".as_ptr() as i64, 0, 0])),
+    ("to name a thread by its file", |_| fs::write("/proc/thread-self/comm", "x")),
     ("shared memory", |_| raw(libc::SYS_shmget, [0, 4096, 0o1600])),
     ("a call of tomorrow", |_| raw(1000, [0; 3])),
     ("a call of x32", |_| raw(0x4000_0000 | libc::SYS_socket, [1, 1, 0])),
@@ -272,7 +273,8 @@ async fn attempts(house: &House, sandbox: SandboxMode, device: &str) -> BTreeMap
 }
 
 /// What a child for a GPU may do beyond one for a CPU, because a driver does.
-const FOR_A_DRIVER: &[&str] = &["memory without a name", "more memory than it may have"];
+const FOR_A_DRIVER: &[&str] =
+    &["memory without a name", "more memory than it may have", "to name a thread by its file"];
 
 #[rstest]
 #[case("cpu", &[])]
