@@ -9,6 +9,8 @@ use super::server::seconds;
 #[derive(Args, Clone, Debug)]
 pub struct WorkerConfig {
     /// Devices to run on, comma-separated: `cpu`, `cuda:0`, …; `auto` takes every GPU that is there, and the CPU otherwise.
+    ///
+    /// A GPU that is named several times runs as many tasks at once: small networks leave a large GPU idle most of the time.
     #[arg(long, env = "KEGD_DEVICES", value_name = "LIST", default_value = "auto", value_delimiter = ',')]
     pub devices: Vec<String>,
 

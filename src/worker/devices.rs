@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio};
 
 use crate::domain::problem::{ErrorCode, Problem};
 
-/// One slot for each GPU of `devices`, and `cpu_slots` for `cpu`. `auto` is every GPU that `program` can use, and the CPU
+/// One slot for each GPU of `devices`, as often as it is named, and `cpu_slots` for `cpu`. `auto` is every GPU that `program` can use, and the CPU
 /// where there is none: `program` is asked with `probe-devices`, because only a child may load libtorch.
 ///
 /// # Errors
@@ -82,6 +82,7 @@ mod tests {
         assert_eq!(ask(&probe, &["auto"]).await.unwrap(), ["cuda:0", "cuda:1"]);
         assert_eq!(ask(missing, &["auto"]).await.unwrap(), ["cpu", "cpu"]);
         assert_eq!(ask(missing, &["cuda:3", " cpu"]).await.unwrap(), ["cuda:3", "cpu", "cpu"]);
+        assert_eq!(ask(missing, &["cuda:0", "cuda:0"]).await.unwrap(), ["cuda:0", "cuda:0"]);
         assert!(ask(missing, &["cuda"]).await.unwrap_err().contains("nothing to run on"));
         assert!(ask(missing, &["tpu"]).await.unwrap_err().contains("`tpu`"));
     }
