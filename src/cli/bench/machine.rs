@@ -12,6 +12,9 @@ pub struct Machine {
     pub commit: Option<String>,
     /// The processor's model.
     pub cpu: Option<String>,
+    /// The first GPU's model, where the run was not for the CPU and NVIDIA's driver is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
     /// As asked for: `auto`, `cpu`, `cuda:N`.
     pub device: String,
     pub threads: u16,
@@ -20,7 +23,8 @@ pub struct Machine {
 impl Machine {
     pub fn here(device: &str, threads: u16) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version, commit: commit(), cpu: cpu(), device: device.to_owned(), threads }
+        let gpu = if device == "cpu" { None } else { gpu() };
+        Self { version, commit: commit(), cpu: cpu(), gpu, device: device.to_owned(), threads }
     }
 }
 
@@ -33,7 +37,28 @@ fn commit() -> Option<String> {
 }
 
 fn cpu() -> Option<String> {
-    let facts = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = facts.lines().find(|line| line.starts_with("model name"))?;
+    fact(&fs::read_to_string("/proc/cpuinfo").ok()?, "model name")
+}
+
+fn gpu() -> Option<String> {
+    let gpu = fs::read_dir("/proc/driver/nvidia/gpus").ok()?.next()?.ok()?;
+    fact(&fs::read_to_string(gpu.path().join("information")).ok()?, "Model")
+}
+
+/// The value of the first line `name: value`, as the kernel and its drivers write their facts.
+fn fact(facts: &str, name: &str) -> Option<String> {
+    let line = facts.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_is_called_as_its_driver_calls_it() {
+        let facts = "Model: \t\t NVIDIA H200\nIRQ:   \t\t 44\nGPU UUID: \t GPU-1\n";
+        assert_eq!(fact(facts, "Model").as_deref(), Some("NVIDIA H200"));
+        assert_eq!(fact(facts, "Bus"), None);
+    }
 }

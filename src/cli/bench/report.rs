@@ -11,6 +11,7 @@ use anyhow::Context;
 use super::{
     cell::{Cell, Done, Outcome},
     description::{Approach, Description, Student, Teacher},
+    machine::Machine,
     markdown::{self, Page},
     statistics::{mean, percent},
 };
@@ -78,7 +79,9 @@ fn machines(cells: &[Cell]) -> String {
         let machine = &cell.machine;
         let commit = machine.commit.as_ref().map(|commit| format!(" ({commit})")).unwrap_or_default();
         let cpu = machine.cpu.as_deref().unwrap_or("unknown processor");
-        format!("kegd {}{commit}, device `{}`, {} threads, {cpu}", machine.version, machine.device, machine.threads)
+        let gpu = machine.gpu.as_ref().map(|gpu| format!(" and {gpu}")).unwrap_or_default();
+        let Machine { version, device, threads, .. } = machine;
+        format!("kegd {version}{commit}, device `{device}`, {threads} threads, {cpu}{gpu}")
     };
     let all: BTreeSet<String> = cells.iter().map(described).collect();
     format!("Run by: {}.", all.into_iter().collect::<Vec<_>>().join("; "))
