@@ -116,7 +116,7 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
         Preset::Fast | Preset::Best => Distillation {
             samples_per_generator: 2000,
             epochs: 0,
-            batch_size: 128,
+            batch_size: if preset == Preset::Best { 256 } else { 192 },
             learning_rate: 1.5e-3,
             adversarial_steps: if preset == Preset::Best { 160 } else { 60 },
             student_steps: 10,

@@ -1,10 +1,10 @@
 //! The game between a student and generators that look for inputs on which student and teacher differ (Fang et al.,
 //! Data-Free Adversarial Distillation, 2019).
 //!
-//! Three things keep the student from forgetting what it knew while it learns what a generator found last: there are
-//! several, which find different things; it also meets what earlier ones would show it; and images from formulas.
+//! Two things keep the student from forgetting what it knew while it learns what a generator found last: there are several,
+//! which find different things, and most of a batch is images from formulas.
 
-use tch::{Device, Kind, TchError, Tensor, no_grad};
+use tch::{TchError, Tensor, no_grad};
 
 use super::{
     adam::Adam,
@@ -24,12 +24,8 @@ use crate::{
     nets::generator::Shape,
 };
 
-/// Shares of a student batch; the rest is of the generators as they are now.
-const PROCEDURAL: f64 = 0.3;
-const PAST: f64 = 0.25;
-
-/// Generators of earlier rounds that are kept.
-const KEPT: u32 = 8;
+/// Share of a student batch that comes from formulas; the rest is of the generators.
+const PROCEDURAL: f64 = 0.5;
 
 /// Learning rate of the generator: enough that it stays ahead of the student.
 const GENERATOR_RATE: f64 = 3e-3;
@@ -60,62 +56,36 @@ struct Rival {
     adam: Adam,
 }
 
-/// The generators that play now, of which each round moves one, and some of those that played before.
-pub struct Rivals {
-    now: Vec<Rival>,
-    past: Vec<Trained>,
-}
+/// The generators that play, of which each round moves one.
+pub struct Rivals(Vec<Rival>);
 
 impl Rivals {
     fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
         let Distillation { rivals, adversarial_steps: rounds, .. } = settings.distillation;
         seed(settings.seed, Stream::Game { round: 0 });
         let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
-        let fresh = || Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
-        // A game of fewer rounds has fewer and keeps fewer; one that is not played, none.
-        let rival = |generator: Trained| Ok(Rival { adam: Adam::new(trainable(&generator.store))?, generator });
-        let now = (0..rivals.min(rounds)).map(|_| rival(fresh())).collect::<Result<_, TchError>>()?;
-        Ok(Self { now, past: (0..KEPT.min(rounds)).map(|_| fresh()).collect() })
+        // A game of fewer rounds has fewer; one that is not played, none.
+        let rival = |_| {
+            let generator = Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
+            Ok(Rival { adam: Adam::new(trainable(&generator.store))?, generator })
+        };
+        (0..rivals.min(rounds)).map(rival).collect::<Result<_, TchError>>().map(Self)
     }
 
     /// Everything that the next round depends on, but for its random stream.
     pub fn state(&self) -> State {
         let mut state = State::new();
-        for (place, Rival { generator, adam }) in self.now.iter().enumerate() {
+        for (place, Rival { generator, adam }) in self.0.iter().enumerate() {
             state.extend(under(&format!("game.generator{place}"), variables(&generator.store)));
             state.extend(under(&format!("game.adam{place}"), adam.state()));
-        }
-        for (place, generator) in self.past.iter().enumerate() {
-            state.extend(under(&format!("game.past{place}"), variables(&generator.store)));
         }
         state
     }
 
     /// Whose turn `round` is.
-    fn place(&self, round: u32) -> usize {
-        (round - 1) as usize % self.now.len()
-    }
-
-    /// Keeps the generator that moved in `round` as it is, evenly over a game of `rounds`, in place of the oldest one.
-    fn keep(&self, round: u32, rounds: u32) -> Result<(), TchError> {
-        let every = (rounds / KEPT).max(1);
-        if !round.is_multiple_of(every) {
-            return Ok(());
-        }
-        let place = &self.past[((round / every - 1) % KEPT) as usize];
-        let moved = &self.now[self.place(round)].generator;
-        no_grad(|| {
-            for ((_, mut kept), (_, now)) in variables(&place.store).into_iter().zip(variables(&moved.store)) {
-                kept.f_copy_(&now)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Those kept before `round` is played.
-    fn kept(&self, round: u32, rounds: u32) -> &[Trained] {
-        let kept = ((round - 1) / (rounds / KEPT).max(1)).min(KEPT);
-        &self.past[..kept as usize]
+    fn turn(&mut self, round: u32) -> &mut Rival {
+        let place = (round - 1) as usize % self.0.len();
+        &mut self.0[place]
     }
 }
 
@@ -155,10 +125,8 @@ impl<'a> Game<'a> {
         mut after: impl FnMut() -> Result<(), E>,
     ) -> Result<(f64, f64), E> {
         let distillation = &self.settings.distillation;
-        let rounds = distillation.adversarial_steps;
-        let pace = cosine(round - 1, rounds);
-        let place = rivals.place(round);
-        let Rival { generator, adam } = &mut rivals.now[place];
+        let pace = cosine(round - 1, distillation.adversarial_steps);
+        let Rival { generator, adam } = rivals.turn(round);
         let found = challenge(
             (generator, adam),
             (self.teacher, &student.executor),
@@ -169,19 +137,18 @@ impl<'a> Game<'a> {
         after()?;
         let mut left = 0.0;
         for _ in 0..distillation.student_steps {
-            let loss = self.lesson(student, rivals, round)?;
+            let loss = self.lesson(student, rivals)?;
             student.minimise(&loss, self.rate * pace)?;
             left = loss.f_double_value(&[])?;
             after()?;
         }
-        rivals.keep(round, rounds)?;
         Ok((found, left))
     }
 
     /// The student's loss on inputs of the generators and images from formulas.
-    fn lesson(&self, student: &Student, rivals: &Rivals, round: u32) -> Result<Tensor, TchError> {
+    fn lesson(&self, student: &Student, rivals: &Rivals) -> Result<Tensor, TchError> {
         let (x, logits, blocks) = no_grad(|| {
-            let x = self.inputs(rivals, round)?;
+            let x = self.inputs(rivals)?;
             let (logits, blocks) = self.teacher.logits_with(&x, &self.landmarks)?;
             Ok::<_, TchError>((x, logits, blocks))
         })?;
@@ -195,36 +162,20 @@ impl<'a> Game<'a> {
         Ok(loss)
     }
 
-    fn inputs(&self, rivals: &Rivals, round: u32) -> Result<Tensor, TchError> {
-        let (batch, device) = (self.settings.distillation.batch_size, self.teacher.device());
-        let share = |share: f64| (f64::from(batch) * share) as i64;
-        let drawn = |generator: &Trained, count: i64| {
-            let draw = Draw::random(&generator.shape, count, device)?;
-            generator.net.forward(&draw.labels, &draw.z, true)
-        };
-        let shape = &rivals.now[rivals.place(round)].generator.shape;
-        let mut parts = vec![procedural::draw(&shape.output, &shape.pixels, share(PROCEDURAL).max(1), device)?];
+    /// One batch for the student: a share from formulas, the rest of all generators alike.
+    fn inputs(&self, rivals: &Rivals) -> Result<Tensor, TchError> {
+        let (batch, device) = (i64::from(self.settings.distillation.batch_size), self.teacher.device());
+        let Shape { output, pixels, .. } = shape(&self.teacher.graph, self.settings);
+        let procedural = ((batch as f64 * PROCEDURAL) as i64).max(1);
+        let mut parts = vec![procedural::draw(&output, &pixels, procedural, device)?];
         // Batch norm in training needs two values for each channel.
-        let kept = rivals.kept(round, self.settings.distillation.adversarial_steps);
-        if let Some(earlier) = any_of(kept)? {
-            parts.push(drawn(earlier, share(PAST).max(2))?);
-        }
-        let others: i64 = parts.iter().map(|part| part.size()[0]).sum();
-        let each = (i64::from(batch) - others) / rivals.now.len() as i64;
-        for Rival { generator, .. } in &rivals.now {
-            parts.push(drawn(generator, each.max(2))?);
+        let each = ((batch - procedural) / rivals.0.len() as i64).max(2);
+        for Rival { generator, .. } in &rivals.0 {
+            let draw = Draw::random(&generator.shape, each, device)?;
+            parts.push(generator.net.forward(&draw.labels, &draw.z, true)?);
         }
         Tensor::f_cat(&parts, 0)
     }
-}
-
-/// One of them at random; `None` where there is none.
-fn any_of(generators: &[Trained]) -> Result<Option<&Trained>, TchError> {
-    if generators.is_empty() {
-        return Ok(None);
-    }
-    let place = Tensor::f_randint(generators.len() as i64, [1], (Kind::Int64, Device::Cpu))?.f_int64_value(&[0])?;
-    Ok(generators.get(place as usize))
 }
 
 /// From 1 to 0 along half a cosine.

@@ -21,7 +21,7 @@ const BINS: usize = 2048;
 /// Share of the loss that the weight alone decides, where something is known about the layer's inputs. They are not the
 /// teacher's own: followed blindly, they leave out what a real input may need, and not asked at all, the weight keeps what no
 /// input has.
-const ALONE: f64 = 0.25;
+const ALONE: f64 = 0.1;
 
 /// What a budget is spent in, where the shape of a layer tells its price. Times are measured instead: see [`Choices::priced`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
