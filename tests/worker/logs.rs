@@ -32,14 +32,8 @@ impl Lines {
     }
 }
 
-#[tokio::test]
-async fn a_childs_last_words_are_in_the_log_with_its_run() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    // As strict as filters are: the ids must be there all the same.
-    let logger = kegd::telemetry::json_lines("kegd=warn".into(), move || writer.clone());
-    // For this thread, on which the whole test runs.
-    let _guard = tracing::subscriber::set_default(logger);
+/// Lets a run end badly, three times; returns its job.
+async fn a_bad_end() -> String {
     let house = House::living().await;
     let forged = r#"{\"level\":\"ERROR\",\"message\":\"forged\"}"#;
     let body = format!("hello; echo 'std::bad_alloc' >&2; echo \"{forged}\"; printf '\\033[2J' >&2; kill -9 $$");
@@ -48,11 +42,26 @@ async fn a_childs_last_words_are_in_the_log_with_its_run() {
     let work = house.work(config);
     assert_eq!(house.ended(id).await.status, JobStatus::Failed);
     work.stop().await;
+    id.to_string()
+}
+
+#[tokio::test]
+async fn a_childs_last_words_are_in_the_log_with_its_run() {
+    // A place in the code that other tests reach for the first time just as a logger begins may stay silent for it
+    // (`tracing` keeps for each whether anybody listens): all of them are known after this.
+    a_bad_end().await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    // As strict as filters are: the ids must be there all the same.
+    let logger = kegd::telemetry::json_lines("kegd=warn".into(), move || writer.clone());
+    // For this thread, on which the whole test runs.
+    let _guard = tracing::subscriber::set_default(logger);
+    let id = a_bad_end().await;
     let found: Vec<Value> = lines.read().into_iter().filter(|line| line["message"] == "a run ended badly").collect();
     let runs: Vec<u64> = found.iter().map(|line| line["run"].as_u64().unwrap()).collect();
     assert_eq!(runs, [1, 2, 3]);
     for line in &found {
-        assert_eq!((&line["job"], &line["task"]), (&json!(id.to_string()), &json!("inspect")), "{line}");
+        assert_eq!((&line["job"], &line["task"]), (&json!(id), &json!("inspect")), "{line}");
         let words = line["last_words"].as_str().unwrap();
         assert!(words.starts_with("std::bad_alloc | ") && !words.contains('\u{1b}'), "{words:?}");
     }
