@@ -2,7 +2,7 @@
 //! Data-Free Adversarial Distillation, 2019).
 //!
 //! Two things keep the student from forgetting what it knew while it learns what a generator found last: there are several,
-//! which find different things, and most of a batch is images from formulas.
+//! which find different things, and half of a batch is images from formulas.
 
 use tch::{TchError, Tensor, no_grad};
 
@@ -40,6 +40,8 @@ const LATENT: i64 = 32;
 pub struct Game<'a> {
     teacher: &'a Teacher,
     settings: &'a Settings,
+    /// What the generators make, and from what. Worked out once: fitting pixels takes longer than a small network's lesson.
+    shape: Shape,
     /// Values that both networks compute (see `landmarks`).
     landmarks: Vec<String>,
     /// See [`losses::relative_distance`].
@@ -60,18 +62,6 @@ struct Rival {
 pub struct Rivals(Vec<Rival>);
 
 impl Rivals {
-    fn new(teacher: &Teacher, settings: &Settings) -> Result<Self, TchError> {
-        let Distillation { rivals, adversarial_steps: rounds, .. } = settings.distillation;
-        seed(settings.seed, Stream::Game { round: 0 });
-        let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
-        // A game of fewer rounds has fewer; one that is not played, none.
-        let rival = |_| {
-            let generator = Trained::fresh(shape.clone(), Form::Smooth, teacher.device());
-            Ok(Rival { adam: Adam::new(trainable(&generator.store))?, generator })
-        };
-        (0..rivals.min(rounds)).map(rival).collect::<Result<_, TchError>>().map(Self)
-    }
-
     /// Everything that the next round depends on, but for its random stream.
     pub fn state(&self) -> State {
         let mut state = State::new();
@@ -98,10 +88,11 @@ impl<'a> Game<'a> {
             Some(_) => Vec::new(),
             None => super::landmarks::landmarks(&teacher.graph, student.beginning())?,
         };
+        let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
         let Apart { floor, distance, temperature } = apart(teacher, &student.executor, settings)?;
         // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
         let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
-        Ok(Self { teacher, settings, landmarks, floor, temperature, rate })
+        Ok(Self { teacher, settings, shape, landmarks, floor, temperature, rate })
     }
 
     /// The first generators.
@@ -109,7 +100,14 @@ impl<'a> Game<'a> {
     /// # Errors
     /// What libtorch reports.
     pub fn rivals(&self) -> Result<Rivals, TchError> {
-        Rivals::new(self.teacher, self.settings)
+        let Distillation { rivals, adversarial_steps: rounds, .. } = self.settings.distillation;
+        seed(self.settings.seed, Stream::Game { round: 0 });
+        // A game of fewer rounds has fewer; one that is not played, none.
+        let rival = |_| {
+            let generator = Trained::fresh(self.shape.clone(), Form::Smooth, self.teacher.device());
+            Ok(Rival { adam: Adam::new(trainable(&generator.store))?, generator })
+        };
+        (0..rivals.min(rounds)).map(rival).collect::<Result<_, TchError>>().map(Rivals)
     }
 
     /// Plays `round`, the first of which is 1: one step of one generator, `student_steps` of the student, each at a rate that
@@ -165,9 +163,9 @@ impl<'a> Game<'a> {
     /// One batch for the student: a share from formulas, the rest of all generators alike.
     fn inputs(&self, rivals: &Rivals) -> Result<Tensor, TchError> {
         let (batch, device) = (i64::from(self.settings.distillation.batch_size), self.teacher.device());
-        let Shape { output, pixels, .. } = shape(&self.teacher.graph, self.settings);
+        let Shape { output, pixels, .. } = &self.shape;
         let procedural = ((batch as f64 * PROCEDURAL) as i64).max(1);
-        let mut parts = vec![procedural::draw(&output, &pixels, procedural, device)?];
+        let mut parts = vec![procedural::draw(output, pixels, procedural, device)?];
         // Batch norm in training needs two values for each channel.
         let each = ((batch - procedural) / rivals.0.len() as i64).max(2);
         for Rival { generator, .. } in &rivals.0 {

@@ -4,8 +4,9 @@ use std::{path::Path, process::Stdio};
 
 use crate::domain::problem::{ErrorCode, Problem};
 
-/// One slot for each GPU of `devices`, as often as it is named, and `cpu_slots` for `cpu`. `auto` is every GPU that `program` can use, and the CPU
-/// where there is none: `program` is asked with `probe-devices`, because only a child may load libtorch.
+/// One slot for each GPU of `devices`, as often as it is named, and `cpu_slots` for `cpu`. `auto` is every GPU that
+/// `program` can use, and the CPU where there is none: `program` is asked with `probe-devices`, because only a child may
+/// load libtorch.
 ///
 /// # Errors
 /// A name is none of `auto`, `cpu`, `cuda` and `cuda:N`, or the list is empty.

@@ -1,7 +1,7 @@
 //! `kegd bench report`: results as a Markdown page. Every number of ours comes from the cells' files.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -45,25 +45,16 @@ impl Report {
 const HEAD: &str = "# Results
 
 Students without data, measured. Accuracy is that on the real test set in percent, mean ± sample standard deviation over
-the seeds. The test set is read once, after the last step of training: no epoch, weight or setting is chosen by it.
-`–` was not run. Agreement, in percent, is how often the student's first choice is the teacher's on inputs of a generator
+the seeds. The test set is read once, after the last step of training: no job chooses an epoch, a weight or a setting by it.
+How the presets' constants were found is in the bench's README. `–` was not run. Agreement, in percent, is how often the student's first choice is the teacher's on inputs of a generator
 that it did not learn from. Seconds are wall time of whole processes, with the training of generators, which the students
 of a seed share, and with all measurements of the report; memory is the most that one process held in RAM at once.
 ";
 
 fn page(description: &Description, cells: &[Cell], path: &Path) -> String {
     let mut page = Page::new(HEAD);
-    let fractions: BTreeSet<String> =
-        cells.iter().map(|cell| cell.fraction).filter(|&f| f < 1.0).map(|f| f.to_string()).collect();
-    let fraction = fractions.first().map(|fraction| format!(" --fraction {fraction}")).unwrap_or_default();
     page.text("Made by:");
-    page.code(
-        "sh",
-        &format!(
-            "kegd bench table {0} --data DATA --out RESULTS{fraction}\nkegd bench report {0} RESULTS -o docs/RESULTS.md",
-            path.display()
-        ),
-    );
+    page.code("sh", &commands(cells, path));
     page.text(&machines(cells));
     for teacher in &description.teachers {
         let own: Vec<&Cell> = cells.iter().filter(|cell| cell.place.teacher == teacher.name).collect();
@@ -72,6 +63,21 @@ fn page(description: &Description, cells: &[Cell], path: &Path) -> String {
         }
     }
     page.finish()
+}
+
+/// What makes these cells: those of a shortened schedule first, since what is there is not run again.
+fn commands(cells: &[Cell], path: &Path) -> String {
+    let path = path.display();
+    let mut shortened: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| cell.fraction < 1.0) {
+        let only = format!(" --only '{}/*/{}'", cell.place.teacher, cell.place.approach);
+        shortened.entry(cell.fraction.to_string()).or_default().insert(only);
+    }
+    let table = format!("kegd bench table {path} --data DATA --out RESULTS");
+    let parts = shortened
+        .into_iter()
+        .map(|(fraction, only)| format!("{table} --fraction {fraction}{}\n", only.into_iter().collect::<String>()));
+    format!("{}{table}\nkegd bench report {path} RESULTS -o docs/RESULTS.md", parts.collect::<String>())
 }
 
 fn machines(cells: &[Cell]) -> String {
