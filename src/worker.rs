@@ -22,10 +22,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// For the fuzz targets.
@@ -126,7 +126,7 @@ pub async fn run(
     if config.slots.is_empty() {
         return Err(WorkerError::NoSlots);
     }
-    let _lock = take_directory(&config.runs)?;
+    let _lock = take_directory(&config.runs).await?;
     let given_back = queue.begin_life(&config.name, &config.slots).await?;
     tracing::info!(worker = config.name, slots = ?config.slots, given_back, "worker begins");
     let plans = SlotPlan::share(&config.slots);
@@ -146,15 +146,23 @@ pub async fn run(
     Ok(())
 }
 
+/// How long a worker waits for the lock of an earlier life to go. A process that was just forked holds what its parent had
+/// open until it becomes another program, so a lock can outlive the worker that took it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Makes the directory of runs ours, and empties it: nothing of an earlier life is of use.
-fn take_directory(runs: &Path) -> Result<File, WorkerError> {
+async fn take_directory(runs: &Path) -> Result<File, WorkerError> {
     let trouble = |cause| WorkerError::Directory { path: runs.to_owned(), cause };
     std::fs::create_dir_all(runs).map_err(trouble)?;
     let lock = File::create(runs.join(".lock")).map_err(trouble)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(WorkerError::Taken(runs.to_owned())),
-        Err(TryLockError::Error(cause)) => return Err(trouble(cause)),
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => sleep(PATIENCE / 100).await,
+            Err(TryLockError::WouldBlock) => return Err(WorkerError::Taken(runs.to_owned())),
+            Err(TryLockError::Error(cause)) => return Err(trouble(cause)),
+        }
     }
     directory::clear(runs).map_err(trouble)?;
     Ok(lock)

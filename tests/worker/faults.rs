@@ -300,6 +300,22 @@ async fn a_job_begins_when_it_is_submitted_not_at_the_next_look() {
 }
 
 #[tokio::test]
+async fn a_lock_that_outlives_the_worker_that_took_it_is_waited_for() {
+    let house = House::living().await;
+    let config = script::worker(&house, "hello; work; finish").await;
+    std::fs::create_dir_all(&config.runs).unwrap();
+    let lock = std::fs::File::create(config.runs.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let work = house.work(config);
+    let id = house.submit(json!({})).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(house.job(id).await.status, JobStatus::Queued);
+    drop(lock);
+    assert_eq!(house.ended(id).await.status, JobStatus::Succeeded);
+    work.stop().await;
+}
+
+#[tokio::test]
 async fn two_workers_do_not_share_a_directory() {
     let house = House::living().await;
     let config = script::worker(&house, "exit 1").await;
