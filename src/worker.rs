@@ -93,7 +93,7 @@ impl WorkerConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    #[error("another worker works in {}", .0.display())]
+    #[error("another worker works in {}; stop it first, or give this one its own data directory", .0.display())]
     Taken(PathBuf),
     #[error("the directory of runs, {}: {cause}", path.display())]
     Directory { path: PathBuf, cause: io::Error },
@@ -146,8 +146,8 @@ pub async fn run(
     Ok(())
 }
 
-/// How long a worker waits for the lock of an earlier life to go. A process that was just forked holds what its parent had
-/// open until it becomes another program, so a lock can outlive the worker that took it.
+/// How long a worker waits for the lock of an earlier life to go. A process that was just forked holds what its parent
+/// had open until it becomes another program, so a lock can outlive the worker that took it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes the directory of runs ours, and empties it: nothing of an earlier life is of use.
