@@ -85,8 +85,7 @@ pub fn spread(logits: &Tensor) -> Result<f64, TchError> {
     squares(&centred(logits)?)?.f_mean(Kind::Float)?.f_double_value(&[])
 }
 
-/// Without what is common to all logits of an input.
-pub fn centred(logits: &Tensor) -> Result<Tensor, TchError> {
+fn centred(logits: &Tensor) -> Result<Tensor, TchError> {
     logits.f_sub(&logits.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?)
 }
 

@@ -9,7 +9,7 @@ use super::{
     action::Action,
     algebra,
     layer::{Cost, Layer},
-    measure::{Measure, View},
+    measure::{self, Measure},
     tucker::{ErrorTable, Ranks},
 };
 use crate::domain::problem::Problem;
@@ -17,6 +17,11 @@ use crate::domain::problem::Problem;
 /// Parts that the budget is cut into. A layer's choices are thinned to the best in each part, which bounds the work to
 /// layers · BINS² / 2 whatever the layers' sizes.
 const BINS: usize = 2048;
+
+/// Share of the loss that the weight alone decides, where something is known about the layer's inputs. They are not the
+/// teacher's own: followed blindly, they leave out what a real input may need, and not asked at all, the weight keeps what no
+/// input has.
+const ALONE: f64 = 0.1;
 
 /// What a budget is spent in, where the shape of a layer tells its price. Times are measured instead: see [`Choices::priced`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +74,11 @@ impl Choices {
         if layer.obstacle.is_some() {
             return Ok(Self::kept());
         }
-        let mut choices: Vec<(Action, f64)> = Vec::new();
-        for (share, view) in View::all(measure) {
-            let (actions, total) = Self::decompositions(layer, kernel, view)?;
-            let losses = actions.into_iter().map(|(action, lost)| (action, share * view.loss(lost, total)));
-            choices = match choices.is_empty() {
-                true => losses.collect(),
-                false => {
-                    choices.into_iter().zip(losses).map(|((action, sum), (_, loss))| (action, sum + loss)).collect()
-                }
-            };
+        let mut choices = Self::decompositions(layer, kernel, measure)?;
+        if measure.is_some() {
+            for ((_, loss), (_, alone)) in choices.iter_mut().zip(Self::decompositions(layer, kernel, None)?) {
+                *loss = ALONE * alone + (1.0 - ALONE) * *loss;
+            }
         }
         let price = |action: Action| currency.price(action.cost(layer), layer);
         let choices = choices.into_iter().map(|(action, loss)| Choice { cost: price(action), loss, action });
@@ -104,16 +104,22 @@ impl Choices {
         thinned
     }
 
-    /// Everything that a layer can be decomposed into, with the energy that it loses; and all the energy.
-    fn decompositions(layer: &Layer, kernel: &Tensor, view: View<'_>) -> Result<(Vec<(Action, f64)>, f64), Problem> {
-        if layer.is_matrix() { Self::svd(kernel, view) } else { Self::tucker(layer, kernel, view) }
+    /// Everything that a layer can be decomposed into, with what it loses.
+    fn decompositions(
+        layer: &Layer,
+        kernel: &Tensor,
+        measure: Option<&Measure>,
+    ) -> Result<Vec<(Action, f64)>, Problem> {
+        let (actions, total) =
+            if layer.is_matrix() { Self::svd(kernel, measure)? } else { Self::tucker(layer, kernel, measure)? };
+        Ok(actions.into_iter().map(|(action, lost)| (action, measure::loss(lost, total))).collect())
     }
 
     /// Every rank of a matrix, with the energy of the spectrum's tail; and the energy of all of it.
-    fn svd(kernel: &Tensor, view: View<'_>) -> Result<(Vec<(Action, f64)>, f64), Problem> {
+    fn svd(kernel: &Tensor, measure: Option<&Measure>) -> Result<(Vec<(Action, f64)>, f64), Problem> {
         // Responses have as many directions as outputs, the weight no more than inputs.
         let ranks = kernel.size()[..2].iter().min().map_or(0, |extent| *extent as usize);
-        let mut spectrum = view.spectrum(&kernel.f_flatten(1, -1)?)?;
+        let mut spectrum = measure::spectrum(&kernel.f_flatten(1, -1)?, measure)?;
         spectrum.truncate(ranks);
         let mut tail = 0.0;
         let mut actions = Vec::with_capacity(spectrum.len());
@@ -125,8 +131,8 @@ impl Choices {
     }
 
     /// Every pair of ranks that the other side can feed, with the energy that the truncation loses; and all the energy.
-    fn tucker(layer: &Layer, kernel: &Tensor, view: View<'_>) -> Result<(Vec<(Action, f64)>, f64), Problem> {
-        let whitened = view.whiten(kernel)?;
+    fn tucker(layer: &Layer, kernel: &Tensor, measure: Option<&Measure>) -> Result<(Vec<(Action, f64)>, f64), Problem> {
+        let whitened = measure::whiten(kernel, measure)?;
         let table = ErrorTable::new(&whitened)?;
         let taps = layer.taps();
         let mut actions = Vec::new();

@@ -205,7 +205,7 @@ mod tests {
         domain::config::LayerChoice,
         engine::compress::{
             fixture,
-            measure::{Measure, Signal},
+            measure::Measure,
             rewrite::{apply, apply_paced},
             tucker::Ranks,
         },
@@ -335,9 +335,7 @@ mod tests {
             let there: Vec<f64> = (0..12).map(|channel| f64::from(u8::from(channel < alive))).collect();
             let channels = tch::Tensor::from_slice(&there).diag(0);
             let taps = tch::Tensor::eye(9, (tch::Kind::Double, Device::Cpu)) / 9.0;
-            let signal = Signal::Inputs { channels, taps };
-            let sensitivity = tch::Tensor::eye(10, (tch::Kind::Double, Device::Cpu));
-            let measures = Measures::from([("conv2".to_owned(), Measure { signal, sensitivity })]);
+            let measures = Measures::from([("conv2".to_owned(), Measure::Inputs { channels, taps })]);
             let plan = plan_with::<Problem>(&graph, &ratio(2.0), &measures, &mut || Ok(())).unwrap();
             plan.rows()[3].parameters_after
         };
