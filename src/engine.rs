@@ -39,6 +39,7 @@ mod seed;
 mod student;
 mod teacher;
 mod ticker;
+mod trial;
 
 pub use cuda::{gpus, load as load_cuda};
 pub use run::run;

@@ -131,8 +131,13 @@ pub struct DistillationConfig {
     pub epochs: Option<u32>,
     pub batch_size: Option<u32>,
     pub learning_rate: Option<f64>,
+    /// Steps of the game with which two ways to spend a budget are tried before one is taken; 0 takes the first untried.
+    pub trial_steps: Option<u32>,
     /// Steps of the adversarial generator, each followed by `student_steps` of the student; 0 leaves it out.
     pub adversarial_steps: Option<u32>,
+    /// Steps of a second game with fresh generators, which is played only if the student has learned the first, and counts
+    /// only where that has steps.
+    pub further_steps: Option<u32>,
     pub student_steps: Option<u32>,
     /// Adversarial generators, which take their steps in turn.
     pub rivals: Option<u32>,
@@ -245,7 +250,13 @@ pub struct Distillation {
     pub epochs: u32,
     pub batch_size: u32,
     pub learning_rate: f64,
+    /// Jobs from before there was a trial had none.
+    #[serde(default)]
+    pub trial_steps: u32,
     pub adversarial_steps: u32,
+    /// Jobs from before there was a second game had none.
+    #[serde(default)]
+    pub further_steps: u32,
     pub student_steps: u32,
     /// Jobs from before there was a choice had one.
     #[serde(default = "one")]

@@ -118,8 +118,15 @@ impl Extent {
         let samples = sources * u64::from(distillation.samples_per_generator);
         let batches = samples / u64::from(distillation.batch_size.max(1)) + 1;
         bounded("distillation.epochs", "steps of the student", batches * u64::from(distillation.epochs), MAX_STEPS)?;
-        let lessons = u64::from(distillation.adversarial_steps) * u64::from(distillation.student_steps);
-        bounded("distillation.adversarial_steps", "steps of the student", lessons, MAX_STEPS)
+        for (member, rounds) in [
+            ("distillation.trial_steps", distillation.trial_steps),
+            ("distillation.adversarial_steps", distillation.adversarial_steps),
+            ("distillation.further_steps", distillation.further_steps),
+        ] {
+            let lessons = u64::from(rounds) * u64::from(distillation.student_steps);
+            bounded(member, "steps of the student", lessons, MAX_STEPS)?;
+        }
+        Ok(())
     }
 }
 
@@ -164,6 +171,11 @@ mod tests {
     #[case::lessons(
         r#"{"distillation": {"adversarial_steps": 1000000, "student_steps": 1000}}"#,
         "distillation.adversarial_steps"
+    )]
+    #[case::trial(r#"{"distillation": {"trial_steps": 1000000, "student_steps": 1000}}"#, "distillation.trial_steps")]
+    #[case::further_lessons(
+        r#"{"distillation": {"further_steps": 1000000, "student_steps": 1000}}"#,
+        "distillation.further_steps"
     )]
     fn products_are_bounded(#[case] config: &str, #[case] member: &str) {
         let large = Extent { elements: 3 * 512 * 512, classes: 1000 };

@@ -106,7 +106,9 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
         epochs: if noise { 1000 } else { 400 },
         batch_size: 64,
         learning_rate,
+        trial_steps: 0,
         adversarial_steps: 0,
+        further_steps: 0,
         student_steps: 5,
         rivals: 1,
         average_decay: 0.0,
@@ -116,11 +118,13 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
         Preset::Fast | Preset::Best => Distillation {
             samples_per_generator: 2000,
             epochs: 0,
-            batch_size: if preset == Preset::Best { 256 } else { 192 },
+            batch_size: 192,
             learning_rate: 1.5e-3,
-            adversarial_steps: if preset == Preset::Best { 160 } else { 60 },
+            trial_steps: if preset == Preset::Best { 15 } else { 0 },
+            adversarial_steps: 60,
+            further_steps: if preset == Preset::Best { 160 } else { 0 },
             student_steps: 10,
-            rivals: if preset == Preset::Best { 4 } else { 3 },
+            rivals: 3,
             average_decay: 0.995,
         },
     }
@@ -151,6 +155,8 @@ impl DistillationConfig {
             epochs: self.epochs.unwrap_or(preset.epochs),
             batch_size: self.batch_size.unwrap_or(preset.batch_size),
             learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
+            trial_steps: self.trial_steps.unwrap_or(preset.trial_steps),
+            further_steps: self.further_steps.unwrap_or(preset.further_steps),
             adversarial_steps: self.adversarial_steps.unwrap_or(preset.adversarial_steps),
             student_steps: self.student_steps.unwrap_or(preset.student_steps),
             rivals: self.rivals.unwrap_or(preset.rivals),
@@ -176,7 +182,9 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     bounded("distillation.epochs", f64::from(distillation.epochs), 0.0, 10_000.0)?;
     bounded("distillation.batch_size", f64::from(distillation.batch_size), 2.0, 4096.0)?;
     bounded("distillation.learning_rate", distillation.learning_rate, 1e-9, 10.0)?;
+    bounded("distillation.trial_steps", f64::from(distillation.trial_steps), 0.0, 1e6)?;
     bounded("distillation.adversarial_steps", f64::from(distillation.adversarial_steps), 0.0, 1e6)?;
+    bounded("distillation.further_steps", f64::from(distillation.further_steps), 0.0, 1e6)?;
     bounded("distillation.student_steps", f64::from(distillation.student_steps), 1.0, 1000.0)?;
     bounded("distillation.rivals", f64::from(distillation.rivals), 1.0, 32.0)?;
     bounded("distillation.average_decay", distillation.average_decay, 0.0, 0.999_999)?;

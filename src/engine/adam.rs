@@ -8,6 +8,39 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
+/// A weight counts as at least this large, as root mean square, where steps are relative to it: one that begins at zero could
+/// not leave it.
+const LEAST: f64 = 0.01;
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Rate {
+    /// Adam's learning rate.
+    Absolute(f64),
+    /// A share of each weight's own size, its root mean square as it is now (Shazeer and Stern, ICML 2018, section 8).
+    Relative(f64),
+}
+
+impl Rate {
+    /// The step of `weight` in `direction`.
+    fn step(self, weight: &Tensor, direction: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Absolute(rate) => direction.f_mul_scalar(rate),
+            Self::Relative(share) => {
+                let size = weight.f_square()?.f_mean(weight.kind())?.f_sqrt()?.f_clamp_min(LEAST)?;
+                direction.f_mul(&size.f_mul_scalar(share)?)
+            }
+        }
+    }
+
+    fn divided_by(self, divisor: f64) -> Self {
+        match self {
+            Self::Absolute(rate) => Self::Absolute(rate / divisor),
+            Self::Relative(share) => Self::Relative(share / divisor),
+        }
+    }
+}
+
 struct Entry {
     name: String,
     weight: Tensor,
@@ -37,19 +70,19 @@ impl Adam {
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn minimise(&mut self, loss: &Tensor, learning_rate: f64) -> Result<(), TchError> {
+    pub fn minimise(&mut self, loss: &Tensor, rate: Rate) -> Result<(), TchError> {
         let weights: Vec<&Tensor> = self.entries.iter().map(|entry| &entry.weight).collect();
         let gradients = Tensor::f_run_backward(&[loss], &weights, false, false)?;
         let _ = self.steps.f_add_scalar_(1)?;
         let steps = self.steps.f_int64_value(&[0])? as i32;
-        let correction1 = 1.0 - BETA1.powi(steps);
-        let correction2 = (1.0 - BETA2.powi(steps)).sqrt();
+        let rate = rate.divided_by(1.0 - BETA1.powi(steps));
+        let correction = (1.0 - BETA2.powi(steps)).sqrt();
         no_grad(|| {
             for (entry, gradient) in self.entries.iter_mut().zip(gradients) {
                 let _ = entry.first.f_lerp_(&gradient, 1.0 - BETA1)?;
                 let _ = entry.second.f_lerp_(&gradient.f_square()?, 1.0 - BETA2)?;
-                let scale = entry.second.f_sqrt()?.f_div_scalar(correction2)?.f_add_scalar(EPSILON)?;
-                let step = entry.first.f_div(&scale)?.f_mul_scalar(learning_rate / correction1)?;
+                let scale = entry.second.f_sqrt()?.f_div_scalar(correction)?.f_add_scalar(EPSILON)?;
+                let step = rate.step(&entry.weight, &entry.first.f_div(&scale)?)?;
                 let _ = entry.weight.f_sub_(&step)?;
             }
             Ok(())
@@ -104,9 +137,24 @@ mod tests {
         let (ours, mut adam) = fresh(&Tensor::zeros([7], (Kind::Float, Device::Cpu)));
         for _ in 0..50 {
             reference.backward_step(&loss(&theirs, &target));
-            adam.minimise(&loss(&ours, &target), 0.05).unwrap();
+            adam.minimise(&loss(&ours, &target), Rate::Absolute(0.05)).unwrap();
         }
         assert!((ours - theirs).abs().max().double_value(&[]) < 1e-5);
+    }
+
+    #[test]
+    fn relative_steps_move_each_weight_by_the_same_share_of_its_size() {
+        let target = target();
+        let far = [0.0, 0.3, 30.0].map(|size| {
+            let begin = Tensor::ones([7], (Kind::Float, Device::Cpu)) * size;
+            let (weight, mut adam) = fresh(&begin);
+            adam.minimise(&loss(&weight, &(&target * 100.0)), Rate::Relative(0.01)).unwrap();
+            (weight.detach() - begin).square().mean(Kind::Float).sqrt().double_value(&[])
+        });
+        // Adam's first step is the rate, in each direction.
+        for (moved, size) in far.into_iter().zip([LEAST, 0.3, 30.0]) {
+            assert!((moved / (0.01 * size) - 1.0).abs() < 1e-3, "{moved} from {size}");
+        }
     }
 
     #[test]
@@ -114,7 +162,7 @@ mod tests {
         let target = target();
         let run = |(weight, adam): &mut (Tensor, Adam), steps| {
             for _ in 0..steps {
-                adam.minimise(&loss(weight, &target), 0.05).unwrap();
+                adam.minimise(&loss(weight, &target), Rate::Absolute(0.05)).unwrap();
             }
         };
         let mut whole = fresh(&Tensor::zeros([7], (Kind::Float, Device::Cpu)));

@@ -11,6 +11,7 @@ use super::{
     student::Student,
     teacher::Teacher,
     ticker::Ticker,
+    trial,
 };
 use crate::{
     domain::{
@@ -46,7 +47,8 @@ impl Beginning {
         if let Some(given) = given {
             return Ok(Self { graph: given.graph.clone(), rows: given.rows()?, origin: Origin::Given(given) });
         }
-        let mut ticker = Ticker::new(observer, Phase::Compressing, share, compress::pace::steps(&teacher.graph)?);
+        let steps = compress::pace::steps(&teacher.graph)? + trial::steps(&settings.distillation);
+        let mut ticker = Ticker::new(observer, Phase::Compressing, share, steps);
         let plan = plan(teacher, settings, keeper, &mut ticker)?;
         let graph = compress::apply_paced(&teacher.graph, &plan, &mut || ticker.tick())?;
         Ok(Self { graph, rows: plan.rows(), origin: Origin::Compressed(plan) })
@@ -145,7 +147,15 @@ fn plan(
     }
     let compression = &settings.compression;
     let measures = reading::measures(teacher, settings)?;
-    let plan = compress::plan_measured(&teacher.graph, compression, (&measures, teacher.device()), pace)?;
+    let measures = (&measures, teacher.device());
+    let plan = if settings.distillation.trial_steps == 0 {
+        compress::plan_measured(&teacher.graph, compression, measures, pace)?
+    } else {
+        match compress::alternatives(&teacher.graph, compression, measures, pace)? {
+            (plan, None) => plan,
+            (one, Some(other)) => trial::nearer(teacher, settings, (one, other), ticker)?,
+        }
+    };
     if compression.target().is_some() {
         keeper.keep_plan(plan.decisions());
     }

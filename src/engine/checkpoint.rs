@@ -68,6 +68,8 @@ pub enum Stage {
     Pool { epoch: u32 },
     /// A student after the pool and so many rounds of the game.
     Game { round: u32 },
+    /// A student after the game and so many rounds of the second.
+    SecondGame { round: u32 },
     /// A student whose training is over.
     Taught,
 }
@@ -78,6 +80,7 @@ impl fmt::Display for Stage {
             Self::Extract { epoch } => write!(f, "epoch {epoch} of a generator"),
             Self::Pool { epoch } => write!(f, "epoch {epoch}"),
             Self::Game { round } => write!(f, "round {round} of the game"),
+            Self::SecondGame { round } => write!(f, "round {round} of the second game"),
             Self::Taught => write!(f, "the end"),
         }
     }

@@ -5,11 +5,12 @@
 
 pub mod action;
 mod algebra;
+mod alternatives;
 pub mod budget;
 pub mod evbmf;
 mod factors;
 #[cfg(test)]
-mod fixture;
+pub(super) mod fixture;
 pub mod layer;
 pub mod measure;
 pub mod moments;
@@ -22,5 +23,6 @@ pub mod target;
 mod timing;
 pub mod tucker;
 
+pub use alternatives::alternatives;
 pub use plan::{plan, plan_measured, plans};
 pub use rewrite::{apply, apply_paced};

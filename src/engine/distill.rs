@@ -1,15 +1,16 @@
 //! Distils the teacher into the student on generated inputs alone (KegNet, section 4.3), then in a game
-//! against a generator that looks for inputs on which the two differ.
+//! against generators that look for inputs on which the two differ.
 
 use super::{
+    adam::Rate,
     checkpoint::{Keeper, Stage, State},
-    game::{Game, Rivals},
+    game::{Game, Leg, Rivals},
     losses,
     observer::{Observer, Stop},
     pool::Pool,
     seed::{Stream, seed},
     student::Student,
-    teacher::Teacher,
+    teacher::{Teacher, accuracy, answer},
     ticker::Ticker,
 };
 use crate::domain::{
@@ -20,6 +21,10 @@ use crate::domain::{
 
 /// Steps between two points of a loss curve.
 const REPORT_EVERY: u64 = 10;
+
+/// A second game is played only by a student that agrees with its teacher on this share of the pool after the first. One that
+/// is too small for what the generators find forgets there what it knew of other inputs.
+const LEARNED: f64 = 0.98;
 
 /// What a student learns from.
 pub struct Course<'a> {
@@ -43,11 +48,12 @@ impl Class<'_> {
     }
 }
 
-/// How much of the course is done: epochs of the pool, then rounds of the game.
+/// How much of the course is done: epochs of the pool, then rounds of the two games.
 #[derive(Clone, Copy, Debug)]
 struct Done {
     epochs: u32,
-    rounds: u32,
+    first: u32,
+    second: u32,
 }
 
 impl Course<'_> {
@@ -66,21 +72,27 @@ impl Course<'_> {
         let distillation = &self.settings.distillation;
         let batches = self.pool.batches(i64::from(distillation.batch_size))?.len() as u64;
         let steps = |done: Done| {
-            let game = u64::from(done.rounds) * (1 + u64::from(distillation.student_steps));
-            u64::from(done.epochs) * batches + game
+            let rounds = u64::from(done.first) + u64::from(done.second);
+            let decision = u64::from(done.second > 0);
+            u64::from(done.epochs) * batches + rounds * (1 + u64::from(distillation.student_steps)) + decision
         };
-        let all = Done { epochs: distillation.epochs, rounds: distillation.adversarial_steps };
+        let [first, second] = [Leg::First, Leg::Second].map(|leg| leg.rounds(distillation));
+        let all = Done { epochs: distillation.epochs, first, second };
         let game = Game::new(self.teacher, student, self.settings)?;
-        let rivals = game.rivals()?;
+        let rivals = game.rivals(Leg::First)?;
         let mut class = Class { student: &mut *student, game, rivals };
         let done = match keeper.take_up(&class.state())? {
-            Some(Stage::Pool { epoch }) => Done { epochs: epoch, rounds: 0 },
-            Some(Stage::Game { round }) => Done { rounds: round, ..all },
-            _ => Done { epochs: 0, rounds: 0 },
+            Some(Stage::Pool { epoch }) => Done { epochs: epoch, first: 0, second: 0 },
+            Some(Stage::Game { round }) => Done { first: round, second: 0, ..all },
+            Some(Stage::SecondGame { round }) => Done { second: round, ..all },
+            _ => Done { epochs: 0, first: 0, second: 0 },
         };
         let mut ticker = Ticker::new(observer, Phase::Distilling, share, steps(all)).with_checkpoints(steps(done));
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
-        self.play(&mut class, done.rounds, keeper, &mut ticker)?;
+        self.play(&mut class, (Leg::First, done.first), keeper, &mut ticker)?;
+        if done.second > 0 || second > 0 && self.begin_anew(&mut class, &mut ticker)? {
+            self.play(&mut class, (Leg::Second, done.second), keeper, &mut ticker)?;
+        }
         if student.finish()? {
             // What follows looks at the student, and changes nothing: it can be repeated alone.
             keeper.write((Stage::Taught, steps(all)), &student.network(), ticker.observer());
@@ -105,7 +117,7 @@ impl Course<'_> {
                 let (x, logits) = self.pool.pick(&indices)?;
                 let soft = logits.f_softmax(-1, tch::Kind::Float)?;
                 let loss = losses::cross_entropy(&class.student.answer_with(&x, &[])?.0, &soft)?;
-                class.student.minimise(&loss, distillation.learning_rate)?;
+                class.student.minimise(&loss, Rate::Absolute(distillation.learning_rate))?;
                 ticker.tick()?;
                 if ticker.step().is_multiple_of(REPORT_EVERY) {
                     ticker.metrics(&[("distillation_loss", loss.f_double_value(&[])?)]);
@@ -119,17 +131,27 @@ impl Course<'_> {
     fn play(
         &self,
         class: &mut Class<'_>,
-        first: u32,
+        (leg, done): (Leg, u32),
         keeper: &mut Keeper<'_>,
         ticker: &mut Ticker<'_>,
     ) -> Result<(), Stop> {
-        for round in first + 1..=self.settings.distillation.adversarial_steps {
-            seed(self.settings.seed, Stream::Game { round });
+        for round in done + 1..=leg.rounds(&self.settings.distillation) {
             let Class { student, game, rivals } = class;
-            let (found, left) = game.play(round, student, rivals, || ticker.tick())?;
+            let (found, left) = game.play((leg, round), student, rivals, || ticker.tick())?;
             ticker.metrics(&[("adversarial_distance", found), ("student_distance", left)]);
-            keeper.boundary(ticker, Stage::Game { round }, || class.state())?;
+            keeper.boundary(ticker, leg.stage(round), || class.state())?;
         }
         Ok(())
+    }
+
+    /// Prepares the second game, if the first was learned.
+    fn begin_anew(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<bool, Stop> {
+        class.student.settle()?;
+        let answers = answer(&class.student.executor, &self.pool.x)?;
+        let agreement = accuracy(&answers, &self.pool.logits.f_argmax(-1, false)?)?;
+        ticker.tick()?;
+        ticker.metrics(&[("pool_agreement", agreement)]);
+        class.rivals = class.game.rivals(Leg::Second)?;
+        Ok(agreement >= LEARNED)
     }
 }

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, path::Path};
 use tch::{TchError, Tensor, nn};
 
 use super::{
-    adam::Adam,
+    adam::{Adam, Rate},
     checkpoint::{Keeper, Stage, State, trainable, under, variables},
     losses,
     observer::{Observer, Stop},
@@ -122,7 +122,7 @@ impl<'a> Training<'a> {
             diversity = scalar(&loss)?;
             total = total.f_add(&loss.f_mul_scalar(self.extraction.beta)?)?;
         }
-        self.adam.minimise(&total, self.extraction.learning_rate)?;
+        self.adam.minimise(&total, Rate::Absolute(self.extraction.learning_rate))?;
         let hit_rate = teacher::accuracy(&logits, &draw.labels.f_argmax(-1, false)?)?;
         Ok([scalar(&classifier)?, scalar(&decoder)?, diversity, hit_rate])
     }

@@ -53,6 +53,8 @@ pub struct Inputs {
 
 /// Share of the run's progress at which each stretch ends.
 const COMPRESSED: f64 = 0.03;
+/// Where two students are tried for it.
+const TRIED: f64 = 0.10;
 const DISTILLED: f64 = 0.90;
 const EVALUATED: f64 = 0.98;
 
@@ -64,13 +66,14 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     let settings = &spec.own_settings();
     let teacher = &inputs.teacher;
     let mut keeper = Keeper::new(spec, dir);
+    let compressed = if settings.distillation.trial_steps > 0 { TRIED } else { COMPRESSED };
 
     keeper.watch.begin("compressing");
     begin(observer, Phase::Compressing, 0.0)?;
-    let beginning = Beginning::new(teacher, inputs.given, settings, &mut keeper, (observer, (0.0, COMPRESSED)))?;
+    let beginning = Beginning::new(teacher, inputs.given, settings, &mut keeper, (observer, (0.0, compressed)))?;
 
     keeper.watch.begin("distilling");
-    begin(observer, Phase::Distilling, COMPRESSED)?;
+    begin(observer, Phase::Distilling, compressed)?;
     let mut student = beginning.student(teacher, settings)?;
     if !taught_before(&mut student, &mut keeper)? {
         let pool = Pool::draw(teacher, settings, &inputs.generators)?;
@@ -82,7 +85,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
             &mut student,
             &mut keeper,
             observer,
-            (COMPRESSED, DISTILLED),
+            (compressed, DISTILLED),
         )?;
     }
 

@@ -3,12 +3,14 @@
 //!
 //! Two things keep the student from forgetting what it knew while it learns what a generator found last: there are several,
 //! which find different things, and half of a batch is images from formulas.
+//!
+//! A student that has learned the first game plays a second: against fresh generators, in larger steps.
 
 use tch::{TchError, Tensor, no_grad};
 
 use super::{
-    adam::Adam,
-    checkpoint::{State, trainable, under, variables},
+    adam::{Adam, Rate},
+    checkpoint::{Stage, State, trainable, under, variables},
     losses, procedural,
     rival::{Apart, apart, challenge},
     sampler::{Draw, Trained, shape},
@@ -33,6 +35,11 @@ const GENERATOR_RATE: f64 = 3e-3;
 /// Weight of the error at the landmarks, relative to that of the logits.
 const LANDMARKS: f64 = 0.2;
 
+/// How far the student steps in the second game, as a share of each weight's size, for a learning rate of 1: at the presets'
+/// rate, 4.5 %. In the first game such steps ruin a student that is too small for what the generators find, and serve
+/// the others.
+const SECOND_RATE: f64 = 30.0;
+
 /// Dimensions of the generator's latent vector, whatever extraction has: with fewer it finds too little at a time.
 const LATENT: i64 = 32;
 
@@ -50,6 +57,46 @@ pub struct Game<'a> {
     temperature: f64,
     /// Learning rate of the student at the beginning.
     rate: f64,
+}
+
+/// Which of a student's two games.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    First,
+    Second,
+}
+
+impl Leg {
+    pub fn rounds(self, distillation: &Distillation) -> u32 {
+        match self {
+            Self::First => distillation.adversarial_steps,
+            Self::Second if distillation.adversarial_steps == 0 => 0,
+            Self::Second => distillation.further_steps,
+        }
+    }
+
+    /// Of `round`, and with 0 of the first generators.
+    fn stream(self, round: u32) -> Stream {
+        match self {
+            Self::First => Stream::Game { round },
+            Self::Second => Stream::SecondGame { round },
+        }
+    }
+
+    pub fn stage(self, round: u32) -> Stage {
+        match self {
+            Self::First => Stage::Game { round },
+            Self::Second => Stage::SecondGame { round },
+        }
+    }
+
+    /// The student's, at `rate` as a learning rate.
+    fn rate(self, rate: f64) -> Rate {
+        match self {
+            Self::First => Rate::Absolute(rate),
+            Self::Second => Rate::Relative(SECOND_RATE * rate),
+        }
+    }
 }
 
 /// A generator that plays.
@@ -95,13 +142,13 @@ impl<'a> Game<'a> {
         Ok(Self { teacher, settings, shape, landmarks, floor, temperature, rate })
     }
 
-    /// The first generators.
+    /// The generators that `leg` begins with.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn rivals(&self) -> Result<Rivals, TchError> {
+    pub fn rivals(&self, leg: Leg) -> Result<Rivals, TchError> {
         let Distillation { rivals, adversarial_steps: rounds, .. } = self.settings.distillation;
-        seed(self.settings.seed, Stream::Game { round: 0 });
+        seed(self.settings.seed, leg.stream(0));
         // A game of fewer rounds has fewer; one that is not played, none.
         let rival = |_| {
             let generator = Trained::fresh(self.shape.clone(), Form::Smooth, self.teacher.device());
@@ -110,20 +157,21 @@ impl<'a> Game<'a> {
         (0..rivals.min(rounds)).map(rival).collect::<Result<_, TchError>>().map(Rivals)
     }
 
-    /// Plays `round`, the first of which is 1: one step of one generator, `student_steps` of the student, each at a rate that
+    /// Plays `round` of `leg`, the first of which is 1: one step of one generator, `student_steps` of the student, each at a rate that
     /// falls along half a cosine. Returns the distance that the generator found, and the one left after the last step.
     ///
     /// # Errors
     /// What libtorch and `after`, called after each step, report.
     pub fn play<E: From<TchError>>(
         &self,
-        round: u32,
+        (leg, round): (Leg, u32),
         student: &mut Student,
         rivals: &mut Rivals,
         mut after: impl FnMut() -> Result<(), E>,
     ) -> Result<(f64, f64), E> {
         let distillation = &self.settings.distillation;
-        let pace = cosine(round - 1, distillation.adversarial_steps);
+        seed(self.settings.seed, leg.stream(round));
+        let pace = cosine(round - 1, leg.rounds(distillation));
         let Rival { generator, adam } = rivals.turn(round);
         let found = challenge(
             (generator, adam),
@@ -136,7 +184,7 @@ impl<'a> Game<'a> {
         let mut left = 0.0;
         for _ in 0..distillation.student_steps {
             let loss = self.lesson(student, rivals)?;
-            student.minimise(&loss, self.rate * pace)?;
+            student.minimise(&loss, leg.rate(self.rate * pace))?;
             left = loss.f_double_value(&[])?;
             after()?;
         }

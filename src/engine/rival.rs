@@ -3,7 +3,7 @@
 use tch::{TchError, no_grad};
 
 use super::{
-    adam::Adam,
+    adam::{Adam, Rate},
     executor::Executor,
     losses, procedural,
     sampler::{Draw, Trained, shape},
@@ -76,6 +76,6 @@ pub fn challenge(
     let draw = Draw::random(&generator.shape, batch, teacher.device())?;
     let x = generator.net.forward(&draw.labels, &draw.z, true)?;
     let distance = losses::relative_distance(&teacher.logits(&x)?, &student.forward(&x)?, floor)?;
-    adam.minimise(&distance.f_neg()?, rate)?;
+    adam.minimise(&distance.f_neg()?, Rate::Absolute(rate))?;
     distance.f_double_value(&[])
 }

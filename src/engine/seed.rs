@@ -9,8 +9,10 @@ pub enum Stream {
     Pool { index: u32 },
     /// The student's training, by epoch.
     Distill { epoch: u32 },
-    /// The adversarial game, by round.
+    /// The adversarial game, by round; round 0 is the initialisation.
     Game { round: u32 },
+    /// The second one, likewise.
+    SecondGame { round: u32 },
     /// Images on which two networks are compared before a game.
     Apart,
     /// What the audit draws, by source.
@@ -41,6 +43,7 @@ pub fn number(seed: u64, stream: Stream) -> u64 {
         Stream::Apart => (7, 0, 0),
         Stream::Student => (8, 0, 0),
         Stream::Reading => (9, 0, 0),
+        Stream::SecondGame { round } => (10, 0, round),
     };
     [purpose, u64::from(index), u64::from(epoch)].into_iter().fold(seed, |state, part| mix(state ^ mix(part)))
 }

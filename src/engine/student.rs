@@ -3,7 +3,7 @@
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::{
-    adam::Adam,
+    adam::{Adam, Rate},
     checkpoint::{State, under},
     executor::{Executor, Statistics},
 };
@@ -76,8 +76,8 @@ impl Student {
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn minimise(&mut self, loss: &Tensor, learning_rate: f64) -> Result<(), TchError> {
-        self.adam.minimise(loss, learning_rate)?;
+    pub fn minimise(&mut self, loss: &Tensor, rate: Rate) -> Result<(), TchError> {
+        self.adam.minimise(loss, rate)?;
         if let Some(average) = &mut self.average {
             let decay = match self.statistics {
                 Statistics::Running => average.decay,
@@ -115,6 +115,18 @@ impl Student {
     /// The network alone: all that is left of the state once training is over.
     pub fn network(&self) -> State {
         under("student", self.executor.weights())
+    }
+
+    /// Takes the averaged weights, where there is an average, and forgets how it came there: from here on it trains anew.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn settle(&mut self) -> Result<(), TchError> {
+        self.adam = Adam::new(shared(&self.weights))?;
+        if let Some(average) = &self.average {
+            self.executor.copy_from(&average.named())?;
+        }
+        Ok(())
     }
 
     /// Training is over, and the weights stay as they are.

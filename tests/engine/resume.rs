@@ -7,7 +7,7 @@ use std::{
 
 use kegd::{
     domain::{
-        config::JobConfig,
+        config::{Compression, JobConfig, LayerChoice},
         ids::JobId,
         job::{Phase, Progress},
         presets::TeacherKind,
@@ -108,22 +108,22 @@ fn run(spec: &TaskSpec, inputs: &[&Path], checkpoint: Option<&Path>, seen: &mut 
 }
 
 /// What the task makes without a stop, and with one after each of `stops` checkpoints; and the metrics of both.
-fn whole_and_resumed(kind: TaskKind, inputs: &[&Path], result: &str, stops: &[usize]) {
-    let spec = spec(kind);
+fn whole_and_resumed(spec: &TaskSpec, inputs: &[&Path], result: &str, stops: &[usize]) -> Seen {
+    let kind = spec.kind;
     let mut whole = Seen::default();
-    let (made, end) = run(&spec, inputs, None, &mut whole);
+    let (made, end) = run(spec, inputs, None, &mut whole);
     end.unwrap();
     let expected = std::fs::read(made.path().join(result)).unwrap();
 
     for &stop in stops {
         let mut first = Seen { leave_after: Some(stop), ..Seen::default() };
-        let (left, end) = run(&spec, inputs, None, &mut first);
+        let (left, end) = run(spec, inputs, None, &mut first);
         assert!(matches!(end, Err(Stop::Interrupted)), "{kind:?} after {stop}: {end:?}");
         assert!(!left.path().join(result).exists());
         let (checkpoint, step) = first.checkpoint.clone().unwrap();
         assert_eq!(first.checkpoints, stop);
         let mut second = Seen::default();
-        let (resumed, end) = run(&spec, inputs, Some(&checkpoint), &mut second);
+        let (resumed, end) = run(spec, inputs, Some(&checkpoint), &mut second);
         end.unwrap();
         let found = std::fs::read(resumed.path().join(result)).unwrap();
         assert!(found == expected, "{kind:?}: stopped after {stop} checkpoints, it made something else");
@@ -133,6 +133,7 @@ fn whole_and_resumed(kind: TaskKind, inputs: &[&Path], result: &str, stops: &[us
         let both: BTreeMap<_, _> = first.metrics.into_iter().chain(second.metrics).collect();
         assert_eq!(both, whole.metrics, "{kind:?} after {stop}");
     }
+    whole
 }
 
 /// A trained generator for `distill`.
@@ -146,7 +147,7 @@ fn generator() -> (TempDir, PathBuf) {
 #[test]
 fn a_generator_goes_on_from_every_epoch() {
     let _turn = turn();
-    whole_and_resumed(TaskKind::Extract { generator: 0 }, &[], "generator-0.safetensors", &[1, 2, 3]);
+    whole_and_resumed(&spec(TaskKind::Extract { generator: 0 }), &[], "generator-0.safetensors", &[1, 2, 3]);
 }
 
 #[test]
@@ -154,7 +155,49 @@ fn a_student_goes_on_from_the_pool_and_from_the_game() {
     let _turn = turn();
     let (_made, generator) = generator();
     // Three epochs of the pool, then four rounds of the game.
-    whole_and_resumed(TaskKind::Distill { target: 0 }, &[&generator], "student.safetensors", &[1, 3, 4, 6]);
+    let spec = spec(TaskKind::Distill { target: 0 });
+    let whole = whole_and_resumed(&spec, &[&generator], "student.safetensors", &[1, 3, 4, 6]);
+    assert_eq!(rounds(&whole), 4);
+}
+
+/// With three rounds of a second game, for a student whose first linear layer has `rank` of its 32 directions. With all of
+/// them it is the teacher but for the rounding, which calls for steps as small: hence the rate.
+fn further(rank: usize) -> TaskSpec {
+    let mut spec = spec(TaskKind::Distill { target: 0 });
+    let distillation = &mut spec.settings.distillation;
+    (distillation.epochs, distillation.further_steps, distillation.learning_rate) = (0, 3, 10.0);
+    let layers = BTreeMap::from([("fc1".to_owned(), LayerChoice::Ranks { ranks: vec![rank] })]);
+    spec.settings.compression = Compression { layers: Some(layers), ..Compression::default() };
+    spec
+}
+
+/// Rounds of both games.
+fn rounds(seen: &Seen) -> usize {
+    seen.metrics.keys().filter(|(name, _)| name == "student_distance").count()
+}
+
+fn pool_agreement(seen: &Seen) -> f64 {
+    let of = |((name, _), value): (&(String, u64), &f64)| (name == "pool_agreement").then_some(*value);
+    seen.metrics.iter().find_map(of).unwrap()
+}
+
+#[test]
+fn a_student_that_has_learned_the_game_goes_on_from_the_second() {
+    let _turn = turn();
+    let (_made, generator) = generator();
+    // The fourth checkpoint is the last of the first game: whether there is a second is then decided again.
+    let whole = whole_and_resumed(&further(32), &[&generator], "student.safetensors", &[4, 5, 6]);
+    assert!(pool_agreement(&whole) >= 0.98, "{}", pool_agreement(&whole));
+    assert_eq!(rounds(&whole), 4 + 3);
+}
+
+#[test]
+fn a_student_that_has_not_learned_the_game_plays_no_second() {
+    let _turn = turn();
+    let (_made, generator) = generator();
+    let whole = whole_and_resumed(&further(4), &[&generator], "student.safetensors", &[4]);
+    assert!(pool_agreement(&whole) < 0.98, "{}", pool_agreement(&whole));
+    assert_eq!(rounds(&whole), 4);
 }
 
 #[test]

@@ -92,6 +92,12 @@ impl Choices {
         Self { whole, choices: undominated(all) }
     }
 
+    /// The same, where every loss counts `weight` times.
+    pub fn weighed(&self, weight: f64) -> Self {
+        let weighed = |choice: &Choice| Choice { loss: weight * choice.loss, ..*choice };
+        Self { whole: self.whole, choices: self.choices.iter().map(weighed).collect() }
+    }
+
     /// At most one decomposition for each of `levels`, which are shares of the layer's cost: the best that costs no more.
     pub fn thinned(&self, levels: &[f64]) -> Vec<Choice> {
         let mut thinned: Vec<Choice> = Vec::with_capacity(levels.len());

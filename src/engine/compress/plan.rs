@@ -150,7 +150,7 @@ pub fn repeat<E: From<Problem>>(graph: &Graph, decisions: Vec<Decision>, pace: P
     planned(graph, layers, decisions, pace)
 }
 
-fn planned<E: From<Problem>>(
+pub(super) fn planned<E: From<Problem>>(
     graph: &Graph,
     layers: Vec<Layer>,
     decisions: Vec<Decision>,
@@ -164,7 +164,7 @@ fn planned<E: From<Problem>>(
     Ok(Plan { layers: planned.collect::<Result<_, E>>()? })
 }
 
-fn allocator<'a, E: From<Problem>>(
+pub(super) fn allocator<'a, E: From<Problem>>(
     graph: &'a Graph,
     layers: &'a [Layer],
     (compression, measures): (&Compression, &Measures),

@@ -80,6 +80,14 @@ impl<'a> Allocator<'a> {
         Ok(Self { graph, layers, kept, choices, by })
     }
 
+    /// The same network, where a layer's loss counts with the square root of its parameters: a large layer is spared at the
+    /// expense of small ones.
+    pub fn sparing_the_large(&self) -> Self {
+        let weight = |layer: &Layer| (layer.cost().parameters as f64).sqrt();
+        let choices = self.layers.iter().zip(&self.choices).map(|(layer, choices)| choices.weighed(weight(layer)));
+        Self { choices: choices.collect(), kept: self.kept.clone(), ..*self }
+    }
+
     /// What happens to each layer, and why. A target of time is estimated by multiply-accumulates: nothing is measured here.
     ///
     /// # Errors
