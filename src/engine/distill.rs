@@ -88,6 +88,9 @@ impl Course<'_> {
             _ => Done { epochs: 0, first: 0, second: 0 },
         };
         let mut ticker = Ticker::new(observer, Phase::Distilling, share, steps(all)).with_checkpoints(steps(done));
+        if second > 0 && steps(done) == 0 {
+            ticker.metrics(&[("pool_agreement", self.agreement(class.student)?)]);
+        }
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
         self.play(&mut class, (Leg::First, done.first), keeper, &mut ticker)?;
         if done.second > 0 || second > 0 && self.begin_anew(&mut class, &mut ticker)? {
@@ -144,11 +147,15 @@ impl Course<'_> {
         Ok(())
     }
 
+    /// Share of the pool on which the student's first choice is the teacher's.
+    fn agreement(&self, student: &Student) -> Result<f64, Stop> {
+        Ok(accuracy(&answer(&student.executor, &self.pool.x)?, &self.pool.logits.f_argmax(-1, false)?)?)
+    }
+
     /// Prepares the second game, if the first was learned.
     fn begin_anew(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<bool, Stop> {
         class.student.settle()?;
-        let answers = answer(&class.student.executor, &self.pool.x)?;
-        let agreement = accuracy(&answers, &self.pool.logits.f_argmax(-1, false)?)?;
+        let agreement = self.agreement(class.student)?;
         ticker.tick()?;
         ticker.metrics(&[("pool_agreement", agreement)]);
         class.rivals = class.game.rivals(Leg::Second)?;

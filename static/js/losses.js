@@ -16,6 +16,7 @@ const TITLES = {
   distillation_loss: 'Distillation loss',
   adversarial_distance: 'Distance to the teacher, hardest inputs',
   student_distance: 'Distance to the teacher, after the lesson',
+  pool_agreement: 'Agreement with the teacher on the samples',
 };
 
 function lineLabel({ generator, target }) {

@@ -176,9 +176,10 @@ fn rounds(seen: &Seen) -> usize {
     seen.metrics.keys().filter(|(name, _)| name == "student_distance").count()
 }
 
+/// When it was last measured: after the first game.
 fn pool_agreement(seen: &Seen) -> f64 {
     let of = |((name, _), value): (&(String, u64), &f64)| (name == "pool_agreement").then_some(*value);
-    seen.metrics.iter().find_map(of).unwrap()
+    seen.metrics.iter().rev().find_map(of).unwrap()
 }
 
 #[test]
