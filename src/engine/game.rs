@@ -157,8 +157,9 @@ impl<'a> Game<'a> {
         (0..rivals.min(rounds)).map(rival).collect::<Result<_, TchError>>().map(Rivals)
     }
 
-    /// Plays `round` of `leg`, the first of which is 1: one step of one generator, `student_steps` of the student, each at a rate that
-    /// falls along half a cosine. Returns the distance that the generator found, and the one left after the last step.
+    /// Plays `round` of `leg`, the first of which is 1: one step of one generator, `student_steps` of the student, each at a
+    /// rate that falls along half a cosine. Returns the distance that the generator found, and the one left after the last
+    /// step.
     ///
     /// # Errors
     /// What libtorch and `after`, called after each step, report.
