@@ -158,6 +158,13 @@ fn a_table_is_run_once_and_told_with_mean_and_spread() {
 
     let told = bench.table(&["--seeds", "2", "--fraction", "0.5"]);
     assert!(told.contains("0 cells run"), "{told}");
+    // So does a cell from before there was a second game.
+    let file = bench.cell_file("half--kegnet--s1");
+    let mut before = bench.cell("half--kegnet--s1");
+    assert_eq!(before["settings"]["distillation"].as_object_mut().unwrap().remove("further_steps"), Some(json!(0)));
+    fs::write(&file, before.to_string()).unwrap();
+    let told = bench.table(&["--seeds", "2", "--fraction", "0.5"]);
+    assert!(told.contains("0 cells run") && !told.contains("other settings"), "{told}");
     // Other settings are named, and run again only when asked for.
     let told = bench.table(&["--seeds", "1", "--only", "small/half/kegnet"]);
     assert!(

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::machine::Machine;
-use crate::domain::report::{Accuracy, LayerRow, NetworkSize, Report, Score};
+use crate::domain::{
+    config::Settings,
+    report::{Accuracy, LayerRow, NetworkSize, Report, Score},
+};
 
 /// Which cell: names of the table description, and the seed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +158,11 @@ impl Done {
 }
 
 impl Cell {
+    /// Whether it was run with `settings`. What was not yet a setting then had its default, as in a job from before.
+    pub fn was_run_with(&self, settings: &Settings) -> bool {
+        Settings::deserialize(&self.settings).is_ok_and(|own| own == *settings)
+    }
+
     /// `None` where there is no such file.
     ///
     /// # Errors
