@@ -114,33 +114,36 @@ impl Drop for Reserved {
 mod tests {
     use super::*;
 
-    /// A disk on which `bytes` more may be written.
-    fn disk(bytes: u64) -> Disk {
+    /// A disk on which `room` bytes more may be written: half of what is free, so that it is room enough on a small one,
+    /// and what tests beside this one write at the same time is little beside it.
+    fn disk() -> (Disk, u64) {
         let folder = std::env::temp_dir();
         let free = Disk::new(folder.clone(), ByteSize(0)).free().unwrap();
-        Disk::new(folder, ByteSize(free - bytes))
+        let room = free / 2;
+        (Disk::new(folder, ByteSize(free - room)), room)
     }
 
     #[test]
     fn uploads_under_way_count() {
-        // Far from each other: tests beside this one write to the same disk.
-        let disk = disk(8 << 30);
-        let first = disk.reserve(6 << 30).unwrap();
-        assert_eq!(disk.reserve(6 << 30).unwrap_err().problem().code, ErrorCode::DiskFull);
-        let small = disk.reserve(1 << 20).expect("what still fits is let in");
+        let (disk, room) = disk();
+        let most = room / 4 * 3;
+        let first = disk.reserve(most).unwrap();
+        assert_eq!(disk.reserve(most).unwrap_err().problem().code, ErrorCode::DiskFull);
+        let small = disk.reserve(room / 1024).expect("what still fits is let in");
         drop(small);
         drop(first);
         assert_eq!(disk.expected.load(Ordering::Relaxed), 0, "a refused one gave its room back too");
-        disk.reserve(6 << 30).unwrap();
+        disk.reserve(most).unwrap();
     }
 
     #[test]
     fn what_has_arrived_is_counted_by_the_disk_itself() {
-        let disk = disk(8 << 30);
-        let first = disk.reserve(6 << 30).unwrap();
-        first.arrived(5 << 30).unwrap();
-        assert_eq!(disk.expected.load(Ordering::Relaxed), 1 << 30);
-        first.arrived(2 << 30).expect("more than announced counts no further");
+        let (disk, room) = disk();
+        let eighth = room / 8;
+        let first = disk.reserve(6 * eighth).unwrap();
+        first.arrived(5 * eighth).unwrap();
+        assert_eq!(disk.expected.load(Ordering::Relaxed), eighth);
+        first.arrived(2 * eighth).expect("more than announced counts no further");
         assert_eq!(disk.expected.load(Ordering::Relaxed), 0);
     }
 
