@@ -87,10 +87,10 @@ def _idx(path: Path) -> np.ndarray:
 
 def _svhn(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """`X` (32, 32, 3, N) uint8 and `y` (N, 1), where the digit 0 is written as 10."""
-    from scipy.io import loadmat
-
-    # scipy's own error for a file that is not there is no FileNotFoundError.
+    # Opened here: scipy's own error for a file that is not there is no FileNotFoundError, and who has no SVHN needs no scipy.
     with path.open("rb") as file:
+        from scipy.io import loadmat
+
         content = loadmat(file)
     return np.ascontiguousarray(content["X"].transpose(3, 2, 0, 1)), content["y"].reshape(-1) % 10
 
