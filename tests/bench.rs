@@ -165,6 +165,8 @@ fn a_table_is_run_once_and_told_with_mean_and_spread() {
     fs::write(&file, before.to_string()).unwrap();
     let told = bench.table(&["--seeds", "2", "--fraction", "0.5"]);
     assert!(told.contains("0 cells run") && !told.contains("other settings"), "{told}");
+    let recipes = |page: &str| page.lines().filter(|line| line.starts_with("distillation: ")).count();
+    assert_eq!(recipes(&bench.report()), recipes(&page), "and it has no recipe of its own");
     // Other settings are named, and run again only when asked for.
     let told = bench.table(&["--seeds", "1", "--only", "small/half/kegnet"]);
     assert!(

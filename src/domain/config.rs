@@ -135,8 +135,8 @@ pub struct DistillationConfig {
     pub trial_steps: Option<u32>,
     /// Steps of the adversarial generator, each followed by `student_steps` of the student; 0 leaves it out.
     pub adversarial_steps: Option<u32>,
-    /// Steps of a second game with fresh generators, which is played only if the student has learned the first, and counts
-    /// only where that has steps.
+    /// Steps of a second game with fresh generators, for a student that has learned the first. It counts as far as the
+    /// student came nearer to the teacher in it, and only where the first has steps.
     pub further_steps: Option<u32>,
     pub student_steps: Option<u32>,
     /// Adversarial generators, which take their steps in turn.

@@ -46,6 +46,11 @@ pub fn under(prefix: &str, state: State) -> State {
     state.into_iter().map(|(name, tensor)| (format!("{prefix}.{name}"), tensor)).collect()
 }
 
+/// The same tensors once more.
+pub fn shared(state: &State) -> State {
+    state.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+}
+
 /// Weights and running statistics of a network, by name.
 pub fn variables(store: &nn::VarStore) -> State {
     let mut all: State = store.variables().into_iter().collect();
@@ -99,7 +104,7 @@ pub fn weigh(path: &Path, weights: &State) -> Result<Stage, Stop> {
     let (header, tensors) = file::read(path).map_err(refused)?;
     let header: Header = serde_json::from_str(&header).map_err(|error| refused(format!("its header: {error}")))?;
     let prefix = if tensors.any_under("average") { "average" } else { "student" };
-    let state = under(prefix, weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect());
+    let state = under(prefix, shared(weights));
     tensors.hold(&state).map_err(refused)?;
     tensors.write_into(&state)?;
     Ok(header.stage)

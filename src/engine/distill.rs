@@ -1,9 +1,11 @@
 //! Distils the teacher into the student on generated inputs alone (KegNet, section 4.3), then in a game
 //! against generators that look for inputs on which the two differ.
 
+use tch::Tensor;
+
 use super::{
     adam::Rate,
-    checkpoint::{Keeper, Stage, State},
+    checkpoint::{Keeper, Stage, State, shared, under},
     game::{Game, Leg, Rivals},
     losses,
     observer::{Observer, Stop},
@@ -22,9 +24,12 @@ use crate::domain::{
 /// Steps between two points of a loss curve.
 const REPORT_EVERY: u64 = 10;
 
-/// A second game is played only by a student that agrees with its teacher on this share of the pool after the first. One that
-/// is too small for what the generators find forgets there what it knew of other inputs.
-const LEARNED: f64 = 0.98;
+/// A second game is played only by a student that agrees with its teacher on this share of the pool after the first: of one
+/// that is far too small for what the generators find nothing of it would count.
+const LEARNED: f64 = 0.9;
+
+/// How much of the second game may count, as shares of the way that the weights went in it.
+const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
 /// What a student learns from.
 pub struct Course<'a> {
@@ -38,12 +43,15 @@ struct Class<'a> {
     student: &'a mut Student,
     game: Game<'a>,
     rivals: Rivals,
+    /// The student as the second game found it, under the names of a checkpoint; empty where there is none.
+    learned: State,
 }
 
 impl Class<'_> {
     fn state(&self) -> State {
         let mut state = self.student.state();
         state.extend(self.rivals.state());
+        state.extend(under("learned", shared(&self.learned)));
         state
     }
 }
@@ -73,32 +81,35 @@ impl Course<'_> {
         let batches = self.pool.batches(i64::from(distillation.batch_size))?.len() as u64;
         let steps = |done: Done| {
             let rounds = u64::from(done.first) + u64::from(done.second);
-            let decision = u64::from(done.second > 0);
-            u64::from(done.epochs) * batches + rounds * (1 + u64::from(distillation.student_steps)) + decision
+            let look = u64::from(done.second > 0);
+            u64::from(done.epochs) * batches + rounds * (1 + u64::from(distillation.student_steps)) + look
         };
         let [first, second] = [Leg::First, Leg::Second].map(|leg| leg.rounds(distillation));
         let all = Done { epochs: distillation.epochs, first, second };
+        let total = steps(all) + u64::from(second > 0);
         let game = Game::new(self.teacher, student, self.settings)?;
         let rivals = game.rivals(Leg::First)?;
-        let mut class = Class { student: &mut *student, game, rivals };
+        let learned = if second > 0 { student.copy()? } else { State::new() };
+        let mut class = Class { student: &mut *student, game, rivals, learned };
         let done = match keeper.take_up(&class.state())? {
             Some(Stage::Pool { epoch }) => Done { epochs: epoch, first: 0, second: 0 },
             Some(Stage::Game { round }) => Done { first: round, second: 0, ..all },
             Some(Stage::SecondGame { round }) => Done { second: round, ..all },
             _ => Done { epochs: 0, first: 0, second: 0 },
         };
-        let mut ticker = Ticker::new(observer, Phase::Distilling, share, steps(all)).with_checkpoints(steps(done));
+        let mut ticker = Ticker::new(observer, Phase::Distilling, share, total).with_checkpoints(steps(done));
         if second > 0 && steps(done) == 0 {
-            ticker.metrics(&[("pool_agreement", self.agreement(class.student)?)]);
+            self.look(class.student)?.report(&mut ticker);
         }
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
         self.play(&mut class, (Leg::First, done.first), keeper, &mut ticker)?;
         if done.second > 0 || second > 0 && self.begin_anew(&mut class, &mut ticker)? {
             self.play(&mut class, (Leg::Second, done.second), keeper, &mut ticker)?;
+            self.take_back(&mut class, &mut ticker)?;
         }
         if student.finish()? {
             // What follows looks at the student, and changes nothing: it can be repeated alone.
-            keeper.write((Stage::Taught, steps(all)), &student.network(), ticker.observer());
+            keeper.write((Stage::Taught, total), &student.network(), ticker.observer());
             return Ok(());
         }
         Err(Problem::new(ErrorCode::TrainingDiverged, "the student's weights are no longer finite after distillation")
@@ -139,7 +150,7 @@ impl Course<'_> {
         ticker: &mut Ticker<'_>,
     ) -> Result<(), Stop> {
         for round in done + 1..=leg.rounds(&self.settings.distillation) {
-            let Class { student, game, rivals } = class;
+            let Class { student, game, rivals, .. } = class;
             let (found, left) = game.play((leg, round), student, rivals, || ticker.tick())?;
             ticker.metrics(&[("adversarial_distance", found), ("student_distance", left)]);
             keeper.boundary(ticker, leg.stage(round), || class.state())?;
@@ -147,18 +158,72 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// Share of the pool on which the student's first choice is the teacher's.
-    fn agreement(&self, student: &Student) -> Result<f64, Stop> {
-        Ok(accuracy(&answer(&student.executor, &self.pool.x)?, &self.pool.logits.f_argmax(-1, false)?)?)
+    fn look(&self, student: &Student) -> Result<Look, Stop> {
+        let answers = answer(&student.executor, &self.pool.x)?;
+        let agreement = accuracy(&answers, &self.pool.logits.f_argmax(-1, false)?)?;
+        let of = |(ours, theirs): (Tensor, Tensor)| losses::divergence(&theirs, &ours, 1.0)?.f_double_value(&[]);
+        let divergences = self.pool.by_source(&answers)?.into_iter().map(of).collect::<Result<_, _>>()?;
+        Ok(Look { agreement, divergences })
+    }
+
+    /// Ends a game: the student becomes what its average is, and is looked at.
+    fn end(&self, student: &mut Student, ticker: &mut Ticker<'_>) -> Result<Look, Stop> {
+        student.settle()?;
+        let look = self.look(student)?;
+        ticker.tick()?;
+        look.report(ticker);
+        Ok(look)
     }
 
     /// Prepares the second game, if the first was learned.
     fn begin_anew(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<bool, Stop> {
-        class.student.settle()?;
-        let agreement = self.agreement(class.student)?;
-        ticker.tick()?;
-        ticker.metrics(&[("pool_agreement", agreement)]);
+        let look = self.end(class.student, ticker)?;
+        class.learned = class.student.copy()?;
         class.rivals = class.game.rivals(Leg::Second)?;
-        Ok(agreement >= LEARNED)
+        Ok(look.agreement >= LEARNED)
+    }
+
+    /// Ends the second game, and takes the student back on the straight way to where that found it, until it is nowhere
+    /// farther from its teacher than it was there. One that is too small for what the generators find comes nearer on some
+    /// images, and forgets others.
+    fn take_back(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<(), Stop> {
+        let taught = self.end(class.student, ticker)?;
+        let end = class.student.copy()?;
+        class.student.go_to((&class.learned, &end), 0.0)?;
+        let learned = self.look(class.student)?;
+        let mut counts = 0.0;
+        for share in SHARES {
+            class.student.go_to((&class.learned, &end), share)?;
+            if self.look(class.student)?.is_nowhere_farther_than(&learned) {
+                counts = share;
+                break;
+            }
+        }
+        class.student.go_to((&class.learned, &end), counts)?;
+        let (before, after) = (learned.divergences, taught.divergences);
+        eprintln!(
+            "{counts} of the second game counts: divergence by generator {before:.4?} before it, {after:.4?} after it"
+        );
+        Ok(())
+    }
+}
+
+/// How a student answers the pool, from which no game learns.
+struct Look {
+    /// Share on which its first choice is the teacher's.
+    agreement: f64,
+    /// Kullback-Leibler divergence of its answers from the teacher's, in nats, mean over each generator's images.
+    divergences: Vec<f64>,
+}
+
+impl Look {
+    fn report(&self, ticker: &mut Ticker<'_>) {
+        let mean = self.divergences.iter().sum::<f64>() / self.divergences.len() as f64;
+        ticker.metrics(&[("pool_agreement", self.agreement), ("pool_divergence", mean)]);
+    }
+
+    /// What is no number is farther than anything.
+    fn is_nowhere_farther_than(&self, other: &Self) -> bool {
+        self.divergences.iter().zip(&other.divergences).all(|(own, other)| own <= other)
     }
 }

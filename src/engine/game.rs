@@ -4,7 +4,7 @@
 //! Two things keep the student from forgetting what it knew while it learns what a generator found last: there are several,
 //! which find different things, and half of a batch is images from formulas.
 //!
-//! A student that has learned the first game plays a second: against fresh generators, in larger steps.
+//! A second game is against fresh generators, in larger steps.
 
 use tch::{TchError, Tensor, no_grad};
 

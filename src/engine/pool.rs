@@ -25,6 +25,8 @@ pub struct Pool {
     pub x: Tensor,
     /// (N, classes).
     pub logits: Tensor,
+    /// Generators, or 1 for noise: each gave as many inputs, one after the other.
+    sources: i64,
 }
 
 impl Pool {
@@ -52,11 +54,19 @@ impl Pool {
         }
         let x = Tensor::f_cat(&parts, 0)?;
         let logits = teacher.answer(&x)?;
-        Ok(Self { x, logits })
+        Ok(Self { x, logits, sources })
     }
 
     pub fn len(&self) -> i64 {
         self.x.size()[0]
+    }
+
+    /// `logits` (N, classes) that a student gave for the pool and the teacher's own, of each source apart.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn by_source(&self, logits: &Tensor) -> Result<Vec<(Tensor, Tensor)>, TchError> {
+        Ok(logits.f_chunk(self.sources, 0)?.into_iter().zip(self.logits.f_chunk(self.sources, 0)?).collect())
     }
 
     /// Batches of a fresh random order; the last, smaller one is left out where there are others.

@@ -4,7 +4,7 @@ use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::{
     adam::{Adam, Rate},
-    checkpoint::{State, under},
+    checkpoint::{State, shared, under},
     executor::{Executor, Statistics},
 };
 use crate::{domain::problem::Problem, formats::graph::Graph};
@@ -129,6 +129,34 @@ impl Student {
         Ok(())
     }
 
+    /// A copy of the network, for [`Self::go_to`].
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn copy(&self) -> Result<State, TchError> {
+        self.executor.weights().into_iter().map(|(name, weight)| Ok((name, weight.f_detach_copy()?))).collect()
+    }
+
+    /// Takes the weights that lie at `share` of the way from one [`Self::copy`] to another, into the average too.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn go_to(&mut self, (from, to): (&State, &State), share: f64) -> Result<(), TchError> {
+        let at = |from: &Tensor, to: &Tensor| match share {
+            // Next to weights that are no numbers, the beginning would be none either.
+            ..=0.0 => Ok(from.shallow_clone()),
+            1.0.. => Ok(to.shallow_clone()),
+            _ if from.is_floating_point() => from.f_lerp(to, share),
+            _ => Ok(from.shallow_clone()),
+        };
+        let between = from.iter().zip(to).map(|((name, from), (_, to))| Ok((name.clone(), at(from, to)?)));
+        self.executor.copy_from(&between.collect::<Result<State, TchError>>()?)?;
+        if let Some(average) = &mut self.average {
+            *average = Average::new(average.decay, shared(&average.of))?;
+        }
+        Ok(())
+    }
+
     /// Training is over, and the weights stay as they are.
     pub fn leave_as_it_is(&mut self) {
         self.average = None;
@@ -160,7 +188,33 @@ impl Student {
     }
 }
 
-/// The same tensors once more.
-fn shared(weights: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
-    weights.iter().map(|(name, weight)| (name.clone(), weight.shallow_clone())).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::compress::fixture;
+
+    fn value(network: &State) -> f64 {
+        network[0].1.mean(Kind::Float).double_value(&[])
+    }
+
+    #[test]
+    fn the_weights_go_any_share_of_a_way_and_the_average_with_them() {
+        let mut student = Student::new(fixture::network(), Device::Cpu, 0.9).unwrap();
+        let from = student.copy().unwrap();
+        for _ in 0..3 {
+            let loss = student.weights.iter().map(|(_, weight)| weight.sum(Kind::Float)).sum();
+            student.minimise(&loss, Rate::Absolute(0.1)).unwrap();
+        }
+        let to = student.copy().unwrap();
+        assert!(value(&from) - value(&to) > 0.2);
+        for share in [0.25, 1.0, 0.0] {
+            student.go_to((&from, &to), share).unwrap();
+            let expected = value(&from) + share * (value(&to) - value(&from));
+            assert!((value(&student.copy().unwrap()) - expected).abs() < 1e-5, "{share}");
+        }
+        let lost: State = to.iter().map(|(name, weight)| (name.clone(), weight * f64::NAN)).collect();
+        student.go_to((&from, &lost), 0.0).unwrap();
+        assert!(student.finish().unwrap());
+        assert!(student.copy().unwrap().iter().zip(&from).all(|((_, own), (_, from))| own == from));
+    }
 }

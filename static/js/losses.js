@@ -17,6 +17,7 @@ const TITLES = {
   adversarial_distance: 'Distance to the teacher, hardest inputs',
   student_distance: 'Distance to the teacher, after the lesson',
   pool_agreement: 'Agreement with the teacher on the samples',
+  pool_divergence: 'Divergence from the teacher on the samples',
 };
 
 function lineLabel({ generator, target }) {

@@ -160,15 +160,20 @@ fn a_student_goes_on_from_the_pool_and_from_the_game() {
     assert_eq!(rounds(&whole), 4);
 }
 
-/// With three rounds of a second game, for a student whose first linear layer has `rank` of its 32 directions. With all of
-/// them it is the teacher but for the rounding, which calls for steps as small: hence the rate.
-fn further(rank: usize) -> TaskSpec {
+/// With three rounds of a second game, in steps as large as `rate`, for a student whose first linear layer has `rank` of its 32
+/// directions.
+fn further_of(rank: usize, rate: f64) -> TaskSpec {
     let mut spec = spec(TaskKind::Distill { target: 0 });
     let distillation = &mut spec.settings.distillation;
-    (distillation.epochs, distillation.further_steps, distillation.learning_rate) = (0, 3, 10.0);
+    (distillation.epochs, distillation.further_steps, distillation.learning_rate) = (0, 3, rate);
     let layers = BTreeMap::from([("fc1".to_owned(), LayerChoice::Ranks { ranks: vec![rank] })]);
     spec.settings.compression = Compression { layers: Some(layers), ..Compression::default() };
     spec
+}
+
+/// A student that learns the first game.
+fn further(rate: f64) -> TaskSpec {
+    further_of(16, rate)
 }
 
 /// Rounds of both games.
@@ -176,29 +181,51 @@ fn rounds(seen: &Seen) -> usize {
     seen.metrics.keys().filter(|(name, _)| name == "student_distance").count()
 }
 
-/// When it was last measured: after the first game.
-fn pool_agreement(seen: &Seen) -> f64 {
-    let of = |((name, _), value): (&(String, u64), &f64)| (name == "pool_agreement").then_some(*value);
-    seen.metrics.iter().rev().find_map(of).unwrap()
+/// Before both games, between them, and at the end.
+fn divergences(seen: &Seen) -> Vec<f64> {
+    let of = |((name, _), value): (&(String, u64), &f64)| (name == "pool_divergence").then_some(*value);
+    seen.metrics.iter().filter_map(of).collect()
 }
 
-#[test]
-fn a_student_that_has_learned_the_game_goes_on_from_the_second() {
-    let _turn = turn();
+/// Whether the student of `spec` is that of its first game alone; and what was measured. It is stopped at the end of the first
+/// game, where the second begins anew, inside the second, and at its end.
+fn plays_two_games(spec: &TaskSpec) -> (bool, Vec<f64>) {
     let (_made, generator) = generator();
-    // The fourth checkpoint is the last of the first game: whether there is a second is then decided again.
-    let whole = whole_and_resumed(&further(32), &[&generator], "student.safetensors", &[4, 5, 6]);
-    assert!(pool_agreement(&whole) >= 0.98, "{}", pool_agreement(&whole));
+    let whole = whole_and_resumed(spec, &[&generator], "student.safetensors", &[4, 5, 7]);
     assert_eq!(rounds(&whole), 4 + 3);
+    let student = |spec: &TaskSpec| {
+        let (made, end) = run(spec, &[&generator], None, &mut Seen::default());
+        end.unwrap();
+        std::fs::read(made.path().join("student.safetensors")).unwrap()
+    };
+    let mut alone = spec.clone();
+    alone.settings.distillation.further_steps = 0;
+    (student(spec) == student(&alone), divergences(&whole))
 }
 
 #[test]
-fn a_student_that_has_not_learned_the_game_plays_no_second() {
+fn a_student_that_came_nearer_in_the_second_game_is_what_that_taught() {
+    let _turn = turn();
+    let (first_alone, divergences) = plays_two_games(&further(0.003));
+    assert!(divergences[2] < divergences[1], "{divergences:?}");
+    assert!(!first_alone, "{divergences:?}");
+}
+
+#[test]
+fn a_student_that_lost_in_the_second_game_is_what_the_first_taught() {
+    let _turn = turn();
+    let (first_alone, divergences) = plays_two_games(&further(1.0));
+    assert!(divergences[2] > divergences[1], "{divergences:?}");
+    assert!(first_alone, "{divergences:?}");
+}
+
+#[test]
+fn a_student_that_has_not_learned_the_first_game_plays_no_second() {
     let _turn = turn();
     let (_made, generator) = generator();
-    let whole = whole_and_resumed(&further(4), &[&generator], "student.safetensors", &[4]);
-    assert!(pool_agreement(&whole) < 0.98, "{}", pool_agreement(&whole));
+    let whole = whole_and_resumed(&further_of(1, 0.001), &[&generator], "student.safetensors", &[4]);
     assert_eq!(rounds(&whole), 4);
+    assert_eq!(divergences(&whole).len(), 2);
 }
 
 #[test]

@@ -163,6 +163,12 @@ impl Cell {
         Settings::deserialize(&self.settings).is_ok_and(|own| own == *settings)
     }
 
+    /// What it was run with, as [`Self::was_run_with`] takes it: cells from before and after a setting was there read alike.
+    pub fn settings_today(&self) -> Value {
+        let settings = Settings::deserialize(&self.settings).ok().and_then(|own| serde_json::to_value(own).ok());
+        settings.unwrap_or_else(|| self.settings.clone())
+    }
+
     /// `None` where there is no such file.
     ///
     /// # Errors

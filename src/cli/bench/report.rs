@@ -259,9 +259,9 @@ impl Section<'_> {
                 let cells = self.cells.iter().filter(|cell| cell.place.approach == approach.name);
                 let settings: BTreeSet<String> = cells
                     .map(|cell| {
+                        let settings = cell.settings_today();
                         let parts = ["preset", "input", "extraction", "distillation"];
-                        let parts = parts.map(|part| format!("{part}: {}", cell.settings[part]));
-                        parts.join("\n")
+                        parts.map(|part| format!("{part}: {}", settings[part])).join("\n")
                     })
                     .collect();
                 for settings in settings {
