@@ -43,7 +43,7 @@ struct Class<'a> {
     student: &'a mut Student,
     game: Game<'a>,
     rivals: Rivals,
-    /// The student as the second game found it, under the names of a checkpoint; empty where there is none.
+    /// The student as the second game found it, a copy of its weights; empty where there is none.
     learned: State,
 }
 
