@@ -35,6 +35,7 @@ mod run;
 mod sampler;
 mod samples;
 mod score;
+mod second_game;
 mod seed;
 mod student;
 mod teacher;

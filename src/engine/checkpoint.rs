@@ -23,6 +23,7 @@ use super::{
     compress::plan::Decision,
     files,
     observer::{Observer, Stop},
+    second_game::SecondGame,
     ticker::Ticker,
 };
 use crate::domain::{
@@ -76,7 +77,11 @@ pub enum Stage {
     /// A student after the game and so many rounds of the second.
     SecondGame { round: u32 },
     /// A student whose training is over.
-    Taught,
+    Taught {
+        /// Absent in a checkpoint of a version that did not write it.
+        #[serde(default)]
+        second_game: SecondGame,
+    },
 }
 
 impl fmt::Display for Stage {
@@ -86,7 +91,7 @@ impl fmt::Display for Stage {
             Self::Pool { epoch } => write!(f, "epoch {epoch}"),
             Self::Game { round } => write!(f, "round {round} of the game"),
             Self::SecondGame { round } => write!(f, "round {round} of the second game"),
-            Self::Taught => write!(f, "the end"),
+            Self::Taught { .. } => write!(f, "the end"),
         }
     }
 }

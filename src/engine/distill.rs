@@ -10,6 +10,7 @@ use super::{
     losses,
     observer::{Observer, Stop},
     pool::Pool,
+    second_game::SecondGame,
     seed::{Stream, seed},
     student::Student,
     teacher::{Teacher, accuracy, answer},
@@ -23,10 +24,6 @@ use crate::domain::{
 
 /// Steps between two points of a loss curve.
 const REPORT_EVERY: u64 = 10;
-
-/// A second game is played only by a student that agrees with its teacher on this share of the pool after the first: of one
-/// that is far too small for what the generators find nothing of it would count.
-const LEARNED: f64 = 0.9;
 
 /// How much of the second game may count, as shares of the way that the weights went in it.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
@@ -66,7 +63,7 @@ struct Done {
 
 impl Course<'_> {
     /// Trains `student` as `settings.distillation` says, from the checkpoint that `keeper` has, if it has one; `share` of
-    /// the run's progress is this.
+    /// the run's progress is this. Returns what became of the second game.
     ///
     /// # Errors
     /// `training_diverged`, [`Stop::Canceled`], and what libtorch reports.
@@ -76,7 +73,7 @@ impl Course<'_> {
         keeper: &mut Keeper<'_>,
         observer: &mut dyn Observer,
         share: (f64, f64),
-    ) -> Result<(), Stop> {
+    ) -> Result<SecondGame, Stop> {
         let distillation = &self.settings.distillation;
         let batches = self.pool.batches(i64::from(distillation.batch_size))?.len() as u64;
         let steps = |done: Done| {
@@ -103,14 +100,14 @@ impl Course<'_> {
         }
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
         self.play(&mut class, (Leg::First, done.first), keeper, &mut ticker)?;
-        if done.second > 0 || second > 0 && self.begin_anew(&mut class, &mut ticker)? {
-            self.play(&mut class, (Leg::Second, done.second), keeper, &mut ticker)?;
-            self.take_back(&mut class, &mut ticker)?;
-        }
+        let second_game = match second {
+            0 => SecondGame::None,
+            _ => self.second_game(&mut class, done.second, keeper, &mut ticker)?,
+        };
         if student.finish()? {
             // What follows looks at the student, and changes nothing: it can be repeated alone.
-            keeper.write((Stage::Taught, total), &student.network(), ticker.observer());
-            return Ok(());
+            keeper.write((Stage::Taught { second_game }, total), &student.network(), ticker.observer());
+            return Ok(second_game);
         }
         Err(Problem::new(ErrorCode::TrainingDiverged, "the student's weights are no longer finite after distillation")
             .hint("Lower distillation.learning_rate.")
@@ -175,18 +172,30 @@ impl Course<'_> {
         Ok(look)
     }
 
-    /// Prepares the second game, if the first was learned.
-    fn begin_anew(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<bool, Stop> {
-        let look = self.end(class.student, ticker)?;
-        class.learned = class.student.copy()?;
-        class.rivals = class.game.rivals(Leg::Second)?;
-        Ok(look.agreement >= LEARNED)
+    /// Plays the second game from round `done` on, if the first was learned.
+    fn second_game(
+        &self,
+        class: &mut Class<'_>,
+        done: u32,
+        keeper: &mut Keeper<'_>,
+        ticker: &mut Ticker<'_>,
+    ) -> Result<SecondGame, Stop> {
+        if done == 0 {
+            let look = self.end(class.student, ticker)?;
+            if let Some(refused) = SecondGame::refused(look.agreement) {
+                return Ok(refused);
+            }
+            class.learned = class.student.copy()?;
+            class.rivals = class.game.rivals(Leg::Second)?;
+        }
+        self.play(class, (Leg::Second, done), keeper, ticker)?;
+        self.take_back(class, ticker)
     }
 
     /// Ends the second game, and takes the student back on the straight way to where that found it, until it is nowhere
     /// farther from its teacher than it was there. One that is too small for what the generators find comes nearer on some
     /// images, and forgets others.
-    fn take_back(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<(), Stop> {
+    fn take_back(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<SecondGame, Stop> {
         let taught = self.end(class.student, ticker)?;
         let end = class.student.copy()?;
         class.student.go_to((&class.learned, &end), 0.0)?;
@@ -204,7 +213,7 @@ impl Course<'_> {
         eprintln!(
             "{counts} of the second game counts: divergence by generator {before:.4?} before it, {after:.4?} after it"
         );
-        Ok(())
+        Ok(SecondGame::counts(counts))
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     latency,
     observer::{Observer, Stop, leave_if_asked},
     pool::Pool,
+    second_game::SecondGame,
     student::Student,
     teacher::{Teacher, accuracy, answer},
 };
@@ -75,19 +76,18 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     keeper.watch.begin("distilling");
     begin(observer, Phase::Distilling, compressed)?;
     let mut student = beginning.student(teacher, settings)?;
-    if !taught_before(&mut student, &mut keeper)? {
-        let pool = Pool::draw(teacher, settings, &inputs.generators)?;
-        // All students of a job learn from the same pool.
-        if spec.kind.student() == Some(0) {
-            pool.write_bank(dir, observer)?;
+    let second_game = match taught_before(&mut student, &mut keeper)? {
+        Some(second_game) => second_game,
+        None => {
+            let pool = Pool::draw(teacher, settings, &inputs.generators)?;
+            // All students of a job learn from the same pool.
+            if spec.kind.student() == Some(0) {
+                pool.write_bank(dir, observer)?;
+            }
+            let course = Course { teacher, pool: &pool, settings };
+            course.teach(&mut student, &mut keeper, observer, (compressed, DISTILLED))?
         }
-        Course { teacher, pool: &pool, settings }.teach(
-            &mut student,
-            &mut keeper,
-            observer,
-            (compressed, DISTILLED),
-        )?;
-    }
+    };
 
     keeper.watch.begin("evaluating");
     let pair = audit::Pair { teacher, student: &student.executor, settings };
@@ -129,7 +129,7 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
         audit: Some(audit),
         seconds: seconds(spec, &mut keeper),
     };
-    let notes = notes(&result, &beginning);
+    let notes = notes(&result, &beginning, second_game);
     let report =
         Report { model: inputs.model, settings: settings.clone(), result, layers, notes, warnings: inputs.warnings };
     let path = dir.join(spec.own_file("report.json"));
@@ -148,13 +148,14 @@ fn begin(observer: &mut dyn Observer, phase: Phase, fraction: f64) -> Result<(),
 }
 
 /// Takes up the checkpoint of a student whose training is over, where that is what `keeper` has.
-fn taught_before(student: &mut Student, keeper: &mut Keeper<'_>) -> Result<bool, Stop> {
-    if keeper.stage() != Some(Stage::Taught) || keeper.take_up(&student.network())?.is_none() {
-        return Ok(false);
+fn taught_before(student: &mut Student, keeper: &mut Keeper<'_>) -> Result<Option<SecondGame>, Stop> {
+    let Some(Stage::Taught { second_game }) = keeper.stage() else { return Ok(None) };
+    if keeper.take_up(&student.network())?.is_none() {
+        return Ok(None);
     }
     student.leave_as_it_is();
     // Only weights that are finite were written.
-    Ok(student.finish()?)
+    Ok(student.finish()?.then_some(second_game))
 }
 
 /// Wall seconds by phase, over all tasks of the job and all runs that this one goes on from.
@@ -242,8 +243,9 @@ fn ratios(teacher: &NetworkSize, student: &NetworkSize, latency: &crate::domain:
     }
 }
 
-fn notes(result: &JobResult, beginning: &Beginning) -> Vec<String> {
-    let mut notes: Vec<String> = beginning.note().into_iter().chain(audit::words::notes(result)).collect();
+fn notes(result: &JobResult, beginning: &Beginning, second_game: SecondGame) -> Vec<String> {
+    let of_training = beginning.note().into_iter().chain(second_game.note());
+    let mut notes: Vec<String> = of_training.chain(audit::words::notes(result)).collect();
     notes.push("Latency is measured on the machine of this run, both networks in turn on the same input.".to_owned());
     notes
 }

@@ -188,36 +188,49 @@ fn divergences(seen: &Seen) -> Vec<f64> {
     seen.metrics.iter().filter_map(of).collect()
 }
 
-/// Whether the student of `spec` is that of its first game alone; and what was measured. It is stopped at the end of the first
-/// game, where the second begins anew, inside the second, and at its end.
-fn plays_two_games(spec: &TaskSpec) -> (bool, Vec<f64>) {
+fn report(directory: &TempDir) -> Report {
+    serde_json::from_slice(&std::fs::read(directory.path().join("report.json")).unwrap()).unwrap()
+}
+
+/// What the report says of the second game.
+fn note(report: &Report) -> Option<&str> {
+    report.notes.iter().map(String::as_str).find(|note| note.contains("second game"))
+}
+
+/// Plays the two games of `spec`, stopped at the end of the first, where the second begins anew, inside the second, and at its
+/// end. Returns whether the student is that of the first game alone, what was measured, and what the report says.
+fn plays_two_games(spec: &TaskSpec) -> (bool, Vec<f64>, String) {
     let (_made, generator) = generator();
     let whole = whole_and_resumed(spec, &[&generator], "student.safetensors", &[4, 5, 7]);
     assert_eq!(rounds(&whole), 4 + 3);
     let student = |spec: &TaskSpec| {
         let (made, end) = run(spec, &[&generator], None, &mut Seen::default());
         end.unwrap();
-        std::fs::read(made.path().join("student.safetensors")).unwrap()
+        (std::fs::read(made.path().join("student.safetensors")).unwrap(), report(&made))
     };
     let mut alone = spec.clone();
     alone.settings.distillation.further_steps = 0;
-    (student(spec) == student(&alone), divergences(&whole))
+    let ((both, of_both), (first, of_first)) = (student(spec), student(&alone));
+    assert_eq!(note(&of_first), None);
+    (both == first, divergences(&whole), note(&of_both).unwrap().to_owned())
 }
 
 #[test]
 fn a_student_that_came_nearer_in_the_second_game_is_what_that_taught() {
     let _turn = turn();
-    let (first_alone, divergences) = plays_two_games(&further(0.001));
+    let (first_alone, divergences, note) = plays_two_games(&further(0.001));
     assert!(divergences[2] < divergences[1], "{divergences:?}");
     assert!(!first_alone, "{divergences:?}");
+    assert!(note.contains("counts in full"), "{note}");
 }
 
 #[test]
 fn a_student_that_lost_in_the_second_game_is_what_the_first_taught() {
     let _turn = turn();
-    let (first_alone, divergences) = plays_two_games(&further(0.003));
+    let (first_alone, divergences, note) = plays_two_games(&further(0.003));
     assert!(divergences[2] > divergences[1], "{divergences:?}");
     assert!(first_alone, "{divergences:?}");
+    assert!(note.starts_with("Nothing of the second game counts"), "{note}");
 }
 
 #[test]
@@ -233,7 +246,7 @@ fn a_student_that_has_not_learned_the_first_game_plays_no_second() {
 fn evaluation_is_repeated_alone() {
     let _turn = turn();
     let (_made, generator) = generator();
-    let spec = spec(TaskKind::Distill { target: 0 });
+    let spec = further(0.001);
     let mut first = Seen { leave_in: Some(Phase::Evaluating), ..Seen::default() };
     let (left, end) = run(&spec, &[&generator], None, &mut first);
     assert!(matches!(end, Err(Stop::Interrupted)), "{end:?}");
@@ -245,15 +258,17 @@ fn evaluation_is_repeated_alone() {
     let (resumed, end) = run(&spec, &[&empty], Some(&checkpoint), &mut second);
     end.unwrap();
     assert!(second.metrics.is_empty() && second.checkpoints == 0, "nothing was trained");
-    let report: Report = serde_json::from_slice(&std::fs::read(resumed.path().join("report.json")).unwrap()).unwrap();
-    assert!(report.result.seconds["distilling"] > 0.0, "time that the earlier run took: {:?}", report.result.seconds);
+    let repeated = report(&resumed);
+    assert!(repeated.result.seconds["distilling"] > 0.0, "time that the earlier run took: {:?}", repeated.result.seconds);
     let (whole, end) = run(&spec, &[&generator], None, &mut Seen::default());
     end.unwrap();
     let student = |directory: &TempDir| std::fs::read(directory.path().join("student.safetensors")).unwrap();
     assert!(student(&resumed) == student(&whole), "another student");
-    let whole: Report = serde_json::from_slice(&std::fs::read(whole.path().join("report.json")).unwrap()).unwrap();
-    assert_eq!(report.result.agreement, whole.result.agreement);
-    assert_eq!(report.result.audit, whole.result.audit);
+    let whole = report(&whole);
+    assert_eq!(repeated.result.agreement, whole.result.agreement);
+    assert_eq!(repeated.result.audit, whole.result.audit);
+    assert!(note(&repeated).is_some(), "{:?}", repeated.notes);
+    assert_eq!(repeated.notes, whole.notes);
 }
 
 #[test]
