@@ -90,6 +90,15 @@ impl Leg {
         }
     }
 
+    /// The generators', where the student's is at `pace` of what it began with.
+    fn generator_rate(self, pace: f64) -> f64 {
+        match self {
+            Self::First => GENERATOR_RATE * pace,
+            // A game this long would end with generators that stand still, and a student that knows their images by heart.
+            Self::Second => GENERATOR_RATE,
+        }
+    }
+
     /// The student's, at `rate` as a learning rate.
     fn rate(self, rate: f64) -> Rate {
         match self {
@@ -157,9 +166,9 @@ impl<'a> Game<'a> {
         (0..rivals.min(rounds)).map(rival).collect::<Result<_, TchError>>().map(Rivals)
     }
 
-    /// Plays `round` of `leg`, the first of which is 1: one step of one generator, `student_steps` of the student, each at a
-    /// rate that falls along half a cosine. Returns the distance that the generator found, and the one left after the last
-    /// step.
+    /// Plays `round` of `leg`, the first of which is 1: one step of one generator, `student_steps` of the student. The
+    /// student's rate falls along half a cosine, in the first game the generators' too. Returns the distance that the
+    /// generator found, and the one left after the last step.
     ///
     /// # Errors
     /// What libtorch and `after`, called after each step, report.
@@ -179,7 +188,7 @@ impl<'a> Game<'a> {
             (self.teacher, &student.executor),
             self.floor,
             i64::from(distillation.batch_size),
-            GENERATOR_RATE * pace,
+            leg.generator_rate(pace),
         )?;
         after()?;
         let mut left = 0.0;

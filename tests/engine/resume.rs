@@ -259,7 +259,11 @@ fn evaluation_is_repeated_alone() {
     end.unwrap();
     assert!(second.metrics.is_empty() && second.checkpoints == 0, "nothing was trained");
     let repeated = report(&resumed);
-    assert!(repeated.result.seconds["distilling"] > 0.0, "time that the earlier run took: {:?}", repeated.result.seconds);
+    assert!(
+        repeated.result.seconds["distilling"] > 0.0,
+        "time that the earlier run took: {:?}",
+        repeated.result.seconds
+    );
     let (whole, end) = run(&spec, &[&generator], None, &mut Seen::default());
     end.unwrap();
     let student = |directory: &TempDir| std::fs::read(directory.path().join("student.safetensors")).unwrap();
