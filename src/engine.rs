@@ -22,6 +22,7 @@ mod initial;
 mod landmarks;
 mod latency;
 pub mod latent;
+mod learned;
 mod losses;
 pub mod npz;
 mod npz_headers;

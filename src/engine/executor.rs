@@ -16,7 +16,7 @@ pub use self::norm::Statistics;
 
 use crate::{
     domain::problem::{ErrorCode, Problem},
-    engine::opaque,
+    engine::{learned, opaque},
     formats::graph::{self, Data, Graph, Node, Op},
 };
 
@@ -167,29 +167,27 @@ impl Executor {
     /// Makes every float weight that a layer learns require a gradient, and returns them by name, in order.
     ///
     /// Running statistics and folded constants stay as they are: they are no parameters of the uploaded network.
-    pub fn train(&self) -> Vec<(String, Tensor)> {
-        let mut learned: BTreeMap<String, Tensor> = BTreeMap::new();
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn train(&self) -> Result<Vec<(String, Tensor)>, TchError> {
+        let mut parameters: BTreeMap<String, Tensor> = BTreeMap::new();
         for step in &self.steps {
-            let count = match step.op {
-                Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. } | Op::MatMul => 3,
-                Op::LayerNorm { .. } | Op::InstanceNorm { .. } | Op::BatchNorm { .. } => 3,
-                Op::Binary(graph::Binary::Add) => 2,
-                _ => 0,
-            };
-            for source in step.sources.iter().take(count) {
+            for source in learned::inputs(&step.op).iter().filter_map(|&index| step.sources.get(index)) {
                 if let Source::Weight(weight) = source
                     && let Some((name, weight)) =
                         self.weights.iter().find(|(_, known)| known.data_ptr() == weight.data_ptr())
                     && weight.kind() == Kind::Float
+                    && learned::is_parameter(&step.op, weight.numel(), largest(weight)?)
                 {
-                    learned.insert(name.clone(), weight.shallow_clone());
+                    parameters.insert(name.clone(), weight.shallow_clone());
                 }
             }
         }
-        for weight in learned.values() {
-            let _ = weight.set_requires_grad(true);
+        for weight in parameters.values() {
+            let _ = weight.f_set_requires_grad(true)?;
         }
-        learned.into_iter().collect()
+        Ok(parameters.into_iter().collect())
     }
 
     /// The running statistics of batch norm by name, in order; they share storage with those that run.
@@ -225,7 +223,7 @@ impl Executor {
         Ok(graph)
     }
 
-    /// Copies the weights of another executor of the same graph.
+    /// Takes values for its weights, by name.
     ///
     /// # Errors
     /// What libtorch reports.
@@ -239,6 +237,11 @@ impl Executor {
             Ok(())
         })
     }
+}
+
+/// Of the sizes of its values.
+fn largest(weight: &Tensor) -> Result<f64, TchError> {
+    if weight.numel() == 0 { Ok(0.0) } else { weight.f_detach()?.f_abs()?.f_max()?.f_double_value(&[]) }
 }
 
 fn step(

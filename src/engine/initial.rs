@@ -7,7 +7,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::seed::{Stream, number};
+use super::{
+    learned,
+    seed::{Stream, number},
+};
 use crate::formats::graph::{Binary, Data, Graph, Node, Op};
 
 /// What a weight begins with.
@@ -56,6 +59,11 @@ fn firsts(
     let zero = First::Constant(0.0);
     let one = First::Constant(1.0);
     let product = |extents: Option<&[usize]>| extents.unwrap_or_default().iter().product::<usize>();
+    let is_bias = |index: &usize| {
+        let values = node.inputs.get(*index).and_then(|name| weights.get(name)?.as_f32()).unwrap_or_default();
+        let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        learned::is_parameter(&node.op, values.len(), f64::from(largest))
+    };
     let by_input: Vec<(usize, First)> = match &node.op {
         Op::Conv { .. } => vec![(1, he(product(weight.get(1..)))), (2, zero)],
         Op::ConvTranspose { groups, .. } => {
@@ -67,10 +75,8 @@ fn firsts(
         Op::BatchNorm { .. } => vec![(1, one), (2, zero), (3, zero), (4, one)],
         Op::LayerNorm { .. } | Op::InstanceNorm { .. } => vec![(1, one), (2, zero)],
         Op::PRelu => vec![(1, First::Constant(SLOPE))],
-        // A bias that stands alone; a single number is no parameter.
-        Op::Binary(Binary::Add) => {
-            (0..2).filter(|index| product(Some(shape(*index))) > 1).map(|index| (index, zero)).collect()
-        }
+        // A bias that stands alone.
+        Op::Binary(Binary::Add) => (0..2).filter(is_bias).map(|index| (index, zero)).collect(),
         _ => Vec::new(),
     };
     let named = |(index, first): (usize, First)| Some((node.inputs.get(index)?.clone(), first));

@@ -46,7 +46,7 @@ impl Student {
     /// Where the graph cannot run.
     pub fn new(graph: Graph, device: Device, average_decay: f64) -> Result<Self, Problem> {
         let executor = Executor::new(&graph.logits().unwrap_or_else(|| graph.clone()), device)?;
-        let weights = executor.train();
+        let weights = executor.train()?;
         let adam = Adam::new(shared(&weights))?;
         let average = if average_decay > 0.0 { Some(Average::new(average_decay, shared(&weights))?) } else { None };
         Ok(Self { graph, executor, weights, average, adam, statistics: Statistics::Running })
