@@ -96,8 +96,8 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Overwrites `weights`, a student's by name, with what the student would have been given had its training ended at the
-/// checkpoint `path`: the averages, where it keeps some. Returns how far that was.
+/// Overwrites `weights`, a student's by name, with what they are in the checkpoint `path`, as averages where it keeps some.
+/// Returns how far the training was. Of a second game, that is before any of it is taken back.
 ///
 /// # Errors
 /// It is no checkpoint of a student with such weights.
@@ -108,8 +108,12 @@ pub fn weigh(path: &Path, weights: &State) -> Result<Stage, Stop> {
     };
     let (header, tensors) = file::read(path).map_err(refused)?;
     let header: Header = serde_json::from_str(&header).map_err(|error| refused(format!("its header: {error}")))?;
-    let prefix = if tensors.any_under("average") { "average" } else { "student" };
-    let state = under(prefix, shared(weights));
+    // What nothing trains, as running statistics, has no average.
+    let kept = |name: String| {
+        [format!("average.{name}"), format!("student.{name}")].into_iter().find(|name| tensors.has(name))
+    };
+    let named = |(name, weight): (String, Tensor)| (kept(name.clone()).unwrap_or(name), weight);
+    let state: State = shared(weights).into_iter().map(named).collect();
     tensors.hold(&state).map_err(refused)?;
     tensors.write_into(&state)?;
     Ok(header.stage)
@@ -185,7 +189,7 @@ impl<'a> Keeper<'a> {
     pub fn take_up(&mut self, state: &State) -> Result<Option<Stage>, Stop> {
         let Some((header, tensors)) = self.found.take() else { return Ok(None) };
         if let Err(why) = tensors.fit(state) {
-            self.watch = Stopwatch::new(BTreeMap::new());
+            self.watch.forget(&header.seconds);
             pass_over(&why);
             return Ok(None);
         }
@@ -299,5 +303,41 @@ mod tests {
         assert!(!pace(1000.0, 0).is_due());
         assert!(!pace(1e-9, 1000).is_due(), "writing has its share, and no more");
         assert!(!pace(f64::MAX, 0).is_due());
+    }
+
+    #[test]
+    fn a_student_is_weighed_by_its_averages_and_what_has_none_by_itself() {
+        let of = |names: &[(&str, f32)]| -> State {
+            names.iter().map(|(name, value)| ((*name).to_owned(), Tensor::from_slice(&[*value]))).collect()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.checkpoint");
+        let header = Header {
+            format: FORMAT,
+            job: JobId::new(),
+            task: TaskKind::Distill { target: 0 },
+            settings_sha256: String::new(),
+            stage: Stage::Game { round: 3 },
+            step: 9,
+            seconds: BTreeMap::new(),
+            plan: None,
+        };
+        let state = of(&[("student.w", 1.0), ("student.mean", 2.0), ("average.w", 3.0), ("learned.w", 4.0)]);
+        file::write(&path, serde_json::to_string(&header).unwrap(), &state).unwrap();
+        let weights = of(&[("w", 0.0), ("mean", 0.0)]);
+        assert_eq!(weigh(&path, &weights).unwrap(), Stage::Game { round: 3 });
+        assert_eq!(weights, of(&[("w", 3.0), ("mean", 2.0)]));
+        let Err(Stop::Failed(problem)) = weigh(&path, &of(&[("other", 0.0)])) else { panic!("it was taken") };
+        assert!(problem.detail.contains("no `other`"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn the_end_of_training_says_what_became_of_the_second_game() {
+        for second_game in [SecondGame::None, SecondGame::Refused { agreed: 3 }, SecondGame::Counts { percent: 75 }] {
+            let written = serde_json::to_string(&Stage::Taught { second_game }).unwrap();
+            assert_eq!(serde_json::from_str::<Stage>(&written).unwrap(), Stage::Taught { second_game });
+        }
+        let older = serde_json::from_str::<Stage>(r#"{"stage": "taught"}"#).unwrap();
+        assert_eq!(older, Stage::Taught { second_game: SecondGame::None });
     }
 }

@@ -146,9 +146,8 @@ impl Tensors {
         Ok(())
     }
 
-    /// Whether a name begins with `prefix` and a dot.
-    pub(super) fn any_under(&self, prefix: &str) -> bool {
-        self.0.keys().any(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Overwrites the tensors of a `state` that they [`hold`](Self::hold).
