@@ -30,7 +30,8 @@ pub fn nearer(
 ) -> Result<Plan, Stop> {
     let mut after = |plan| distance(teacher, settings, plan, ticker);
     let (near, far) = (after(&one)?, after(&other)?);
-    Ok(if far < near { other } else { one })
+    // Next to what is no number, anything is nearer.
+    Ok(if far < near || near.is_nan() { other } else { one })
 }
 
 fn distance(teacher: &Teacher, settings: &Settings, plan: &Plan, ticker: &mut Ticker<'_>) -> Result<f64, Stop> {

@@ -33,7 +33,7 @@ pub fn compare(source: InputSource, theirs: &Tensor, ours: &Tensor) -> Result<So
 }
 
 /// In double precision, on the CPU, without infinities.
-fn finite(logits: &Tensor) -> Result<Tensor, TchError> {
+pub(super) fn finite(logits: &Tensor) -> Result<Tensor, TchError> {
     logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_nan_to_num(0.0, MOST, -MOST)
 }
 

@@ -1,8 +1,8 @@
 //! Whether the held-out generator speaks of all classes, and how each of them fares.
 
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
-use super::compare::{effective_classes, proportion};
+use super::compare::{effective_classes, finite, proportion};
 use crate::domain::audit::{ClassCoverage, Coverage, Proportion};
 
 /// Names of missed classes that are listed.
@@ -21,7 +21,8 @@ pub fn coverage(
     names: Option<&[String]>,
 ) -> Result<Coverage, TchError> {
     let first = |scores: &Tensor| scores.f_argmax(-1, false)?.f_to_device(Device::Cpu);
-    let (asked, theirs_first, ours_first) = (first(labels)?, first(theirs)?, first(ours)?);
+    let (theirs, ours) = (finite(theirs)?, finite(ours)?);
+    let (asked, theirs_first, ours_first) = (first(labels)?, first(&theirs)?, first(&ours)?);
     let (hit, agreed) = (asked.f_eq_tensor(&theirs_first)?, theirs_first.f_eq_tensor(&ours_first)?);
     let rows = rows(labels.size()[1], &[&asked, &theirs_first], &[&hit, &agreed], names)?;
 
@@ -31,7 +32,7 @@ pub fn coverage(
     let lowest = answered.iter().min_by(|a, b| a.0.total_cmp(&b.0));
     Ok(Coverage {
         hits: proportion(&hit, &hit.f_ones_like()?)?.unwrap_or_else(|| Proportion::wilson(0, 0)),
-        effective_classes: effective_classes(&theirs.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?)?,
+        effective_classes: effective_classes(&theirs)?,
         classes: rows.len() as u64,
         missed: missed.len() as u64,
         missed_names: missed.iter().take(MOST_NAMES).map(|row| row.class.clone()).collect(),
@@ -67,6 +68,8 @@ fn rows(
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
 
     #[test]
@@ -81,5 +84,11 @@ mod tests {
         assert_eq!((found.hits.share, found.missed, found.missed_names), (0.75, 1, vec!["owl".to_owned()]));
         assert_eq!((found.balanced_agreement, found.lowest_agreement), (0.5, 0.5));
         assert!((1.99..2.1).contains(&found.effective_classes), "{}", found.effective_classes);
+    }
+    #[test]
+    fn a_teacher_that_overflows_leaves_numbers() {
+        let logits = Tensor::from_slice(&[f64::INFINITY, f64::NAN, 0.0, 1.0, 0.0, 0.0]).view([2, 3]);
+        let found = coverage(&logits.zeros_like(), (&logits, &logits), None).unwrap();
+        assert!(found.effective_classes.is_finite() && found.balanced_agreement == 1.0, "{found:?}");
     }
 }
