@@ -28,6 +28,9 @@ const REPORT_EVERY: u64 = 10;
 /// How much of the second game may count, as shares of the way that the weights went in it.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
 
+/// At most as often the student is looked at once the second game is over: at its end, at its beginning, and at the shares.
+const LOOKS_BACK: u64 = 2 + SHARES.len() as u64;
+
 /// What a student learns from.
 pub struct Course<'a> {
     pub teacher: &'a Teacher,
@@ -40,7 +43,8 @@ struct Class<'a> {
     student: &'a mut Student,
     game: Game<'a>,
     rivals: Rivals,
-    /// The student as the second game found it, a copy of its weights; empty where there is none.
+    /// The student as the second game found it, a copy of its weights; until that begins, as training found it. Empty where
+    /// there is no such game.
     learned: State,
 }
 
@@ -83,7 +87,7 @@ impl Course<'_> {
         };
         let [first, second] = [Leg::First, Leg::Second].map(|leg| leg.rounds(distillation));
         let all = Done { epochs: distillation.epochs, first, second };
-        let total = steps(all) + u64::from(second > 0);
+        let total = steps(all) + if second > 0 { LOOKS_BACK } else { 0 };
         let game = Game::new(self.teacher, student, self.settings)?;
         let rivals = game.rivals(Leg::First)?;
         let learned = if second > 0 { student.copy()? } else { State::new() };
@@ -166,9 +170,15 @@ impl Course<'_> {
     /// Ends a game: the student becomes what its average is, and is looked at.
     fn end(&self, student: &mut Student, ticker: &mut Ticker<'_>) -> Result<Look, Stop> {
         student.settle()?;
+        let look = self.look_on(student, ticker)?;
+        look.report(ticker);
+        Ok(look)
+    }
+
+    /// A look as a step: there are several on the way back, and none is short where the network is large.
+    fn look_on(&self, student: &Student, ticker: &mut Ticker<'_>) -> Result<Look, Stop> {
         let look = self.look(student)?;
         ticker.tick()?;
-        look.report(ticker);
         Ok(look)
     }
 
@@ -199,11 +209,11 @@ impl Course<'_> {
         let taught = self.end(class.student, ticker)?;
         let end = class.student.copy()?;
         class.student.go_to((&class.learned, &end), 0.0)?;
-        let learned = self.look(class.student)?;
+        let learned = self.look_on(class.student, ticker)?;
         let mut counts = 0.0;
         for share in SHARES {
             class.student.go_to((&class.learned, &end), share)?;
-            if self.look(class.student)?.is_nowhere_farther_than(&learned) {
+            if self.look_on(class.student, ticker)?.is_nowhere_farther_than(&learned) {
                 counts = share;
                 break;
             }

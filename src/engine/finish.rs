@@ -21,7 +21,8 @@ use super::{
     pool::Pool,
     second_game::SecondGame,
     student::Student,
-    teacher::{Teacher, accuracy, answer},
+    teacher::{Teacher, accuracy, answer_paced, pieces},
+    ticker::Ticker,
 };
 use crate::{
     domain::{
@@ -29,6 +30,7 @@ use crate::{
         job::{Phase, Progress},
         model::ModelFacts,
         prediction,
+        problem::ErrorCode,
         report::{Accuracy, JobResult, LayerRow, NetworkSize, Ratios, Report},
         task::TaskSpec,
     },
@@ -56,14 +58,17 @@ pub struct Inputs {
 const COMPRESSED: f64 = 0.03;
 /// Where two students are tried for it.
 const TRIED: f64 = 0.10;
+/// Of all progress, for what the student learns from, once compression is done.
+const DRAWN: f64 = 0.01;
 const DISTILLED: f64 = 0.90;
+const AUDITED: f64 = 0.97;
 const EVALUATED: f64 = 0.98;
 
 /// Leaves the student, the sample bank and `report.json` in `dir`.
 ///
 /// # Errors
 /// A planned failure, or [`Stop::Canceled`].
-pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
+pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
     let settings = &spec.own_settings();
     let teacher = &inputs.teacher;
     let mut keeper = Keeper::new(spec, dir);
@@ -79,24 +84,32 @@ pub fn finish(inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dyn Ob
     let second_game = match taught_before(&mut student, &mut keeper)? {
         Some(second_game) => second_game,
         None => {
-            let pool = Pool::draw(teacher, settings, &inputs.generators)?;
+            let drawn = compressed + DRAWN;
+            let pool = Pool::draw(teacher, settings, &inputs.generators, (&mut *observer, (compressed, drawn)))?;
             // All students of a job learn from the same pool.
             if spec.kind.student() == Some(0) {
                 pool.write_bank(dir, observer)?;
             }
             let course = Course { teacher, pool: &pool, settings };
-            course.teach(&mut student, &mut keeper, observer, (compressed, DISTILLED))?
+            course.teach(&mut student, &mut keeper, observer, (drawn, DISTILLED))?
         }
     };
 
     keeper.watch.begin("evaluating");
     let pair = audit::Pair { teacher, student: &student.executor, settings };
-    let (agreement, mut audit) = pair.audit(&beginning.rows, observer, (DISTILLED, EVALUATED))?;
+    let (agreement, mut audit) = pair.audit(&beginning.rows, observer, (DISTILLED, AUDITED))?;
     let networks = Networks { teacher: &teacher.graph, compressed: &beginning.graph, student: &student.graph()? };
     let (latency_ms, layers) = measure(&networks, &beginning, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
     let accuracy =
-        inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device())).transpose()?;
+        match inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device(), observer)) {
+            Some(Err(Stop::Failed(problem))) if problem.code == ErrorCode::InvalidEval => {
+                // The student is worth keeping, whatever its labels are.
+                inputs.warnings.push(format!("Accuracy was not measured: {problem}"));
+                None
+            }
+            accuracy => accuracy.transpose()?,
+        };
 
     keeper.watch.begin("exporting");
     begin(observer, Phase::Exporting, EVALUATED)?;
@@ -176,10 +189,17 @@ struct Networks<'a> {
 }
 
 impl Networks<'_> {
-    fn accuracy(&self, eval: &Path, settings: &Settings, device: Device) -> Result<Accuracy, Stop> {
+    fn accuracy(
+        &self,
+        eval: &Path,
+        settings: &Settings,
+        device: Device,
+        observer: &mut dyn Observer,
+    ) -> Result<Accuracy, Stop> {
         let set = EvalSet::read(eval, &self.teacher.input.shape, self.teacher.classes(), &settings.input, device)?;
-        let of = |graph: &Graph| -> Result<f64, Stop> {
-            Ok(accuracy(&answer(&Executor::new(graph, device)?, &set.x)?, &set.y)?)
+        let mut ticker = Ticker::new(observer, Phase::Evaluating, (AUDITED, EVALUATED), 3 * pieces(&set.x));
+        let mut of = |graph: &Graph| -> Result<f64, Stop> {
+            Ok(accuracy(&answer_paced(&Executor::new(graph, device)?, &set.x, || ticker.tick())?, &set.y)?)
         };
         Ok(Accuracy {
             teacher: of(self.teacher)?,

@@ -36,7 +36,7 @@ const GENERATOR_RATE: f64 = 3e-3;
 const LANDMARKS: f64 = 0.2;
 
 /// How far the student steps in the second game, as a share of each weight's size, for a learning rate of 1: at the presets'
-/// rate, 4.5 %. In the first game such steps ruin a student that is too small for what the generators find, and serve
+/// rate, and before the wound and the cosine lower it, 4.5 %. In the first game such steps ruin a student that is too small for what the generators find, and serve
 /// the others.
 const SECOND_RATE: f64 = 30.0;
 

@@ -10,9 +10,13 @@ use super::{
     sampler::{Draw, Trained, noise, shape},
     samples::MOST_ELEMENTS,
     seed::{Stream, seed},
-    teacher::Teacher,
+    teacher::{Teacher, answer_paced, pieces},
+    ticker::Ticker,
 };
-use crate::{domain::config::Settings, protocol::Role};
+use crate::{
+    domain::{config::Settings, job::Phase},
+    protocol::Role,
+};
 
 /// Elements that the pool may hold (2 GiB of float32): larger inputs get fewer samples.
 const POOL_ELEMENTS: i64 = 512 << 20;
@@ -30,11 +34,17 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Draws `distillation.samples_per_generator` inputs from each generator, or as many of plain noise in all.
+    /// Draws `distillation.samples_per_generator` inputs from each generator, or as many of plain noise in all; `share` of the
+    /// run's progress is this.
     ///
     /// # Errors
     /// What libtorch reports, and generator files that do not fit.
-    pub fn draw(teacher: &Teacher, settings: &Settings, generators: &[std::path::PathBuf]) -> Result<Self, Stop> {
+    pub fn draw(
+        teacher: &Teacher,
+        settings: &Settings,
+        generators: &[std::path::PathBuf],
+        (observer, share): (&mut dyn Observer, (f64, f64)),
+    ) -> Result<Self, Stop> {
         let shape = shape(&teacher.graph, settings);
         let elements: i64 = shape.output.iter().product::<i64>().max(1);
         let sources = generators.len().max(1) as i64;
@@ -53,7 +63,9 @@ impl Pool {
             }
         }
         let x = Tensor::f_cat(&parts, 0)?;
-        let logits = teacher.answer(&x)?;
+        // Checkpoints lie ahead: a run that is asked to leave goes on to one.
+        let mut ticker = Ticker::new(observer, Phase::Distilling, share, pieces(&x)).with_checkpoints(0);
+        let logits = answer_paced(teacher.executor(), &x, || ticker.tick())?;
         Ok(Self { x, logits, sources })
     }
 

@@ -37,7 +37,7 @@ impl SecondGame {
                 "There was no second game: after the first the student agreed with the teacher on {agreed} % of the samples, and below {:.0} % a second takes more than it gives.",
                 100.0 * LEARNED
             ),
-            Self::Counts { percent: 0 } => "Nothing of the second game counts: wherever on the way through it, the student was farther from the teacher on the samples of some generator than before it.".to_owned(),
+            Self::Counts { percent: 0 } => "Nothing of the second game counts: at its end and a quarter, half and three quarters of the way there, the student was farther from the teacher on the samples of some generator than before it.".to_owned(),
             Self::Counts { percent: 100 } => "The second game counts in full: after it the student was no farther from the teacher on the samples of any generator than before it.".to_owned(),
             Self::Counts { percent } => format!(
                 "Of the way that the weights went in the second game, {percent} % counts: farther on, the student was farther from the teacher on the samples of some generator than before it."

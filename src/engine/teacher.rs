@@ -61,11 +61,30 @@ const BATCH: i64 = 250;
 /// # Errors
 /// What libtorch reports.
 pub fn answer(executor: &Executor, x: &Tensor) -> Result<Tensor, TchError> {
-    no_grad(|| {
-        let parts: Vec<Tensor> = x.f_split(BATCH, 0)?;
-        let parts = parts.iter().map(|part| executor.forward(part)).collect::<Result<Vec<_>, _>>()?;
-        Tensor::f_cat(&parts, 0)
-    })
+    answer_paced(executor, x, || Ok(()))
+}
+
+/// As [`answer`], with `after` called after each of [`pieces`]: large networks need minutes for many inputs, and whoever
+/// watches a run must see that it lives.
+///
+/// # Errors
+/// What libtorch and `after` report.
+pub fn answer_paced<E: From<TchError>>(
+    executor: &Executor,
+    x: &Tensor,
+    mut after: impl FnMut() -> Result<(), E>,
+) -> Result<Tensor, E> {
+    let mut parts = Vec::new();
+    for piece in x.f_split(BATCH, 0)? {
+        parts.push(no_grad(|| executor.forward(&piece))?);
+        after()?;
+    }
+    Ok(Tensor::f_cat(&parts, 0)?)
+}
+
+/// In how many pieces a network answers `x`.
+pub fn pieces(x: &Tensor) -> u64 {
+    (x.size()[0] as u64).div_ceil(BATCH as u64)
 }
 
 /// Share of inputs whose largest logit is the given class.
