@@ -3,7 +3,7 @@
 use std::{fs::File, path::Path};
 
 use ndarray::{ArrayD, IxDyn};
-use ndarray_npy::NpzReader;
+use ndarray_npy::{NpzReader, ReadableElement};
 use tch::{Device, Kind, Tensor};
 
 use super::{npz_headers, observer::Stop};
@@ -20,7 +20,23 @@ pub struct EvalSet {
 }
 
 const HINT: &str =
-    "Send an .npz with `x` (N,C,H,W), (N,H,W) or (N,F), float32 as the model takes it or uint8, and `y` (N) integers.";
+    "Send an .npz with `x` (N,C,H,W), (N,H,W) or (N,F), floats as the model takes it or uint8, and `y` (N) integers.";
+
+/// What can be read of inputs and of labels.
+const INPUTS: [&str; 3] = ["float32", "float64", "uint8"];
+const LABELS: [&str; 7] = ["int64", "int32", "int16", "int8", "uint32", "uint16", "uint8"];
+
+/// The name that a user of NumPy knows for what it writes as `kind`, as in `f4`.
+fn type_name(kind: &str) -> String {
+    let bits = kind.get(1..).and_then(|bytes| bytes.parse::<u32>().ok()).map(|bytes| bytes.saturating_mul(8));
+    match (kind.get(..1), bits) {
+        (Some("f"), Some(bits)) => format!("float{bits}"),
+        (Some("i"), Some(bits)) => format!("int{bits}"),
+        (Some("u"), Some(bits)) => format!("uint{bits}"),
+        (Some("b"), Some(_)) => "bool".to_owned(),
+        _ => kind.to_owned(),
+    }
+}
 
 fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::InvalidEval, detail).param("eval").hint(HINT)
@@ -33,7 +49,7 @@ fn open(path: &Path) -> Result<Reader, Stop> {
     NpzReader::new(file).map_err(|error| invalid(format!("the evaluation set is no .npz file: {error}")).into())
 }
 
-/// Refuses a set whose arrays cannot fit the input `shape`, from the arrays' headers alone: no value is read.
+/// Refuses a set whose arrays cannot be read or cannot fit the input `shape`, from the arrays' headers alone: no value is read.
 ///
 /// # Errors
 /// `invalid_eval`, naming what does not fit.
@@ -43,6 +59,13 @@ pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
         npz_headers::Error::Invalid(detail) => invalid(format!("the evaluation set cannot be read: {detail}")).into(),
     })?;
     let [x, y] = &headers[..] else { return Err(invalid("the evaluation set has not two arrays").into()) };
+    for (name, array, known) in [("x", x, &INPUTS[..]), ("y", y, &LABELS[..])] {
+        let found = type_name(&array.kind);
+        if !known.contains(&found.as_str()) {
+            return Err(invalid(format!("`{name}` is {found}, and can be {}", known.join(", "))).into());
+        }
+    }
+    let (x, y) = (&x.shape, &y.shape);
     if y.len() != 1 || x.first() != y.first() {
         return Err(invalid(format!("`x` is {x:?} and `y` {y:?}: they must have the same number of rows")).into());
     }
@@ -115,16 +138,21 @@ impl EvalSet {
 }
 
 fn read_labels(reader: &mut Reader, name: &str) -> Result<Tensor, Stop> {
-    let values: Vec<i64> = if let Ok(array) = reader.by_name::<ndarray::OwnedRepr<i64>, IxDyn>(name) {
-        flat(array)
-    } else if let Ok(array) = reader.by_name::<ndarray::OwnedRepr<u8>, IxDyn>(name) {
-        flat(array).into_iter().map(i64::from).collect()
-    } else if let Ok(array) = reader.by_name::<ndarray::OwnedRepr<i32>, IxDyn>(name) {
-        flat(array).into_iter().map(i64::from).collect()
-    } else {
-        return Err(invalid("`y` holds no int64, int32 or uint8 integers").into());
-    };
+    let values = (labels_of::<i64>(reader, name))
+        .or_else(|| labels_of::<i32>(reader, name))
+        .or_else(|| labels_of::<i16>(reader, name))
+        .or_else(|| labels_of::<i8>(reader, name))
+        .or_else(|| labels_of::<u32>(reader, name))
+        .or_else(|| labels_of::<u16>(reader, name))
+        .or_else(|| labels_of::<u8>(reader, name))
+        .ok_or_else(|| invalid("`y` holds no integers"))?;
     Ok(Tensor::f_from_slice(&values)?)
+}
+
+/// The labels, if they are of this type.
+fn labels_of<T: ReadableElement + Clone + Into<i64>>(reader: &mut Reader, name: &str) -> Option<Vec<i64>> {
+    let array = reader.by_name::<ndarray::OwnedRepr<T>, IxDyn>(name).ok()?;
+    Some(flat(array).into_iter().map(Into::into).collect())
 }
 
 /// Inputs, and whether they were bytes.
@@ -133,9 +161,10 @@ fn read_inputs(reader: &mut Reader, name: &str) -> Result<(Tensor, bool), Stop> 
         let shape: Vec<i64> = array.shape().iter().map(|&extent| extent as i64).collect();
         return Ok((Tensor::f_from_slice(&flat(array))?.f_view(shape.as_slice())?, true));
     }
-    let array: ArrayD<f32> = reader
-        .by_name(name)
-        .map_err(|error| invalid(format!("`x` holds neither float32 nor uint8 numbers: {error}")))?;
+    let array: ArrayD<f32> = match reader.by_name::<ndarray::OwnedRepr<f64>, IxDyn>(name) {
+        Ok(array) => array.mapv(|value| value as f32),
+        Err(_) => reader.by_name(name).map_err(|error| invalid(format!("`x` cannot be read: {error}")))?,
+    };
     let shape: Vec<i64> = array.shape().iter().map(|&extent| extent as i64).collect();
     Ok((Tensor::f_from_slice(&flat(array))?.f_view(shape.as_slice())?, false))
 }

@@ -1,4 +1,4 @@
-//! The shapes of the arrays of an `.npz` that a stranger made, without reading a value. What an archive claims is compared
+//! Types and shapes of the arrays of an `.npz` that a stranger made, without reading a value. What an archive claims is compared
 //! with what it has before anybody allocates by it.
 //!
 //! Formats: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html> and, for the end of an archive,
@@ -39,11 +39,19 @@ fn invalid(detail: impl Into<String>) -> Error {
     Error::Invalid(detail.into())
 }
 
-/// The shapes of the arrays `names`, in their order.
+/// What the header of an array says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Array {
+    /// Of one value: NumPy's letter for its kind and the bytes of it, as in `f4`.
+    pub kind: String,
+    pub shape: Vec<usize>,
+}
+
+/// The arrays `names`, in their order.
 ///
 /// # Errors
 /// The file is no `.npz`, has not all of the arrays, or has another size than its headers claim.
-pub fn read(path: &Path, names: &[&str]) -> Result<Vec<Vec<usize>>, Error> {
+pub fn read(path: &Path, names: &[&str]) -> Result<Vec<Array>, Error> {
     let mut file = File::open(path)?;
     let entries = count_entries(&mut file)?;
     if entries > MAX_ENTRIES {
@@ -51,7 +59,7 @@ pub fn read(path: &Path, names: &[&str]) -> Result<Vec<Vec<usize>>, Error> {
     }
     let mut archive =
         ZipArchive::new(BufReader::new(file)).map_err(|error| invalid(format!("it is no .npz file: {error}")))?;
-    names.iter().map(|name| shape(&mut archive, name)).collect()
+    names.iter().map(|name| array(&mut archive, name)).collect()
 }
 
 /// How many entries the archive says that it has; a larger archive says 65535 here.
@@ -69,7 +77,7 @@ fn count_entries(file: &mut File) -> Result<u16, Error> {
         .ok_or_else(|| invalid("it is no .npz file"))
 }
 
-fn shape(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Vec<usize>, Error> {
+fn array(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Array, Error> {
     let there = archive.file_names().take(20).collect::<Vec<_>>().join(", ");
     let mut entry = archive
         .by_name(&format!("{name}.npy"))
@@ -81,10 +89,10 @@ fn shape(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Vec<us
     if header.bytes() != Some(size) {
         return Err(invalid(format!(
             "`{name}` has {size} bytes, which is not what its shape {:?} needs",
-            header.shape
+            header.array.shape
         )));
     }
-    Ok(header.shape)
+    Ok(header.array)
 }
 
 struct Header {
@@ -92,7 +100,7 @@ struct Header {
     length: u64,
     /// Bytes of one value.
     item: u64,
-    shape: Vec<usize>,
+    array: Array,
 }
 
 impl Header {
@@ -107,20 +115,22 @@ impl Header {
         let text = String::from_utf8_lossy(head);
         let (_, descr) = text.split_once("'descr': '")?;
         let (descr, _) = descr.split_once('\'')?;
-        let item = descr.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
+        let kind = descr.trim_start_matches(['<', '>', '|', '=']).to_owned();
+        let item = kind.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
         let (_, shape) = text.split_once("'shape': (")?;
         let (shape, _) = shape.split_once(')')?;
         let extents = shape.split(',').map(str::trim).filter(|part| !part.is_empty());
         Some(Self {
             length: prefix + u64::from(length),
             item,
-            shape: extents.map(|part| part.parse().ok()).collect::<Option<_>>()?,
+            array: Array { kind, shape: extents.map(|part| part.parse().ok()).collect::<Option<_>>()? },
         })
     }
 
     /// Of header and values; `None` where no file has as many.
     fn bytes(&self) -> Option<u64> {
-        self.shape
+        self.array
+            .shape
             .iter()
             .try_fold(self.item, |bytes, &extent| bytes.checked_mul(extent as u64))?
             .checked_add(self.length)
@@ -143,7 +153,7 @@ mod tests {
         file
     }
 
-    fn read_bytes(bytes: &[u8]) -> Result<Vec<Vec<usize>>, Error> {
+    fn read_bytes(bytes: &[u8]) -> Result<Vec<Array>, Error> {
         read(file(bytes).path(), &["x", "y"])
     }
 
@@ -168,15 +178,19 @@ mod tests {
         zip.finish().unwrap().into_inner()
     }
 
+    fn array_of(kind: &str, shape: &[usize]) -> Array {
+        Array { kind: kind.to_owned(), shape: shape.to_vec() }
+    }
+
     #[test]
-    fn shapes_of_what_others_write() {
+    fn types_and_shapes_of_what_others_write() {
         let mut writer = NpzWriter::new_compressed(io::Cursor::new(Vec::new()));
         writer.add_array("x", &Array4::<f32>::zeros((5, 1, 2, 3))).unwrap();
         writer.add_array("y", &Array1::<u8>::zeros(5)).unwrap();
         let bytes = writer.finish().unwrap().into_inner();
-        assert_eq!(read_bytes(&bytes).unwrap(), [vec![5, 1, 2, 3], vec![5]]);
+        assert_eq!(read_bytes(&bytes).unwrap(), [array_of("f4", &[5, 1, 2, 3]), array_of("u1", &[5])]);
         let numpy = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/mnist-test.npz");
-        assert_eq!(read(Path::new(numpy), &["y"]).unwrap(), [vec![10_000]]);
+        assert_eq!(read(Path::new(numpy), &["y"]).unwrap(), [array_of("i8", &[10_000])]);
     }
 
     #[test]

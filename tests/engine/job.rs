@@ -18,6 +18,8 @@ use kegd::{
     formats::onnx,
     protocol::{MetricPoint, Role},
 };
+use ndarray::{Array1, ArrayD};
+use ndarray_npy::{NpzWriter, WritableElement};
 
 use crate::common::{
     engine::{task, turn},
@@ -176,18 +178,54 @@ fn a_canceled_run_stops() {
     assert!(seen.progress.len() < 8);
 }
 
-#[test]
-fn an_evaluation_set_of_the_wrong_shape_is_refused_before_any_training() {
-    let directory = directory();
-    let mut writer = ndarray_npy::NpzWriter::new(std::fs::File::create(directory.path().join("eval.npz")).unwrap());
-    writer.add_array("x", &ndarray::Array2::<f32>::zeros((4, 7))).unwrap();
-    writer.add_array("y", &ndarray::Array1::<i64>::zeros(4)).unwrap();
+/// Writes an evaluation set with these inputs, and as many labels of the value `label`.
+fn write_eval<X: WritableElement + Clone, Y: WritableElement + Clone>(directory: &Path, x: ArrayD<X>, label: Y) {
+    let mut writer = NpzWriter::new(std::fs::File::create(directory.join("eval.npz")).unwrap());
+    writer.add_array("y", &Array1::from_elem(x.shape()[0], label)).unwrap();
+    writer.add_array("x", &x).unwrap();
     writer.finish().unwrap();
-    let mut inspect = task(TaskKind::Inspect, settings(1));
-    inspect.eval = Some("eval.npz".into());
-    let Err(Stop::Failed(problem)) = engine::run(&inspect, directory.path(), &mut Seen::default()) else {
-        panic!("it was accepted")
+}
+
+const IMAGES: [usize; 4] = [3, 1, 28, 28];
+
+#[test]
+fn an_evaluation_set_that_cannot_be_used_is_refused_before_any_training() {
+    let directory = directory();
+    let refused = |words: &str| {
+        let mut inspect = task(TaskKind::Inspect, settings(1));
+        inspect.eval = Some("eval.npz".into());
+        let Err(Stop::Failed(problem)) = engine::run(&inspect, directory.path(), &mut Seen::default()) else {
+            panic!("it was accepted: {words}")
+        };
+        assert_eq!(problem.code, ErrorCode::InvalidEval);
+        assert!(problem.detail.contains(words), "{}", problem.detail);
     };
-    assert_eq!(problem.code, ErrorCode::InvalidEval);
-    assert!(problem.detail.contains("[4, 7]"), "{}", problem.detail);
+    write_eval(directory.path(), ArrayD::<f32>::zeros(&[4, 7][..]), 0_i64);
+    refused("[4, 7]");
+    write_eval(directory.path(), ArrayD::<i32>::zeros(&IMAGES[..]), 0_i64);
+    refused("`x` is int32, and can be float32, float64, uint8");
+    write_eval(directory.path(), ArrayD::<f32>::zeros(&IMAGES[..]), 0.0_f32);
+    refused("`y` is float32, and can be int64");
+    write_eval(directory.path(), ArrayD::<f32>::zeros(&IMAGES[..]), true);
+    refused("`y` is bool");
+}
+
+#[test]
+fn labels_that_the_model_does_not_have_cost_the_accuracy_and_not_the_student() {
+    let directory = directory();
+    write_eval(directory.path(), ArrayD::<f64>::zeros(&IMAGES[..]), 10_i16);
+    job(1, directory.path());
+    let report: Report = read(directory.path(), "report.json");
+    assert_eq!(report.result.accuracy, None);
+    assert!(report.warnings.iter().any(|warning| warning.contains("run from 10 to 10")), "{:?}", report.warnings);
+    assert!(directory.path().join("student.onnx").exists());
+}
+
+#[test]
+fn inputs_in_double_precision_and_labels_of_any_integer_are_read() {
+    let directory = directory();
+    write_eval(directory.path(), ArrayD::<f64>::zeros(&IMAGES[..]), 9_u32);
+    job(1, directory.path());
+    let report: Report = read(directory.path(), "report.json");
+    assert_eq!(report.result.accuracy.map(|accuracy| accuracy.n), Some(3));
 }
