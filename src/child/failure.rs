@@ -2,22 +2,18 @@
 
 use std::any::Any;
 
-use crate::domain::problem::{ErrorCode, Problem};
-
-/// What libtorch says when memory is short: of a GPU, and of the machine.
-const OUT_OF_MEMORY: [&str; 4] = ["out of memory", "can't allocate memory", "not enough memory", "bad_alloc"];
+use crate::{
+    domain::problem::{ErrorCode, Problem},
+    engine::error::{first_line, out_of_memory},
+};
 
 pub(super) fn of_panic(panic: &(dyn Any + Send)) -> Problem {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message");
-    // What follows is libtorch's own call stack, which the log has.
-    let line = text.lines().next().unwrap_or_default();
-    if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
-        return Problem::new(ErrorCode::OutOfMemory, line)
-            .hint("Choose a smaller extraction.batch_size or distillation.batch_size, a device with more memory, or a larger --child-memory.");
-    }
-    Problem::new(ErrorCode::Internal, format!("the engine stopped: {line}"))
-        .hint("This is a fault of the program, not of the upload; the run's log has the details.")
+    out_of_memory(text).unwrap_or_else(|| {
+        Problem::new(ErrorCode::Internal, format!("the engine stopped: {}", first_line(text)))
+            .hint("This is a fault of the program, not of the upload; the run's log has the details.")
+    })
 }
 
 #[cfg(test)]
