@@ -227,7 +227,7 @@ impl Course<'_> {
     }
 }
 
-/// How a student answers the pool, from which no game learns.
+/// How a student answers the pool, from which no game learns: only `epochs` do, which the presets with games do not have.
 struct Look {
     /// Share on which its first choice is the teacher's.
     agreement: f64,

@@ -56,7 +56,7 @@ impl<'a> Training<'a> {
     pub fn new(teacher: &'a Teacher, settings: &'a Settings, index: u32) -> Result<Self, Stop> {
         seed(settings.seed, Stream::Extract { index, epoch: 0 });
         let shape = super::sampler::shape(&teacher.graph, settings);
-        let features: i64 = shape.output.iter().product();
+        let features = shape.elements();
         let generator = Trained::fresh(shape.clone(), settings.extraction.form, teacher.device());
         let decoder_store = nn::VarStore::new(teacher.device());
         let decoder = Decoder::new(&decoder_store.root(), features, shape.latent, settings.extraction.decoder_layers);

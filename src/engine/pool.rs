@@ -46,7 +46,7 @@ impl Pool {
         (observer, share): (&mut dyn Observer, (f64, f64)),
     ) -> Result<Self, Stop> {
         let shape = shape(&teacher.graph, settings);
-        let elements: i64 = shape.output.iter().product::<i64>().max(1);
+        let elements = shape.elements();
         let sources = generators.len().max(1) as i64;
         let wanted = i64::from(settings.distillation.samples_per_generator);
         let each = wanted.min(POOL_ELEMENTS / elements / sources).max(2);

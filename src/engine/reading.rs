@@ -29,7 +29,7 @@ pub fn measures(teacher: &Teacher, settings: &Settings) -> Result<Measures, Stop
     }
     let mut meter = Meter::new(&teacher.graph, teacher.executor())?;
     let shape = shape(&teacher.graph, settings);
-    let elements = shape.output.iter().product::<i64>().max(1);
+    let elements = shape.elements();
     let each = (meter.inputs() / BATCHES).max(1) as i64;
     seed(settings.seed, Stream::Reading);
     for _ in 0..BATCHES {

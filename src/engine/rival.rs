@@ -42,7 +42,7 @@ pub fn apart(teacher: &Teacher, student: &Executor, settings: &Settings) -> Resu
     seed(settings.seed, Stream::Apart);
     no_grad(|| {
         let shape = shape(&teacher.graph, settings);
-        let elements = shape.output.iter().product::<i64>().max(1);
+        let elements = shape.elements();
         let count = MEASURED.min(MOST_ELEMENTS / elements).max(2);
         let (mut spread, mut between) = (0.0, 0.0);
         for _ in 0..BATCHES {

@@ -31,7 +31,7 @@ impl Shown {
     /// What libtorch reports.
     pub fn new(teacher: &Teacher, settings: &Settings, index: u32) -> Result<Self, Stop> {
         let shape = super::sampler::shape(&teacher.graph, settings);
-        let elements: i64 = shape.output.iter().product::<i64>().max(1);
+        let elements = shape.elements();
         let count = (shape.classes * PER_CLASS).min(MOST_ELEMENTS / elements).max(1);
         seed(settings.seed, Stream::Pool { index: u32::MAX - index });
         Ok(Self { draw: Draw::balanced(&shape, count, teacher.device())?, index, classes: shape.classes })

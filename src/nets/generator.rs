@@ -22,6 +22,13 @@ pub struct Shape {
     pub pixels: Pixels,
 }
 
+impl Shape {
+    /// Values of one input.
+    pub fn elements(&self) -> i64 {
+        self.output.iter().product::<i64>().max(1)
+    }
+}
+
 /// A generator that fits the teacher's input.
 #[derive(Debug)]
 pub enum Generator {
@@ -151,7 +158,7 @@ pub struct VectorGenerator {
 impl VectorGenerator {
     fn new(path: &nn::Path, shape: &Shape) -> Self {
         const UNITS: i64 = 120;
-        let features: i64 = shape.output.iter().product();
+        let features = shape.elements();
         let hidden = [shape.latent + shape.classes, UNITS]
             .into_iter()
             .enumerate()

@@ -70,7 +70,7 @@ fn count(teacher: &Teacher, shape: &Shape) -> Result<i64, Stop> {
     let (macs, _) = facts::facts(&teacher.graph)?;
     // What cannot be counted is taken to be much.
     let macs = if teacher.graph.is_opaque() { u64::MAX } else { macs };
-    let elements = shape.output.iter().product::<i64>().max(shape.classes).max(1);
+    let elements = shape.elements().max(shape.classes);
     let by_cost = (MOST_MACS / i64::try_from(macs).unwrap_or(i64::MAX).max(1)).max(FEWEST_INPUTS);
     Ok(INPUTS.min(by_cost).min(MOST_ELEMENTS / elements).max(2))
 }
