@@ -160,6 +160,17 @@ fn a_student_goes_on_from_the_pool_and_from_the_game() {
     assert_eq!(rounds(&whole), 4);
 }
 
+#[test]
+fn a_student_goes_on_with_the_plan_that_a_trial_chose() {
+    let _turn = turn();
+    let (_made, generator) = generator();
+    let mut spec = spec(TaskKind::Distill { target: 0 });
+    spec.settings.compression = Compression { ratio: Some(2.0.into()), ..Compression::default() };
+    spec.settings.distillation.trial_steps = 2;
+    let whole = whole_and_resumed(&spec, &[&generator], "student.safetensors", &[2]);
+    assert_eq!(rounds(&whole), 4, "what was only tried is not measured");
+}
+
 /// With three rounds of a second game, in steps as large as `rate`, for a student whose first linear layer has `rank` of its 32
 /// directions.
 fn further_of(rank: usize, rate: f64) -> TaskSpec {
