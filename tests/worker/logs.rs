@@ -47,13 +47,13 @@ async fn a_bad_end() -> String {
 
 #[tokio::test]
 async fn a_childs_last_words_are_in_the_log_with_its_run() {
-    // A place in the code that other tests reach for the first time just as a logger begins may stay silent for it
-    // (`tracing` keeps for each whether anybody listens): all of them are known after this.
-    a_bad_end().await;
     let lines = Lines::default();
     let writer = lines.clone();
     // As strict as filters are: the ids must be there all the same.
     let logger = kegd::telemetry::json_lines("kegd=warn".into(), move || writer.clone());
+    // Whether anybody listens to a place in the code, `tracing` decides when it is first reached, and by the loggers of whoever
+    // reached it, if there is but one in the process: another test, which has none, would silence it for this one.
+    let _second = tracing::Dispatch::new(kegd::telemetry::json_lines("off".into(), io::sink));
     // For this thread, on which the whole test runs.
     let _guard = tracing::subscriber::set_default(logger);
     let id = a_bad_end().await;
