@@ -105,7 +105,9 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
         match inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device(), observer)) {
             Some(Err(Stop::Failed(problem))) if problem.code == ErrorCode::InvalidEval => {
                 // The student is worth keeping, whatever its labels are.
-                inputs.warnings.push(format!("Accuracy was not measured: {problem}"));
+                inputs.warnings.push(format!(
+                    "Accuracy was not measured: {problem}. Mend the set, and measure the student with `kegd score`."
+                ));
                 None
             }
             accuracy => accuracy.transpose()?,

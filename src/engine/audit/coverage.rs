@@ -85,6 +85,7 @@ mod tests {
         assert_eq!((found.balanced_agreement, found.lowest_agreement), (0.5, 0.5));
         assert!((1.99..2.1).contains(&found.effective_classes), "{}", found.effective_classes);
     }
+
     #[test]
     fn a_teacher_that_overflows_leaves_numbers() {
         let logits = Tensor::from_slice(&[f64::INFINITY, f64::NAN, 0.0, 1.0, 0.0, 0.0]).view([2, 3]);
