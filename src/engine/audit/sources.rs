@@ -6,7 +6,7 @@ use super::super::{
     extract::Training,
     observer::Stop,
     procedural,
-    sampler::{Draw, noise, shape},
+    sampler::{Draw, Trained, noise, shape},
     samples::MOST_ELEMENTS,
     seed::{Stream, seed},
     teacher::Teacher,
@@ -16,6 +16,7 @@ use crate::{
     domain::{
         audit::InputSource,
         config::{Sampler, Settings},
+        problem::ErrorCode,
     },
     formats::facts,
     nets::generator::Shape,
@@ -75,24 +76,34 @@ fn count(teacher: &Teacher, shape: &Shape) -> Result<i64, Stop> {
     Ok(INPUTS.min(by_cost).min(MOST_ELEMENTS / elements).max(2))
 }
 
+/// The learning rate after a training that diverged, at most: a tenth of the lowest that a preset has.
+const CALM_RATE: f64 = 1e-4;
+
 /// A generator that was trained for the audit alone.
-pub struct HeldOut<'a> {
-    training: Training<'a>,
+pub struct HeldOut {
+    generator: Trained,
     shape: Shape,
     count: i64,
     seed: u64,
     device: Device,
 }
 
-impl<'a> HeldOut<'a> {
+impl HeldOut {
+    /// Trains once more, calmly, if the training diverges: by now there is a finished student to lose.
+    ///
     /// # Errors
     /// As training a generator.
-    pub fn train(teacher: &'a Teacher, short: &'a Settings, ticker: &mut Ticker<'_>) -> Result<Self, Stop> {
-        let mut training = Training::new(teacher, short, HELD_OUT)?;
-        training.run(1..=short.extraction.epochs, ticker, |_, _, _| Ok(()))?;
+    pub fn train(teacher: &Teacher, short: &Settings, ticker: &mut Ticker<'_>) -> Result<Self, Stop> {
+        let generator = match train(teacher, short, ticker) {
+            Err(Stop::Failed(problem)) if problem.code == ErrorCode::TrainingDiverged => {
+                eprintln!("warning: the audit's generator is trained once more, more slowly: {problem}");
+                train(teacher, &calm(short), ticker)?
+            }
+            trained => trained?,
+        };
         let shape = shape(&teacher.graph, short);
         let count = count(teacher, &shape)?;
-        Ok(Self { training, shape, count, seed: short.seed, device: teacher.device() })
+        Ok(Self { generator, shape, count, seed: short.seed, device: teacher.device() })
     }
 
     /// How many inputs each source has.
@@ -107,7 +118,7 @@ impl<'a> HeldOut<'a> {
     pub fn draw(&self) -> Result<(Draw, Tensor), Stop> {
         seed(self.seed, stream(InputSource::HeldOutGenerator));
         let draw = Draw::balanced(&self.shape, self.count, self.device)?;
-        let x = self.training.generator.sample(&draw)?;
+        let x = self.generator.sample(&draw)?;
         Ok((draw, x))
     }
 
@@ -127,6 +138,18 @@ impl<'a> HeldOut<'a> {
             InputSource::Procedural | InputSource::HeldOutGenerator | InputSource::WorstCase => Ok(None),
         }
     }
+}
+
+fn train(teacher: &Teacher, short: &Settings, ticker: &mut Ticker<'_>) -> Result<Trained, Stop> {
+    let mut training = Training::new(teacher, short, HELD_OUT)?;
+    training.run(1..=short.extraction.epochs, ticker, |_, _, _| Ok(()))?;
+    Ok(training.generator)
+}
+
+fn calm(settings: &Settings) -> Settings {
+    let mut settings = settings.clone();
+    settings.extraction.learning_rate = CALM_RATE.min(settings.extraction.learning_rate / 10.0);
+    settings
 }
 
 /// Each input with another one, by a weight that is uniform in 0..1 (mixup with α = 1: Zhang et al., ICLR 2018).

@@ -69,11 +69,14 @@ fn settings(seed: u64) -> Settings {
 }
 
 fn audit(student: &Graph, seed: u64, steps: &mut Steps) -> Result<(Agreement, Audit), Stop> {
+    audit_by(&settings(seed), student, steps)
+}
+
+fn audit_by(settings: &Settings, student: &Graph, steps: &mut Steps) -> Result<(Agreement, Audit), Stop> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let teacher = Teacher::new(teacher(), Device::Cpu)?;
     let student = Executor::new(&student.logits().unwrap_or_else(|| student.clone()), Device::Cpu)?;
-    let settings = settings(seed);
-    Pair { teacher: &teacher, student: &student, settings: &settings }.audit(&[], steps, (0.5, 1.0))
+    Pair { teacher: &teacher, student: &student, settings }.audit(&[], steps, (0.5, 1.0))
 }
 
 #[test]
@@ -113,6 +116,18 @@ fn a_class_that_the_student_lost_shows() {
             .filter(|found| found.source.is_drawn())
             .all(|found| found.agreement.share >= agreement.lowest)
     );
+}
+
+#[test]
+fn a_generator_that_diverges_is_trained_calmly_and_costs_no_student() {
+    let mut settings = settings(1);
+    settings.extraction.learning_rate = 1e38;
+    let mut steps = Steps::default();
+    let (agreement, audit) = audit_by(&settings, &teacher(), &mut steps).unwrap();
+    assert_eq!(agreement.held_out_generator.top1, 1.0);
+    assert!(audit.sources.iter().all(|found| found.kl.p99.is_finite()), "{audit:?}");
+    // The epoch that diverged, then both epochs of the calm one, and the search.
+    assert_eq!(steps.fractions.len(), 50 + 100 + search::STEPS as usize);
 }
 
 #[test]
