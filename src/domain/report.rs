@@ -115,6 +115,9 @@ pub struct JobResult {
     /// What is known of the student's quality without data. Null in reports of versions that had none.
     #[serde(default)]
     pub audit: Option<super::audit::Audit>,
+    /// What is to be said of the training, in words: what a given student began with, what became of a second game.
+    #[serde(default)]
+    pub training: Vec<String>,
     /// Wall seconds by phase, and `total`.
     pub seconds: BTreeMap<String, f64>,
 }

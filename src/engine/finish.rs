@@ -142,9 +142,10 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
         agreement,
         accuracy,
         audit: Some(audit),
+        training: beginning.note().into_iter().chain(second_game.note()).collect(),
         seconds: seconds(spec, &mut keeper),
     };
-    let notes = notes(&result, &beginning, second_game);
+    let notes = notes(&result);
     let report =
         Report { model: inputs.model, settings: settings.clone(), result, layers, notes, warnings: inputs.warnings };
     let path = dir.join(spec.own_file("report.json"));
@@ -265,9 +266,9 @@ fn ratios(teacher: &NetworkSize, student: &NetworkSize, latency: &crate::domain:
     }
 }
 
-fn notes(result: &JobResult, beginning: &Beginning, second_game: SecondGame) -> Vec<String> {
-    let of_training = beginning.note().into_iter().chain(second_game.note());
-    let mut notes: Vec<String> = of_training.chain(audit::words::notes(result)).collect();
+fn notes(result: &JobResult) -> Vec<String> {
+    let mut notes = result.training.clone();
+    notes.extend(audit::words::notes(result));
     notes.push("Latency is measured on the machine of this run, both networks in turn on the same input.".to_owned());
     notes
 }

@@ -95,7 +95,7 @@ function coverageTable({ hits, classes, effective_classes: effective, missed, mi
   ], `How well the made-up inputs speak of all classes.${missing}`);
 }
 
-function timeTable(seconds) {
+function timeTable({ seconds, training }) {
   const { total, ...phases } = seconds;
   const entries = PHASES.filter((phase) => phases[phase] > 0).map((phase) => [phase, phases[phase]]);
   const longest = Math.max(...entries.map(([, value]) => value));
@@ -104,7 +104,8 @@ function timeTable(seconds) {
       h('th', { scope: 'row' }, name[0].toUpperCase() + name.slice(1)),
       h('td', { class: 'bars' }, shareBar(value / longest, 'plain')),
       h('td', { class: 'num' }, format.duration(value)))))),
-    h('p', { class: 'hint' }, `${format.duration(total)} in all.`));
+    // Reports of older versions say nothing of the training.
+    h('p', { class: 'hint' }, [`${format.duration(total)} in all.`, ...(training ?? [])].join(' ')));
 }
 
 function figure(value, words) {
@@ -136,7 +137,7 @@ export function resultPanel(downloads) {
         h('div', { class: 'result-grid' },
           sizeTable(result), ...(result.accuracy ? [accuracyTable(result.accuracy, Boolean(job.config.student))] : []),
           agreementTable(result), ...(result.audit ? [coverageTable(result.audit.coverage), predictionText(result.audit)] : []),
-          timeTable(result.seconds)));
+          timeTable(result)));
       show(element, true);
     },
   };

@@ -77,12 +77,13 @@ async fn the_report_is_json_for_programs_and_a_page_for_people() {
 }
 
 #[test]
-fn reports_of_versions_without_an_audit_are_still_read() {
+fn reports_of_older_versions_are_still_read() {
     let settings = JobConfig::default().resolve(TeacherKind::PlainImage, "lenet5").unwrap();
     let mut old = serde_json::to_value(facts::report(settings)).unwrap();
-    assert!(old["result"].as_object_mut().unwrap().remove("audit").unwrap().is_object());
+    let result = old["result"].as_object_mut().unwrap();
+    assert!(result.remove("audit").unwrap().is_object() && result.remove("training").unwrap().is_array());
     let report: Report = serde_json::from_value(old).unwrap();
-    assert_eq!(report.result.audit, None);
+    assert_eq!((report.result.audit, report.result.training), (None, vec![]));
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ pub fn report(settings: Settings) -> Report {
         agreement: Agreement { held_out_generator: agreement.clone(), noise: agreement, lowest: 0.9 },
         accuracy: None,
         audit: Some(audit()),
+        training: vec!["The second game counts in full.".into()],
         seconds: BTreeMap::from([("total".into(), 1.0)]),
     };
     Report { model: model(), settings, result, layers: vec![], notes: vec![], warnings: vec!["no real data".into()] }

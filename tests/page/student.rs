@@ -41,6 +41,7 @@ async fn check_result(page: &Page<'_>) -> Result<()> {
     let words = page.text(".result-grid").await?;
     assert!(words.contains("Agreement is not accuracy"), "{words}");
     assert!(words.contains("10,000 real inputs"), "the test set was sent: {words}");
+    assert!(words.contains("second game"), "one was asked for, and something became of it: {words}");
     page.until("document.querySelectorAll('.details .layers tbody tr').length === 5").await?;
     Ok(())
 }
