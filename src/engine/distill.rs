@@ -13,7 +13,7 @@ use super::{
     second_game::SecondGame,
     seed::{Stream, seed},
     student::Student,
-    teacher::{Teacher, accuracy, answer},
+    teacher::{Teacher, accuracy, answer_paced},
     ticker::Ticker,
 };
 use crate::domain::{
@@ -100,7 +100,7 @@ impl Course<'_> {
         };
         let mut ticker = Ticker::new(observer, Phase::Distilling, share, total).with_checkpoints(steps(done));
         if second > 0 && steps(done) == 0 {
-            self.look(class.student)?.report(&mut ticker);
+            self.look(class.student, &mut ticker)?.report(&mut ticker);
         }
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
         self.play(&mut class, (Leg::First, done.first), keeper, &mut ticker)?;
@@ -159,8 +159,8 @@ impl Course<'_> {
         Ok(())
     }
 
-    fn look(&self, student: &Student) -> Result<Look, Stop> {
-        let answers = answer(&student.executor, &self.pool.x)?;
+    fn look(&self, student: &Student, ticker: &mut Ticker<'_>) -> Result<Look, Stop> {
+        let answers = answer_paced(&student.executor, &self.pool.x, || ticker.stay())?;
         let agreement = accuracy(&answers, &self.pool.logits.f_argmax(-1, false)?)?;
         let of = |(ours, theirs): (Tensor, Tensor)| losses::divergence(&theirs, &ours, 1.0)?.f_double_value(&[]);
         let divergences = self.pool.by_source(&answers)?.into_iter().map(of).collect::<Result<_, _>>()?;
@@ -177,7 +177,7 @@ impl Course<'_> {
 
     /// A look as a step: there are several on the way back, and none is short where the network is large.
     fn look_on(&self, student: &Student, ticker: &mut Ticker<'_>) -> Result<Look, Stop> {
-        let look = self.look(student)?;
+        let look = self.look(student, ticker)?;
         ticker.tick()?;
         Ok(look)
     }

@@ -47,17 +47,26 @@ impl<'a> Ticker<'a> {
     /// [`Stop::Canceled`] or [`Stop::Interrupted`] if the run shall end.
     pub fn tick(&mut self) -> Result<(), Stop> {
         self.step = (self.step + 1).min(self.steps);
+        self.stay()
+    }
+
+    /// Reports the present step once more, in the midst of a long one: whoever watches the run sees that it lives.
+    ///
+    /// # Errors
+    /// As [`Self::tick`].
+    pub fn stay(&mut self) -> Result<(), Stop> {
         let (from, to) = self.share;
         let part = |steps: u64| (to - from) * steps as f64 / self.steps as f64;
         let fraction = from + part(self.step);
+        let done = self.step - self.before;
         // For the whole run: the later stretches are taken to be as long as their shares say.
-        let left = self.started.elapsed().as_secs_f64() * (1.0 - fraction) / part(self.step - self.before);
+        let left = (done > 0).then(|| self.started.elapsed().as_secs_f64() * (1.0 - fraction) / part(done));
         self.observer.progress(Progress {
             fraction,
             phase: self.phase,
             step: self.step,
             steps: self.steps,
-            eta_seconds: Some(left),
+            eta_seconds: left,
         })?;
         if self.has_checkpoints { Ok(()) } else { leave_if_asked(self.observer) }
     }
@@ -67,5 +76,41 @@ impl<'a> Ticker<'a> {
         let step = self.step;
         let points = values.iter().map(|&(name, value)| MetricPoint { name: name.to_owned(), step, value }).collect();
         self.observer.metrics(points);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::protocol::Role;
+
+    /// What was reported: step, fraction, and whether the time left was.
+    #[derive(Default)]
+    struct Seen(Vec<(u64, f64, bool)>);
+
+    impl Observer for Seen {
+        fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
+            self.0.push((progress.step, progress.fraction, progress.eta_seconds.is_some()));
+            Ok(())
+        }
+
+        fn metrics(&mut self, _: Vec<MetricPoint>) {}
+
+        fn sample(&mut self, _: &Path, _: u32, _: u32, _: u64) {}
+
+        fn artifact(&mut self, _: &Path, _: Role) {}
+    }
+
+    #[test]
+    fn to_stay_reports_and_counts_nothing() {
+        let mut seen = Seen::default();
+        let mut ticker = Ticker::new(&mut seen, Phase::Distilling, (0.5, 1.0), 4).with_checkpoints(2);
+        ticker.stay().unwrap();
+        ticker.tick().unwrap();
+        ticker.stay().unwrap();
+        // Of a run that goes on from step 2, nothing can be told of its speed before it has done a step.
+        assert_eq!(seen.0, [(2, 0.75, false), (3, 0.875, true), (3, 0.875, true)]);
     }
 }
