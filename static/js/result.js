@@ -95,7 +95,7 @@ function coverageTable({ hits, classes, effective_classes: effective, missed, mi
   ], `How well the made-up inputs speak of all classes.${missing}`);
 }
 
-function timeTable({ seconds, training }) {
+function timeTable(seconds) {
   const { total, ...phases } = seconds;
   const entries = PHASES.filter((phase) => phases[phase] > 0).map((phase) => [phase, phases[phase]]);
   const longest = Math.max(...entries.map(([, value]) => value));
@@ -104,8 +104,12 @@ function timeTable({ seconds, training }) {
       h('th', { scope: 'row' }, name[0].toUpperCase() + name.slice(1)),
       h('td', { class: 'bars' }, shareBar(value / longest, 'plain')),
       h('td', { class: 'num' }, format.duration(value)))))),
-    // Reports of older versions say nothing of the training.
-    h('p', { class: 'hint' }, [`${format.duration(total)} in all.`, ...(training ?? [])].join(' ')));
+    h('p', { class: 'hint' }, `${format.duration(total)} in all.`));
+}
+
+/** What curves do not show of the training. Reports of older versions have nothing of it, and most others neither. */
+function trainingText(training = []) {
+  return training.length === 0 ? [] : [h('div', {}, h('h3', {}, 'How it was taught'), training.map((text) => h('p', {}, text)))];
 }
 
 function figure(value, words) {
@@ -137,7 +141,7 @@ export function resultPanel(downloads) {
         h('div', { class: 'result-grid' },
           sizeTable(result), ...(result.accuracy ? [accuracyTable(result.accuracy, Boolean(job.config.student))] : []),
           agreementTable(result), ...(result.audit ? [coverageTable(result.audit.coverage), predictionText(result.audit)] : []),
-          timeTable(result)));
+          ...trainingText(result.training), timeTable(result.seconds)));
       show(element, true);
     },
   };
