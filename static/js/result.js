@@ -85,14 +85,17 @@ function predictionText({ prediction, no_prediction: reason }) {
   return h('div', {}, h('h3', {}, 'Predicted loss'), words);
 }
 
-function coverageTable({ hits, classes, effective_classes: effective, missed, missed_names: names, lowest_class: lowest, lowest_agreement: agreement, balanced_agreement: balanced }) {
+function coverageTable({ hits, classes, effective_classes: effective, missed, missed_names: names, lowest_class: lowest, lowest_agreement: agreement, balanced_agreement: balanced, by_class: rows }) {
   const missing = missed > 0 ? ` Never answered: ${names.join(', ')}${missed > names.length ? ', …' : ''}. Of these, agreement says nothing.` : '';
+  // A class of a handful of inputs says little: what the share is of has to be seen.
+  const answers = rows.find((row) => row.class === lowest)?.answers;
+  const inputs = answers === undefined ? '' : `, of ${format.integer(answers)} ${answers === 1 ? 'input' : 'inputs'}`;
   return shareTable('Classes of the unseen generator', [
     { name: 'As asked', sub: 'by the teacher', value: hits.share, kind: 'plain' },
     { name: 'Reached', sub: `${effective.toFixed(1)} of ${format.integer(classes)}`, value: Math.min(1, effective / classes), kind: 'plain' },
     { name: 'Agreement', sub: 'mean over classes', value: balanced, kind: 'accent' },
-    ...(lowest === null ? [] : [{ name: 'Agreement', sub: `lowest class: ${lowest}`, value: agreement, kind: 'accent' }]),
-  ], `How well the made-up inputs speak of all classes.${missing}`);
+    ...(lowest === null ? [] : [{ name: 'Agreement', sub: `lowest class: ${lowest}${inputs}`, value: agreement, kind: 'accent' }]),
+  ], `How well the made-up inputs speak of all classes. Those of one class can be nearly alike: then it is agreed on all of them, or on none.${missing}`);
 }
 
 function timeTable(seconds) {

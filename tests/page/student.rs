@@ -42,6 +42,8 @@ async fn check_result(page: &Page<'_>) -> Result<()> {
     assert!(words.contains("Agreement is not accuracy"), "{words}");
     assert!(words.contains("10,000 real inputs"), "the test set was sent: {words}");
     assert!(words.contains("second game"), "one was asked for, and something became of it: {words}");
+    let class = words.lines().find(|line| line.starts_with("lowest class: "));
+    assert!(class.is_some_and(|line| line.contains(", of ") && line.contains(" input")), "{words}");
     page.until("document.querySelectorAll('.details .layers tbody tr').length === 5").await?;
     Ok(())
 }
