@@ -136,7 +136,8 @@ pub struct DistillationConfig {
     /// Steps of the adversarial generator, each followed by `student_steps` of the student; 0 leaves it out.
     pub adversarial_steps: Option<u32>,
     /// Steps of a second game with fresh generators, for a student that has learned the first. It counts as far as the
-    /// student is no farther from the teacher on the samples of any generator, and only where the first has steps.
+    /// student is no farther from the teacher on the samples of any generator, and only where the first has steps. A twentieth
+    /// of them is taken anew, twice at most, should it ruin the student.
     pub further_steps: Option<u32>,
     pub student_steps: Option<u32>,
     /// Adversarial generators, which take their steps in turn.

@@ -75,7 +75,12 @@ pub enum Stage {
     /// A student after the pool and so many rounds of the game.
     Game { round: u32 },
     /// A student after the game and so many rounds of the second.
-    SecondGame { round: u32 },
+    SecondGame {
+        round: u32,
+        /// How often the second was begun once more. Absent in a checkpoint of a version that never did.
+        #[serde(default)]
+        again: u8,
+    },
     /// A student whose training is over.
     Taught {
         /// Absent in a checkpoint of a version that did not write it.
@@ -90,7 +95,7 @@ impl fmt::Display for Stage {
             Self::Extract { epoch } => write!(f, "epoch {epoch} of a generator"),
             Self::Pool { epoch } => write!(f, "epoch {epoch}"),
             Self::Game { round } => write!(f, "round {round} of the game"),
-            Self::SecondGame { round } => write!(f, "round {round} of the second game"),
+            Self::SecondGame { round, .. } => write!(f, "round {round} of the second game"),
             Self::Taught { .. } => write!(f, "the end"),
         }
     }
@@ -333,7 +338,9 @@ mod tests {
 
     #[test]
     fn the_end_of_training_says_what_became_of_the_second_game() {
-        for second_game in [SecondGame::None, SecondGame::Refused { agreed: 3 }, SecondGame::Counts { percent: 75 }] {
+        for second_game in
+            [SecondGame::None, SecondGame::Refused { agreed: 3 }, SecondGame::Counts { percent: 75, again: 1 }]
+        {
             let written = serde_json::to_string(&Stage::Taught { second_game }).unwrap();
             assert_eq!(serde_json::from_str::<Stage>(&written).unwrap(), Stage::Taught { second_game });
         }

@@ -1,6 +1,8 @@
 //! Distils the teacher into the student on generated inputs alone (KegNet, section 4.3), then in a game
 //! against generators that look for inputs on which the two differ.
 
+use std::ops::Range;
+
 use tch::Tensor;
 
 use super::{
@@ -27,6 +29,9 @@ const REPORT_EVERY: u64 = 10;
 
 /// How much of the second game may count, as shares of the way that the weights went in it.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
+
+/// So often at most the second game is begun once more.
+const MOST_AGAIN: u8 = 2;
 
 /// At most as often the student is looked at once the second game is over: at its end, at its beginning, and at the shares.
 const LOOKS_BACK: u64 = 2 + SHARES.len() as u64;
@@ -58,11 +63,13 @@ impl Class<'_> {
 }
 
 /// How much of the course is done: epochs of the pool, then rounds of the two games.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Done {
     epochs: u32,
     first: u32,
     second: u32,
+    /// How often the second was begun once more.
+    again: u8,
 }
 
 impl Course<'_> {
@@ -80,33 +87,38 @@ impl Course<'_> {
     ) -> Result<SecondGame, Stop> {
         let distillation = &self.settings.distillation;
         let batches = self.pool.batches(i64::from(distillation.batch_size))?.len() as u64;
+        let leg = Leg::Second { again: 0 };
+        let opening = leg.opening(distillation);
         let steps = |done: Done| {
-            let rounds = u64::from(done.first) + u64::from(done.second);
-            let look = u64::from(done.second > 0);
-            u64::from(done.epochs) * batches + rounds * (1 + u64::from(distillation.student_steps)) + look
+            let again = u64::from(done.again);
+            let rounds = u64::from(done.first) + again * u64::from(opening) + u64::from(done.second);
+            let looks =
+                again + u64::from(done.second > 0) + u64::from(done.second > opening && done.again < MOST_AGAIN);
+            u64::from(done.epochs) * batches + rounds * (1 + u64::from(distillation.student_steps)) + looks
         };
-        let [first, second] = [Leg::First, Leg::Second].map(|leg| leg.rounds(distillation));
-        let all = Done { epochs: distillation.epochs, first, second };
+        let (first, second) = (Leg::First.rounds(distillation), leg.rounds(distillation));
+        let most = if second > 0 { MOST_AGAIN } else { 0 };
+        let all = Done { epochs: distillation.epochs, first, second, again: most };
         let total = steps(all) + if second > 0 { LOOKS_BACK } else { 0 };
         let game = Game::new(self.teacher, student, self.settings)?;
         let rivals = game.rivals(Leg::First)?;
         let learned = if second > 0 { student.copy()? } else { State::new() };
         let mut class = Class { student: &mut *student, game, rivals, learned };
         let done = match keeper.take_up(&class.state())? {
-            Some(Stage::Pool { epoch }) => Done { epochs: epoch, first: 0, second: 0 },
-            Some(Stage::Game { round }) => Done { first: round, second: 0, ..all },
-            Some(Stage::SecondGame { round }) => Done { second: round, ..all },
-            _ => Done { epochs: 0, first: 0, second: 0 },
+            Some(Stage::Pool { epoch }) => Done { epochs: epoch, ..Done::default() },
+            Some(Stage::Game { round }) => Done { first: round, second: 0, again: 0, ..all },
+            Some(Stage::SecondGame { round, again }) => Done { second: round, again, ..all },
+            _ => Done::default(),
         };
         let mut ticker = Ticker::new(observer, Phase::Distilling, share, total).with_checkpoints(steps(done));
         if second > 0 && steps(done) == 0 {
             self.look(class.student, &mut ticker)?.report(&mut ticker);
         }
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
-        self.play(&mut class, (Leg::First, done.first), keeper, &mut ticker)?;
+        self.play(&mut class, Leg::First, done.first..first, keeper, &mut ticker)?;
         let second_game = match second {
             0 => SecondGame::None,
-            _ => self.second_game(&mut class, done.second, keeper, &mut ticker)?,
+            _ => self.second_game(&mut class, done, keeper, &mut ticker)?,
         };
         if student.finish()? {
             // What follows looks at the student, and changes nothing: it can be repeated alone.
@@ -143,14 +155,16 @@ impl Course<'_> {
         Ok(())
     }
 
+    /// Plays on from where `rounds` of `leg` begin, which are done, to where they end.
     fn play(
         &self,
         class: &mut Class<'_>,
-        (leg, done): (Leg, u32),
+        leg: Leg,
+        rounds: Range<u32>,
         keeper: &mut Keeper<'_>,
         ticker: &mut Ticker<'_>,
     ) -> Result<(), Stop> {
-        for round in done + 1..=leg.rounds(&self.settings.distillation) {
+        for round in rounds.start + 1..=rounds.end {
             let Class { student, game, rivals, .. } = class;
             let (found, left) = game.play((leg, round), student, rivals, || ticker.tick())?;
             ticker.metrics(&[("adversarial_distance", found), ("student_distance", left)]);
@@ -182,30 +196,64 @@ impl Course<'_> {
         Ok(look)
     }
 
-    /// Plays the second game from round `done` on, if the first was learned.
+    /// Plays the second game from `done` on, if the first was learned.
     fn second_game(
         &self,
         class: &mut Class<'_>,
-        done: u32,
+        done: Done,
         keeper: &mut Keeper<'_>,
         ticker: &mut Ticker<'_>,
     ) -> Result<SecondGame, Stop> {
-        if done == 0 {
+        if done.second == 0 {
             let look = self.end(class.student, ticker)?;
             if let Some(refused) = SecondGame::refused(look.agreement) {
                 return Ok(refused);
             }
             class.learned = class.student.copy()?;
-            class.rivals = class.game.rivals(Leg::Second)?;
+            class.rivals = class.game.rivals(Leg::Second { again: 0 })?;
         }
-        self.play(class, (Leg::Second, done), keeper, ticker)?;
-        self.take_back(class, ticker)
+        let (again, opened) = self.open(class, done, keeper, ticker)?;
+        let leg = Leg::Second { again };
+        self.play(class, leg, opened..leg.rounds(&self.settings.distillation), keeper, ticker)?;
+        let counts = self.take_back(class, ticker)?;
+        Ok(SecondGame::counts(counts, again))
+    }
+
+    /// Plays the second game's opening, once more and in smaller steps if the student then knows its teacher no longer as
+    /// one must that is let in. Steps that serve a network of few layers ruin a deep one. Returns how often once more, and
+    /// the rounds that are done.
+    fn open(
+        &self,
+        class: &mut Class<'_>,
+        done: Done,
+        keeper: &mut Keeper<'_>,
+        ticker: &mut Ticker<'_>,
+    ) -> Result<(u8, u32), Stop> {
+        let (mut again, mut round) = (done.again, done.second);
+        loop {
+            let leg = Leg::Second { again };
+            let opening = leg.opening(&self.settings.distillation);
+            if round > opening || again == MOST_AGAIN {
+                return Ok((again, round));
+            }
+            self.play(class, leg, round..opening, keeper, ticker)?;
+            let look = class.student.averaged(|student| self.look_on(student, ticker))?;
+            if SecondGame::refused(look.agreement).is_none() {
+                return Ok((again, opening));
+            }
+            eprintln!("after {opening} rounds of the second game agreement is {:.3}: smaller steps", look.agreement);
+            class.student.go_to((&class.learned, &class.learned), 0.0)?;
+            class.student.settle()?;
+            (again, round) = (again + 1, 0);
+            class.rivals = class.game.rivals(Leg::Second { again })?;
+        }
     }
 
     /// Ends the second game, and takes the student back on the straight way to where that found it, until it is nowhere
     /// farther from its teacher than it was there. One that is too small for what the generators find comes nearer on some
     /// images, and forgets others.
-    fn take_back(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<SecondGame, Stop> {
+    /// Returns the share of the way that counts.
+    fn take_back(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<f64, Stop> {
         let taught = self.end(class.student, ticker)?;
         let end = class.student.copy()?;
         class.student.go_to((&class.learned, &end), 0.0)?;
@@ -223,7 +271,7 @@ impl Course<'_> {
         eprintln!(
             "{counts} of the second game counts: divergence by generator {before:.4?} before it, {after:.4?} after it"
         );
-        Ok(SecondGame::counts(counts))
+        Ok(counts)
     }
 }
 

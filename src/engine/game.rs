@@ -4,7 +4,7 @@
 //! Two things keep the student from forgetting what it knew while it learns what a generator found last: there are several,
 //! which find different things, and half of a batch is images from formulas.
 //!
-//! A second game is against fresh generators, in larger steps.
+//! A second game is against fresh generators, in larger steps: how large they may be is seen in its first rounds.
 
 use tch::{TchError, Tensor, no_grad};
 
@@ -40,6 +40,12 @@ const LANDMARKS: f64 = 0.2;
 /// the others.
 const SECOND_RATE: f64 = 30.0;
 
+/// How much smaller the steps are of a second game that is begun once more.
+const CALMER: f64 = 0.25;
+
+/// Of the second game's rounds, as its divisor, those after which it is seen whether its steps suit the student.
+const OPENING: u32 = 20;
+
 /// Dimensions of the generator's latent vector, whatever extraction has: with fewer it finds too little at a time.
 const LATENT: i64 = 32;
 
@@ -63,30 +69,38 @@ pub struct Game<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
     First,
-    Second,
+    /// Begun so often once more, each time in smaller steps.
+    Second {
+        again: u8,
+    },
 }
 
 impl Leg {
     pub fn rounds(self, distillation: &Distillation) -> u32 {
         match self {
             Self::First => distillation.adversarial_steps,
-            Self::Second if distillation.adversarial_steps == 0 => 0,
-            Self::Second => distillation.further_steps,
+            Self::Second { .. } if distillation.adversarial_steps == 0 => 0,
+            Self::Second { .. } => distillation.further_steps,
         }
+    }
+
+    /// The first of these rounds: enough to see that a student is ruined.
+    pub fn opening(self, distillation: &Distillation) -> u32 {
+        self.rounds(distillation).div_ceil(OPENING)
     }
 
     /// Of `round`, and with 0 of the first generators.
     fn stream(self, round: u32) -> Stream {
         match self {
             Self::First => Stream::Game { round },
-            Self::Second => Stream::SecondGame { round },
+            Self::Second { .. } => Stream::SecondGame { round },
         }
     }
 
     pub fn stage(self, round: u32) -> Stage {
         match self {
             Self::First => Stage::Game { round },
-            Self::Second => Stage::SecondGame { round },
+            Self::Second { again } => Stage::SecondGame { round, again },
         }
     }
 
@@ -95,7 +109,7 @@ impl Leg {
         match self {
             Self::First => GENERATOR_RATE * pace,
             // A game this long would end with generators that stand still, and a student that knows their images by heart.
-            Self::Second => GENERATOR_RATE,
+            Self::Second { .. } => GENERATOR_RATE,
         }
     }
 
@@ -103,7 +117,7 @@ impl Leg {
     fn rate(self, rate: f64) -> Rate {
         match self {
             Self::First => Rate::Absolute(rate),
-            Self::Second => Rate::Relative(SECOND_RATE * rate),
+            Self::Second { again } => Rate::Relative(SECOND_RATE * CALMER.powi(again.into()) * rate),
         }
     }
 }

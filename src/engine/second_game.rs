@@ -15,7 +15,12 @@ pub enum SecondGame {
     /// It was not played. After the first, the student agreed with its teacher on this share of the pool, in whole percent.
     Refused { agreed: u8 },
     /// This share of the way that the weights went in it counts, in percent.
-    Counts { percent: u8 },
+    Counts {
+        percent: u8,
+        /// How often it was begun once more, in steps a quarter as large.
+        #[serde(default)]
+        again: u8,
+    },
 }
 
 impl SecondGame {
@@ -25,8 +30,8 @@ impl SecondGame {
         (agreement < LEARNED).then_some(Self::Refused { agreed: (100.0 * agreement) as u8 })
     }
 
-    pub fn counts(share: f64) -> Self {
-        Self::Counts { percent: (100.0 * share).round() as u8 }
+    pub fn counts(share: f64, again: u8) -> Self {
+        Self::Counts { percent: (100.0 * share).round() as u8, again }
     }
 
     /// In words for the report.
@@ -37,13 +42,26 @@ impl SecondGame {
                 "There was no second game: after the first the student agreed with the teacher on {agreed} % of the samples, and below {:.0} % a second takes more than it gives.",
                 100.0 * LEARNED
             ),
-            Self::Counts { percent: 0 } => "Nothing of the second game counts: at its end and a quarter, half and three quarters of the way there, the student was farther from the teacher on the samples of some generator than before it.".to_owned(),
-            Self::Counts { percent: 100 } => "The second game counts in full: after it the student was no farther from the teacher on the samples of any generator than before it.".to_owned(),
-            Self::Counts { percent } => format!(
+            Self::Counts { percent: 0, .. } => "Nothing of the second game counts: at its end and a quarter, half and three quarters of the way there, the student was farther from the teacher on the samples of some generator than before it.".to_owned(),
+            Self::Counts { percent: 100, .. } => "The second game counts in full: after it the student was no farther from the teacher on the samples of any generator than before it.".to_owned(),
+            Self::Counts { percent, .. } => format!(
                 "Of the way that the weights went in the second game, {percent} % counts: farther on, the student was farther from the teacher on the samples of some generator than before it."
             ),
         };
-        Some(note)
+        Some(note + self.steps())
+    }
+
+    /// What is to be said of how large its steps were.
+    fn steps(self) -> &'static str {
+        match self {
+            Self::Counts { again: 1, .. } => {
+                " It was played in steps a quarter as large: at first the student forgot its teacher in it."
+            }
+            Self::Counts { again: 2.., .. } => {
+                " It was played in steps a sixteenth as large: at first the student forgot its teacher in it, twice."
+            }
+            _ => "",
+        }
     }
 }
 
@@ -64,7 +82,11 @@ mod tests {
     fn the_note_says_how_much_counts() {
         assert_eq!(SecondGame::default().note(), None);
         for (share, words) in [(0.0, "Nothing of"), (0.75, "75 % counts"), (1.0, "in full")] {
-            assert!(SecondGame::counts(share).note().unwrap().contains(words), "{share}");
+            let notes = [0, 1, 2].map(|again| SecondGame::counts(share, again).note().unwrap());
+            assert!(notes.iter().all(|note| note.contains(words)), "{share}");
+            assert!(
+                notes[0].len() < notes[1].len() && notes[1].contains("a quarter") && notes[2].contains("a sixteenth")
+            );
         }
     }
 }

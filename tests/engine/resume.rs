@@ -209,11 +209,14 @@ fn note(report: &Report) -> Option<&str> {
 }
 
 /// Plays the two games of `spec`, stopped at the end of the first, where the second begins anew, inside the second, and at its
-/// end. Returns whether the student is that of the first game alone, what was measured, and what the report says.
-fn plays_two_games(spec: &TaskSpec) -> (bool, Vec<f64>, String) {
+/// end; `again` rounds of that are played before it begins once more. Returns whether the student is that of the first game
+/// alone, what was measured, and what the report says.
+fn plays_two_games(spec: &TaskSpec, again: usize) -> (bool, Vec<f64>, String) {
     let (_made, generator) = generator();
-    let whole = whole_and_resumed(spec, &[&generator], "student.safetensors", &[4, 5, 7]);
-    assert_eq!(rounds(&whole), 4 + 3);
+    let mut stops = vec![4, 5, 7 + again];
+    stops.extend((again > 0).then_some(5 + again));
+    let whole = whole_and_resumed(spec, &[&generator], "student.safetensors", &stops);
+    assert_eq!(rounds(&whole), 4 + again + 3);
     let student = |spec: &TaskSpec| {
         let (made, end) = run(spec, &[&generator], None, &mut Seen::default());
         end.unwrap();
@@ -229,7 +232,7 @@ fn plays_two_games(spec: &TaskSpec) -> (bool, Vec<f64>, String) {
 #[test]
 fn a_student_that_came_nearer_in_the_second_game_is_what_that_taught() {
     let _turn = turn();
-    let (first_alone, divergences, note) = plays_two_games(&further(0.001));
+    let (first_alone, divergences, note) = plays_two_games(&further(0.001), 0);
     assert!(divergences[2] < divergences[1], "{divergences:?}");
     assert!(!first_alone, "{divergences:?}");
     assert!(note.contains("counts in full"), "{note}");
@@ -238,10 +241,21 @@ fn a_student_that_came_nearer_in_the_second_game_is_what_that_taught() {
 #[test]
 fn a_student_that_lost_in_the_second_game_is_what_the_first_taught() {
     let _turn = turn();
-    let (first_alone, divergences, note) = plays_two_games(&further(0.003));
+    let (first_alone, divergences, note) = plays_two_games(&further(0.003), 0);
     assert!(divergences[2] > divergences[1], "{divergences:?}");
     assert!(first_alone, "{divergences:?}");
     assert!(note.starts_with("Nothing of the second game counts"), "{note}");
+}
+
+#[test]
+fn a_student_that_the_second_game_ruins_plays_it_in_smaller_steps() {
+    let _turn = turn();
+    let mut spec = further(0.003);
+    // An average that forgets sooner sees the ruin sooner.
+    spec.settings.distillation.average_decay = 0.5;
+    let (first_alone, divergences, note) = plays_two_games(&spec, 1);
+    assert!(note.contains("in steps a quarter as large"), "{note}");
+    assert_eq!(first_alone, note.starts_with("Nothing"), "{divergences:?}: {note}");
 }
 
 #[test]
