@@ -1,10 +1,13 @@
 //! Distils the teacher into the student on generated inputs alone (KegNet, section 4.3), then in a game
 //! against generators that look for inputs on which the two differ.
 
+mod done;
+
 use std::ops::Range;
 
 use tch::Tensor;
 
+use self::done::{Done, MOST_AGAIN, SECOND};
 use super::{
     adam::Rate,
     checkpoint::{Keeper, Stage, State, shared, under},
@@ -29,9 +32,6 @@ const REPORT_EVERY: u64 = 10;
 
 /// How much of the second game may count, as shares of the way that the weights went in it.
 const SHARES: [f64; 4] = [1.0, 0.75, 0.5, 0.25];
-
-/// So often at most the second game is begun once more.
-const MOST_AGAIN: u8 = 2;
 
 /// At most as often the student is looked at once the second game is over: at its end, at its beginning, and at the shares.
 const LOOKS_BACK: u64 = 2 + SHARES.len() as u64;
@@ -62,16 +62,6 @@ impl Class<'_> {
     }
 }
 
-/// How much of the course is done: epochs of the pool, then rounds of the two games.
-#[derive(Clone, Copy, Debug, Default)]
-struct Done {
-    epochs: u32,
-    first: u32,
-    second: u32,
-    /// How often the second was begun once more.
-    again: u8,
-}
-
 impl Course<'_> {
     /// Trains `student` as `settings.distillation` says, from the checkpoint that `keeper` has, if it has one; `share` of
     /// the run's progress is this. Returns what became of the second game.
@@ -87,39 +77,23 @@ impl Course<'_> {
     ) -> Result<SecondGame, Stop> {
         let distillation = &self.settings.distillation;
         let batches = self.pool.batches(i64::from(distillation.batch_size))?.len() as u64;
-        let leg = Leg::Second { again: 0 };
-        let opening = leg.opening(distillation);
-        let steps = |done: Done| {
-            let again = u64::from(done.again);
-            let rounds = u64::from(done.first) + again * u64::from(opening) + u64::from(done.second);
-            let looks =
-                again + u64::from(done.second > 0) + u64::from(done.second > opening && done.again < MOST_AGAIN);
-            u64::from(done.epochs) * batches + rounds * (1 + u64::from(distillation.student_steps)) + looks
-        };
-        let (first, second) = (Leg::First.rounds(distillation), leg.rounds(distillation));
-        let most = if second > 0 { MOST_AGAIN } else { 0 };
-        let all = Done { epochs: distillation.epochs, first, second, again: most };
-        let total = steps(all) + if second > 0 { LOOKS_BACK } else { 0 };
+        let steps = |done: Done| done.steps(distillation, batches);
+        let all = Done::all(distillation);
+        let further = all.second > 0;
+        let total = steps(all) + if further { LOOKS_BACK } else { 0 };
         let game = Game::new(self.teacher, student, self.settings)?;
         let rivals = game.rivals(Leg::First)?;
-        let learned = if second > 0 { student.copy()? } else { State::new() };
+        let learned = if further { student.copy()? } else { State::new() };
         let mut class = Class { student: &mut *student, game, rivals, learned };
-        let done = match keeper.take_up(&class.state())? {
-            Some(Stage::Pool { epoch }) => Done { epochs: epoch, ..Done::default() },
-            Some(Stage::Game { round }) => Done { first: round, second: 0, again: 0, ..all },
-            Some(Stage::SecondGame { round, again }) => Done { second: round, again, ..all },
-            _ => Done::default(),
-        };
+        let done = Done::by(keeper.take_up(&class.state())?, all);
         let mut ticker = Ticker::new(observer, Phase::Distilling, share, total).with_checkpoints(steps(done));
-        if second > 0 && steps(done) == 0 {
+        if further && steps(done) == 0 {
             self.look(class.student, &mut ticker)?.report(&mut ticker);
         }
         self.on_pool(&mut class, done.epochs, keeper, &mut ticker)?;
-        self.play(&mut class, Leg::First, done.first..first, keeper, &mut ticker)?;
-        let second_game = match second {
-            0 => SecondGame::None,
-            _ => self.second_game(&mut class, done, keeper, &mut ticker)?,
-        };
+        self.play(&mut class, Leg::First, done.first..all.first, keeper, &mut ticker)?;
+        let second_game =
+            if further { self.second_game(&mut class, done, keeper, &mut ticker)? } else { SecondGame::None };
         if student.finish()? {
             // What follows looks at the student, and changes nothing: it can be repeated alone.
             keeper.write((Stage::Taught { second_game }, total), &student.network(), ticker.observer());
@@ -210,7 +184,7 @@ impl Course<'_> {
                 return Ok(refused);
             }
             class.learned = class.student.copy()?;
-            class.rivals = class.game.rivals(Leg::Second { again: 0 })?;
+            class.rivals = class.game.rivals(SECOND)?;
         }
         let (again, opened) = self.open(class, done, keeper, ticker)?;
         let leg = Leg::Second { again };
@@ -251,8 +225,7 @@ impl Course<'_> {
 
     /// Ends the second game, and takes the student back on the straight way to where that found it, until it is nowhere
     /// farther from its teacher than it was there. One that is too small for what the generators find comes nearer on some
-    /// images, and forgets others.
-    /// Returns the share of the way that counts.
+    /// images, and forgets others. Returns the share of the way that counts.
     fn take_back(&self, class: &mut Class<'_>, ticker: &mut Ticker<'_>) -> Result<f64, Stop> {
         let taught = self.end(class.student, ticker)?;
         let end = class.student.copy()?;
