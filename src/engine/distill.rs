@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use tch::Tensor;
 
-use self::done::{Done, MOST_AGAIN, SECOND};
+use self::done::{Done, MOST_AGAIN, SECOND, opening};
 use super::{
     adam::Rate,
     checkpoint::{Keeper, Stage, State, shared, under},
@@ -203,14 +203,13 @@ impl Course<'_> {
         keeper: &mut Keeper<'_>,
         ticker: &mut Ticker<'_>,
     ) -> Result<(u8, u32), Stop> {
+        let opening = opening(&self.settings.distillation);
         let (mut again, mut round) = (done.again, done.second);
         loop {
-            let leg = Leg::Second { again };
-            let opening = leg.opening(&self.settings.distillation);
             if round > opening || again == MOST_AGAIN {
                 return Ok((again, round));
             }
-            self.play(class, leg, round..opening, keeper, ticker)?;
+            self.play(class, Leg::Second { again }, round..opening, keeper, ticker)?;
             let look = class.student.averaged(|student| self.look_on(student, ticker))?;
             if SecondGame::refused(look.agreement).is_none() {
                 return Ok((again, opening));

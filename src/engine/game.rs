@@ -43,9 +43,6 @@ const SECOND_RATE: f64 = 30.0;
 /// How much smaller the steps are of a second game that is begun once more.
 const CALMER: f64 = 0.25;
 
-/// Of the second game's rounds, as its divisor, those after which it is seen whether its steps suit the student.
-const OPENING: u32 = 20;
-
 /// Dimensions of the generator's latent vector, whatever extraction has: with fewer it finds too little at a time.
 const LATENT: i64 = 32;
 
@@ -82,11 +79,6 @@ impl Leg {
             Self::Second { .. } if distillation.adversarial_steps == 0 => 0,
             Self::Second { .. } => distillation.further_steps,
         }
-    }
-
-    /// The first of these rounds: enough to see that a student is ruined.
-    pub fn opening(self, distillation: &Distillation) -> u32 {
-        self.rounds(distillation).div_ceil(OPENING)
     }
 
     /// Of `round`, and with 0 of the first generators.

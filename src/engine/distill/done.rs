@@ -11,6 +11,14 @@ pub const MOST_AGAIN: u8 = 2;
 /// The second game, first begun.
 pub const SECOND: Leg = Leg::Second { again: 0 };
 
+/// The second game's opening is its rounds divided by this: enough of them to see that its steps ruin the student.
+const OPENING: u32 = 20;
+
+/// Rounds of the second game's opening.
+pub fn opening(distillation: &Distillation) -> u32 {
+    SECOND.rounds(distillation).div_ceil(OPENING)
+}
+
 /// Epochs of the pool, then rounds of the two games.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Done {
@@ -42,7 +50,7 @@ impl Done {
     /// The steps that a ticker counts, where an epoch of the pool has `batches`: those of students and generators, and the
     /// looks at the student after the first game and after each opening of the second.
     pub fn steps(self, distillation: &Distillation, batches: u64) -> u64 {
-        let opening = SECOND.opening(distillation);
+        let opening = opening(distillation);
         let again = u64::from(self.again);
         let rounds = u64::from(self.first) + again * u64::from(opening) + u64::from(self.second);
         // Nothing is decided by how the last opening ends.
