@@ -31,6 +31,7 @@ mod opaque;
 mod pool;
 mod procedural;
 mod reading;
+mod record;
 mod rival;
 mod run;
 mod sampler;

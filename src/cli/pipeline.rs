@@ -130,7 +130,7 @@ impl Pipeline {
         self.run(TaskKind::Inspect, "importing", terminal)?;
         let inspection: Inspection = self.read("inspection.json")?;
         // What depends on the model can be filled in only now.
-        self.spec.settings = self.config.resolve(inspection.kind, &self.stem)?;
+        self.spec.settings = self.config.resolve(inspection.traits(), &self.stem)?;
         Ok(inspection)
     }
 

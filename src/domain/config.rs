@@ -120,6 +120,8 @@ pub struct ExtractionConfig {
     pub latent_dim: Option<u32>,
     pub alpha: Option<f64>,
     pub beta: Option<f64>,
+    /// Weight of the distance from what the teacher's batch norm recorded of its training data; nothing where it has none.
+    pub batch_norm: Option<f64>,
     pub decoder_layers: Option<u32>,
     pub learning_rate: Option<f64>,
 }
@@ -142,6 +144,8 @@ pub struct DistillationConfig {
     pub student_steps: Option<u32>,
     /// Adversarial generators, which take their steps in turn.
     pub rivals: Option<u32>,
+    /// As `extraction.batch_norm`, for the adversarial generators.
+    pub batch_norm: Option<f64>,
     /// Decay of the exponential average of the student's weights; 0 keeps the last weights.
     pub average_decay: Option<f64>,
 }
@@ -241,6 +245,9 @@ pub struct Extraction {
     pub latent_dim: u32,
     pub alpha: f64,
     pub beta: f64,
+    /// Jobs from before it was looked at had none.
+    #[serde(default)]
+    pub batch_norm: f64,
     pub decoder_layers: u32,
     pub learning_rate: f64,
 }
@@ -262,6 +269,9 @@ pub struct Distillation {
     /// Jobs from before there was a choice had one.
     #[serde(default = "one")]
     pub rivals: u32,
+    /// Jobs from before it was looked at had none.
+    #[serde(default)]
+    pub batch_norm: f64,
     pub average_decay: f64,
 }
 

@@ -23,6 +23,23 @@ pub enum TeacherKind {
     Tabular,
 }
 
+/// What the hyper-parameters of a preset depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    pub kind: TeacherKind,
+    /// Whether the upload still has its batch norm, and with it what that recorded of the training data.
+    pub batch_norm: bool,
+}
+
+impl From<TeacherKind> for Traits {
+    fn from(kind: TeacherKind) -> Self {
+        Self { kind, batch_norm: false }
+    }
+}
+
+/// Weight of the distance from what batch norm recorded, where there is some.
+const BATCH_NORM: f64 = 1.0;
+
 /// Seed of a job that names none.
 const SEED: u64 = 2019;
 
@@ -34,7 +51,8 @@ impl JobConfig {
     ///
     /// # Errors
     /// `invalid_config` where a value lies outside its bounds.
-    pub fn resolve(&self, teacher: TeacherKind, file_stem: &str) -> Result<Settings, Problem> {
+    pub fn resolve(&self, teacher: impl Into<Traits>, file_stem: &str) -> Result<Settings, Problem> {
+        let teacher = teacher.into();
         let student = self.given_student()?;
         let settings = Settings {
             name: self.name.clone().unwrap_or_else(|| file_stem.to_owned()),
@@ -61,9 +79,9 @@ impl JobConfig {
     }
 }
 
-fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
+fn extraction(preset: Preset, teacher: Traits) -> Extraction {
     // The paper's appendix: beta, the decoder's depth and the learning rate are per data set.
-    let (beta, decoder_layers, learning_rate) = match teacher {
+    let (beta, decoder_layers, learning_rate) = match teacher.kind {
         TeacherKind::PlainImage => (0.0, 1, 1e-3),
         TeacherKind::ResidualImage => (1.0, 3, 1e-2),
         TeacherKind::Tabular => (0.0, 2, 1e-4),
@@ -78,6 +96,7 @@ fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
         latent_dim: 10,
         alpha: 1.0,
         beta,
+        batch_norm: 0.0,
         decoder_layers,
         learning_rate,
     };
@@ -88,15 +107,18 @@ fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
             epochs: 4,
             steps_per_epoch: 50,
             batch_size: 128,
-            learning_rate: if teacher == TeacherKind::Tabular { 1e-3 } else { learning_rate },
+            // Transposed convolutions leave patterns that do not come near what batch norm recorded of images.
+            form: if teacher.batch_norm { Form::Smooth } else { paper.form },
+            batch_norm: if teacher.batch_norm { BATCH_NORM } else { 0.0 },
+            learning_rate: if teacher.kind == TeacherKind::Tabular { 1e-3 } else { learning_rate },
             ..paper
         },
     }
 }
 
-fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) -> Distillation {
+fn distillation(preset: Preset, teacher: Traits, sampler: Option<Sampler>) -> Distillation {
     let noise = matches!(sampler, Some(Sampler::Uniform | Sampler::Gaussian));
-    let learning_rate = match (teacher, noise) {
+    let learning_rate = match (teacher.kind, noise) {
         (TeacherKind::PlainImage, false) => 1e-5,
         (TeacherKind::PlainImage, true) => 1e-6,
         _ => 1e-4,
@@ -111,6 +133,7 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
         further_steps: 0,
         student_steps: 5,
         rivals: 1,
+        batch_norm: 0.0,
         average_decay: 0.0,
     };
     match preset {
@@ -125,6 +148,7 @@ fn distillation(preset: Preset, teacher: TeacherKind, sampler: Option<Sampler>) 
             further_steps: if preset == Preset::Best { 160 } else { 0 },
             student_steps: 10,
             rivals: 3,
+            batch_norm: if teacher.batch_norm { BATCH_NORM } else { 0.0 },
             average_decay: 0.995,
         },
     }
@@ -142,6 +166,7 @@ impl ExtractionConfig {
             latent_dim: self.latent_dim.unwrap_or(preset.latent_dim),
             alpha: self.alpha.unwrap_or(preset.alpha),
             beta: self.beta.unwrap_or(preset.beta),
+            batch_norm: self.batch_norm.unwrap_or(preset.batch_norm),
             decoder_layers: self.decoder_layers.unwrap_or(preset.decoder_layers),
             learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
         }
@@ -160,6 +185,7 @@ impl DistillationConfig {
             adversarial_steps: self.adversarial_steps.unwrap_or(preset.adversarial_steps),
             student_steps: self.student_steps.unwrap_or(preset.student_steps),
             rivals: self.rivals.unwrap_or(preset.rivals),
+            batch_norm: self.batch_norm.unwrap_or(preset.batch_norm),
             average_decay: self.average_decay.unwrap_or(preset.average_decay),
         }
     }
@@ -176,6 +202,7 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     bounded("extraction.latent_dim", f64::from(extraction.latent_dim), 1.0, 4096.0)?;
     bounded("extraction.alpha", extraction.alpha, 0.0, 1e6)?;
     bounded("extraction.beta", extraction.beta, 0.0, 1e6)?;
+    bounded("extraction.batch_norm", extraction.batch_norm, 0.0, 1e6)?;
     bounded("extraction.decoder_layers", f64::from(extraction.decoder_layers), 0.0, 32.0)?;
     bounded("extraction.learning_rate", extraction.learning_rate, 1e-9, 10.0)?;
     bounded("distillation.samples_per_generator", f64::from(distillation.samples_per_generator), 2.0, 1e6)?;
@@ -187,6 +214,7 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     bounded("distillation.further_steps", f64::from(distillation.further_steps), 0.0, 1e6)?;
     bounded("distillation.student_steps", f64::from(distillation.student_steps), 1.0, 1000.0)?;
     bounded("distillation.rivals", f64::from(distillation.rivals), 1.0, 32.0)?;
+    bounded("distillation.batch_norm", distillation.batch_norm, 0.0, 1e6)?;
     bounded("distillation.average_decay", distillation.average_decay, 0.0, 0.999_999)?;
     bounded("priority", f64::from(settings.priority), -100.0, 100.0)?;
     settings.compression.check()?;
@@ -261,4 +289,42 @@ pub(super) fn bounded(member: &str, value: f64, low: f64, high: f64) -> Result<(
 pub(super) fn invalid(member: &str, detail: &str, hint: &str) -> Problem {
     let param = format!("config.{member}");
     Problem::new(ErrorCode::InvalidConfig, format!("{param}: {detail}")).param(param).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn settings(config: &str, batch_norm: bool) -> Settings {
+        let teacher = Traits { kind: TeacherKind::ResidualImage, batch_norm };
+        JobConfig::parse(config.as_bytes()).unwrap().resolve(teacher, "m").unwrap()
+    }
+
+    #[rstest]
+    #[case::fast(r#"{"preset": "fast"}"#, true, (Form::Smooth, BATCH_NORM))]
+    #[case::best(r#"{"preset": "best"}"#, true, (Form::Smooth, BATCH_NORM))]
+    #[case::nothing_recorded(r#"{"preset": "best"}"#, false, (Form::Reference, 0.0))]
+    #[case::the_method_alone(r#"{"preset": "paper"}"#, true, (Form::Reference, 0.0))]
+    fn what_batch_norm_recorded_is_kept_to(
+        #[case] config: &str,
+        #[case] recorded: bool,
+        #[case] expected: (Form, f64),
+    ) {
+        let Settings { extraction, distillation, .. } = settings(config, recorded);
+        assert_eq!((extraction.form, extraction.batch_norm), expected);
+        assert_eq!(distillation.batch_norm, expected.1);
+    }
+
+    #[test]
+    fn a_given_weight_is_taken() {
+        let config = r#"{"extraction": {"batch_norm": 0.0, "form": "reference"}, "distillation": {"batch_norm": 3.0}}"#;
+        let Settings { extraction, distillation, .. } = settings(config, true);
+        assert_eq!((extraction.batch_norm, distillation.batch_norm), (0.0, 3.0));
+        assert_eq!(extraction.form, Form::Reference);
+        let refused = JobConfig::parse(br#"{"extraction": {"batch_norm": -1.0}}"#).unwrap();
+        let problem = refused.resolve(TeacherKind::PlainImage, "m").unwrap_err();
+        assert_eq!(problem.param.as_deref(), Some("config.extraction.batch_norm"));
+    }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::presets::Traits;
+
 /// One row of the compression table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LayerRow {
@@ -132,6 +134,13 @@ pub struct Report {
     /// What the figures mean and what they do not, in words.
     pub notes: Vec<String>,
     pub warnings: Vec<String>,
+}
+
+impl Inspection {
+    /// What a preset's hyper-parameters depend on.
+    pub fn traits(&self) -> Traits {
+        Traits { kind: self.kind, batch_norm: self.model.has_batch_norm }
+    }
 }
 
 /// `inspection.json`: what `POST /inspect` and the `inspect` task answer.

@@ -134,6 +134,9 @@ impl Executor {
         let mut alive: Vec<Option<Tensor>> = (0..self.values.len()).map(|_| None).collect();
         let mut kept: HashMap<usize, Tensor> = HashMap::new();
         alive[self.input] = Some(x.shallow_clone());
+        if wanted.contains(&self.input) {
+            kept.insert(self.input, x.shallow_clone());
+        }
         for step in &self.steps {
             let inputs: Vec<Option<Tensor>> = step
                 .sources

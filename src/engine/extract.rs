@@ -44,6 +44,7 @@ struct Epoch {
     classifier: f64,
     decoder: f64,
     diversity: Option<f64>,
+    batch_norm: Option<f64>,
     /// Share of inputs that the teacher puts into the class asked for.
     hit_rate: f64,
 }
@@ -96,7 +97,7 @@ impl<'a> Training<'a> {
 
     fn epoch(&mut self, ticker: &mut Ticker<'_>) -> Result<Epoch, Stop> {
         let steps = self.extraction.steps_per_epoch;
-        let mut sums = [0.0; 4];
+        let mut sums = [0.0; 5];
         for _ in 0..steps {
             let parts = self.step()?;
             for (sum, part) in sums.iter_mut().zip(&parts) {
@@ -104,14 +105,16 @@ impl<'a> Training<'a> {
             }
             ticker.tick()?;
         }
-        let [classifier, decoder, diversity, hit_rate] = sums.map(|sum| sum / f64::from(steps));
-        Ok(Epoch { classifier, decoder, diversity: (self.extraction.beta > 0.0).then_some(diversity), hit_rate })
+        let [classifier, decoder, diversity, batch_norm, hit_rate] = sums.map(|sum| sum / f64::from(steps));
+        let diversity = (self.extraction.beta > 0.0).then_some(diversity);
+        let batch_norm = self.teacher.has_record(self.extraction.batch_norm).then_some(batch_norm);
+        Ok(Epoch { classifier, decoder, diversity, batch_norm, hit_rate })
     }
 
-    fn step(&mut self) -> Result<[f64; 4], TchError> {
+    fn step(&mut self) -> Result<[f64; 5], TchError> {
         let draw = Draw::random(&self.generator.shape, i64::from(self.extraction.batch_size), self.teacher.device())?;
         let x = self.generator.net.forward(&draw.labels, &draw.z, true)?;
-        let logits = self.teacher.logits(&x)?;
+        let (logits, off_record) = self.teacher.logits_on_record(&x, self.extraction.batch_norm)?;
         let classifier = losses::classifier(&logits, &draw.labels)?;
         let decoder = losses::decoder(&self.decoder.forward(&x)?, &draw.z)?;
         let mut total = classifier.f_add(&decoder.f_mul_scalar(self.extraction.alpha)?)?;
@@ -122,13 +125,19 @@ impl<'a> Training<'a> {
             diversity = scalar(&loss)?;
             total = total.f_add(&loss.f_mul_scalar(self.extraction.beta)?)?;
         }
+        let mut batch_norm = 0.0;
+        if let Some(loss) = off_record {
+            batch_norm = scalar(&loss)?;
+            total = total.f_add(&loss)?;
+        }
         self.adam.minimise(&total, Rate::Absolute(self.extraction.learning_rate))?;
         let hit_rate = teacher::accuracy(&logits, &draw.labels.f_argmax(-1, false)?)?;
-        Ok([scalar(&classifier)?, scalar(&decoder)?, diversity, hit_rate])
+        Ok([scalar(&classifier)?, scalar(&decoder)?, diversity, batch_norm, hit_rate])
     }
 
     fn report(&self, losses: &Epoch, epoch: u32, ticker: &mut Ticker<'_>) -> Result<(), Stop> {
-        if !(losses.classifier.is_finite() && losses.decoder.is_finite()) {
+        let record = losses.batch_norm.unwrap_or(0.0);
+        if ![losses.classifier, losses.decoder, record].iter().all(|loss| loss.is_finite()) {
             let detail = format!("the losses of generator {} are no longer finite after epoch {epoch}", self.index);
             return Err(Problem::new(ErrorCode::TrainingDiverged, detail)
                 .hint("Lower extraction.learning_rate, or use another seed.")
@@ -140,6 +149,7 @@ impl<'a> Training<'a> {
             ("teacher_hit_rate", losses.hit_rate),
         ];
         values.extend(losses.diversity.map(|value| ("diversity_loss", value)));
+        values.extend(losses.batch_norm.map(|value| ("batch_norm_loss", value)));
         ticker.metrics(&values);
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{
     adam::{Adam, Rate},
     checkpoint::{Stage, State, trainable, under, variables},
     losses, procedural,
-    rival::{Apart, apart, challenge},
+    rival::{Apart, Sought, apart, challenge},
     sampler::{Draw, Trained, shape},
     seed::{Stream, seed},
     student::Student,
@@ -192,7 +192,7 @@ impl<'a> Game<'a> {
         let found = challenge(
             (generator, adam),
             (self.teacher, &student.executor),
-            self.floor,
+            Sought { floor: self.floor, batch_norm: distillation.batch_norm },
             i64::from(distillation.batch_size),
             leg.generator_rate(pace),
         )?;

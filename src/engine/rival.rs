@@ -36,6 +36,16 @@ pub struct Apart {
     pub temperature: f64,
 }
 
+/// What a generator looks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought {
+    /// See [`losses::relative_distance`].
+    pub floor: f64,
+    /// Weight of the distance from what the teacher's batch norm recorded (see [`super::record`]): a student need not know what
+    /// its teacher says of inputs that are unlike all that it was trained on.
+    pub batch_norm: f64,
+}
+
 /// # Errors
 /// What libtorch reports.
 pub fn apart(teacher: &Teacher, student: &Executor, settings: &Settings) -> Result<Apart, TchError> {
@@ -69,13 +79,18 @@ pub fn apart(teacher: &Teacher, student: &Executor, settings: &Settings) -> Resu
 pub fn challenge(
     (generator, adam): (&Trained, &mut Adam),
     (teacher, student): (&Teacher, &Executor),
-    floor: f64,
+    sought: Sought,
     batch: i64,
     rate: f64,
 ) -> Result<f64, TchError> {
     let draw = Draw::random(&generator.shape, batch, teacher.device())?;
     let x = generator.net.forward(&draw.labels, &draw.z, true)?;
-    let distance = losses::relative_distance(&teacher.logits(&x)?, &student.forward(&x)?, floor)?;
-    adam.minimise(&distance.f_neg()?, Rate::Absolute(rate))?;
+    let (logits, off_record) = teacher.logits_on_record(&x, sought.batch_norm)?;
+    let distance = losses::relative_distance(&logits, &student.forward(&x)?, sought.floor)?;
+    let mut loss = distance.f_neg()?;
+    if let Some(off_record) = off_record {
+        loss = loss.f_add(&off_record)?;
+    }
+    adam.minimise(&loss, Rate::Absolute(rate))?;
     distance.f_double_value(&[])
 }

@@ -91,8 +91,12 @@ impl Trained {
     pub fn load(path: &Path, shape: Shape, form: Form, device: Device) -> Result<Self, Problem> {
         let mut trained = Self::fresh(shape, form, device);
         trained.store.load(path).map_err(|error| {
-            Problem::new(ErrorCode::Internal, format!("{} holds no generator of this job: {error}", path.display()))
-                .hint("A generator fits teachers of its own input shape and number of classes, with its own extraction.latent_dim.")
+            Problem::new(ErrorCode::InvalidConfig, format!("{} holds no generator of this job: {error}", path.display()))
+                .param("config.extraction")
+                .hint(
+                    "A generator fits teachers of its own input shape and number of classes, with the extraction.latent_dim and \
+                     extraction.form that it was trained with.",
+                )
         })?;
         Ok(trained)
     }

@@ -2,13 +2,14 @@
 
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
-use super::executor::Executor;
+use super::{executor::Executor, record::Record};
 use crate::{domain::problem::Problem, formats::graph::Graph};
 
 pub struct Teacher {
     /// As uploaded, with its last softmax where it has one.
     pub graph: Graph,
     executor: Executor,
+    record: Record,
 }
 
 impl Teacher {
@@ -16,7 +17,8 @@ impl Teacher {
     /// Where the graph cannot run.
     pub fn new(graph: Graph, device: Device) -> Result<Self, Problem> {
         let executor = Executor::new(&graph.logits().unwrap_or_else(|| graph.clone()), device)?;
-        Ok(Self { graph, executor })
+        let record = Record::new(&graph, &executor)?;
+        Ok(Self { graph, executor, record })
     }
 
     pub fn device(&self) -> Device {
@@ -34,6 +36,24 @@ impl Teacher {
     /// What libtorch reports.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor, TchError> {
         self.executor.forward(x)
+    }
+
+    /// Whether there is a record that counts with this weight.
+    pub fn has_record(&self, weight: f64) -> bool {
+        weight > 0.0 && !self.record.is_empty()
+    }
+
+    /// Logits, and `weight` times the distance of the batch `x` from what batch norm recorded (see [`Record::distance`]), both
+    /// with gradients to `x`; no distance where the weight is 0 or nothing was recorded.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn logits_on_record(&self, x: &Tensor, weight: f64) -> Result<(Tensor, Option<Tensor>), TchError> {
+        if !self.has_record(weight) {
+            return Ok((self.logits(x)?, None));
+        }
+        let (logits, values) = self.executor.forward_with(x, self.record.names())?;
+        Ok((logits, Some(self.record.distance(&values)?.f_mul_scalar(weight)?)))
     }
 
     /// Logits, and the named values on the way to them.

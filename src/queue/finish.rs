@@ -166,11 +166,11 @@ impl Verdict {
     }
 }
 
-/// The settings once more, now that the teacher is known: its kind decides the preset's hyper-parameters.
+/// The settings once more, now that the teacher is known: the preset's hyper-parameters depend on it.
 fn resolve(job: &Job, inspection: Box<Inspection>) -> Verdict {
     let extent = Extent::of(&inspection.model);
     let settings =
-        job.config.resolve(inspection.kind, &job.settings.name).map(|settings| settings.reusing(&job.settings));
+        job.config.resolve(inspection.traits(), &job.settings.name).map(|settings| settings.reusing(&job.settings));
     match settings.and_then(|settings| extent.check(&settings).map(|()| settings)) {
         Ok(settings) => Verdict::Inspected { inspection, settings: Box::new(settings) },
         Err(problem) => Verdict::Failed(problem),

@@ -12,6 +12,7 @@ const TITLES = {
   classifier_loss: 'Classifier loss',
   decoder_loss: 'Decoder loss',
   diversity_loss: 'Diversity loss',
+  batch_norm_loss: 'Distance from what batch norm recorded',
   teacher_hit_rate: 'Teacher sees the class asked for',
   distillation_loss: 'Distillation loss',
   adversarial_distance: 'Distance to the teacher, hardest inputs',

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod batch_norm;
 mod given;
 mod job;
 mod resume;

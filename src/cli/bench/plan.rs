@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{
     config::{JobConfig, Sampler, Settings},
-    presets::TeacherKind,
+    presets::Traits,
 };
 
 /// A cell to be.
@@ -93,7 +93,13 @@ impl Planned<'_> {
     ///
     /// # Errors
     /// The description yields no valid configuration.
-    pub fn config(&self, kind: TeacherKind, fraction: f64, ratios: &BTreeMap<String, f64>) -> anyhow::Result<Config> {
+    pub fn config(
+        &self,
+        teacher: impl Into<Traits>,
+        fraction: f64,
+        ratios: &BTreeMap<String, f64>,
+    ) -> anyhow::Result<Config> {
+        let teacher = teacher.into();
         let mut json = Value::Object(self.approach.config.clone());
         if let Some(overrides) = self.teacher.overrides.get(&self.approach.name) {
             merge(&mut json, overrides);
@@ -108,21 +114,21 @@ impl Planned<'_> {
         own.extend(self.teacher.classes.as_ref().map(|classes| ("classes".to_owned(), json!(classes))));
         merge(&mut json, &own);
         let fraction = if self.approach.scaled { fraction } else { 1.0 };
-        let mut settings = self.resolve(&json, kind)?;
+        let mut settings = self.resolve(&json, teacher)?;
         if fraction < 1.0 {
             let scaled = |epochs: u32| (f64::from(epochs) * fraction).ceil() as u32;
             let mut shorter = Map::new();
             shorter.insert("extraction".to_owned(), json!({"epochs": scaled(settings.extraction.epochs)}));
             shorter.insert("distillation".to_owned(), json!({"epochs": scaled(settings.distillation.epochs)}));
             merge(&mut json, &shorter);
-            settings = self.resolve(&json, kind)?;
+            settings = self.resolve(&json, teacher)?;
         }
         Ok(Config { json, settings, fraction })
     }
 
-    fn resolve(&self, json: &Value, kind: TeacherKind) -> anyhow::Result<Settings> {
+    fn resolve(&self, json: &Value, teacher: Traits) -> anyhow::Result<Settings> {
         let resolved = JobConfig::parse(json.to_string().as_bytes())
-            .and_then(|config| config.resolve(kind, &self.teacher.name))
+            .and_then(|config| config.resolve(teacher, &self.teacher.name))
             .map_err(|problem| anyhow::anyhow!("{}: {}", self.place().group(), problem.detail))?;
         Ok(resolved)
     }
@@ -144,6 +150,7 @@ fn merge(base: &mut Value, over: &Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::presets::TeacherKind;
 
     fn description() -> Description {
         serde_json::from_value(json!({

@@ -21,7 +21,7 @@ use super::{
     shared::Generators,
 };
 use crate::domain::{
-    presets::TeacherKind,
+    presets::Traits,
     report::{Inspection, LayerRow, Report, Score},
 };
 
@@ -53,7 +53,7 @@ impl From<anyhow::Error> for Failure {
 pub struct Subject {
     model: PathBuf,
     eval: PathBuf,
-    pub kind: TeacherKind,
+    pub traits: Traits,
     pub sha256: String,
     /// By student whose size others have: how many times fewer parameters than the teacher it has.
     pub ratios: BTreeMap<String, f64>,
@@ -97,13 +97,13 @@ impl Runner {
         };
         let (Some(model), Some(eval)) = (find(&teacher.model), find(&teacher.eval)) else { return Ok(None) };
         let inspect = |config: Value| self.inspect(&model, &config).with_context(|| teacher.name.clone());
-        let Inspection { kind, model: facts, .. } = inspect(json!({"input": teacher.input}))?;
+        let inspection = inspect(json!({"input": teacher.input}))?;
         let mut ratios = BTreeMap::new();
         for student in sizes {
             let inspection = inspect(json!({"input": teacher.input, "compression": student.compression}))?;
             ratios.insert(student.name.clone(), ratio(&inspection));
         }
-        Ok(Some(Subject { model, eval, kind, sha256: facts.sha256, ratios }))
+        Ok(Some(Subject { model, eval, traits: inspection.traits(), sha256: inspection.model.sha256, ratios }))
     }
 
     fn inspect(&self, model: &Path, config: &Value) -> anyhow::Result<Inspection> {

@@ -105,7 +105,7 @@ impl Table {
 
     /// The cell with its configuration, unless it has its result already.
     fn open<'a>(&self, cell: Planned<'a>, subject: &Arc<Subject>) -> anyhow::Result<Option<Job<'a>>> {
-        let config = cell.config(subject.kind, self.fraction, &subject.ratios)?;
+        let config = cell.config(subject.traits, self.fraction, &subject.ratios)?;
         let job = Job { cell, config, subject: Arc::clone(subject) };
         let path = cell.place().file(&self.out);
         let Some(found) = Cell::read(&path)? else { return Ok(Some(job)) };

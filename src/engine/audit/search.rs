@@ -7,7 +7,7 @@ use super::{
         adam::Adam,
         checkpoint::trainable,
         observer::Stop,
-        rival,
+        rival::{self, Sought},
         sampler::{Draw, Trained, shape},
         seed::seed,
         ticker::Ticker,
@@ -35,11 +35,12 @@ const LEARNING_RATE: f64 = 3e-3;
 pub fn worst_case(pair: &Pair<'_>, count: i64, ticker: &mut Ticker<'_>) -> Result<Tensor, Stop> {
     let Pair { teacher, student, settings } = pair;
     let floor = rival::apart(teacher, student, settings)?.floor;
+    let sought = Sought { floor, batch_norm: settings.distillation.batch_norm };
     seed(settings.seed, stream(InputSource::WorstCase));
     let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
     let mut adam = Adam::new(trainable(&generator.store))?;
     for _ in 0..STEPS {
-        rival::challenge((&generator, &mut adam), (teacher, student), floor, BATCH, LEARNING_RATE)?;
+        rival::challenge((&generator, &mut adam), (teacher, student), sought, BATCH, LEARNING_RATE)?;
         ticker.tick()?;
     }
     let pieces = (0..count).step_by(PIECE as usize).map(|begin| PIECE.min(count - begin));
