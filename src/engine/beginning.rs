@@ -124,13 +124,17 @@ impl Beginning {
         ))
     }
 
-    /// Why nothing is predicted of this student, where its kind is the reason.
-    pub fn unpredictable(&self) -> Option<String> {
-        let given = matches!(self.origin, Origin::Given(_));
-        given.then(|| {
-            "The loss of accuracy is not predicted: the calibration saw compressed teachers alone, and this student is none."
-                .to_owned()
-        })
+    /// Why nothing is predicted of this student, where its kind is the reason, or what it is judged by.
+    pub fn unpredictable(&self, teacher: &Teacher, settings: &Settings) -> Option<String> {
+        let reason = if matches!(self.origin, Origin::Given(_)) {
+            "the calibration saw compressed teachers alone, and this student is none."
+        } else if teacher.has_record(settings.extraction.batch_norm) {
+            "the held-out generator keeps to what batch norm recorded (extraction.batch_norm), and small students agree with their \
+             teachers on its inputs whatever they lose."
+        } else {
+            return None;
+        };
+        Some(format!("The loss of accuracy is not predicted: {reason}"))
     }
 }
 

@@ -126,7 +126,7 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
         format: None,
     };
     let ratio = ratios(&teacher_size, &student_size, &latency_ms);
-    let predicted = match beginning.unpredictable() {
+    let predicted = match beginning.unpredictable(teacher, settings) {
         Some(reason) => Err(reason),
         None => prediction::predict(&prediction::features(&audit, ratio.parameters)),
     };
