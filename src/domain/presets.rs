@@ -66,7 +66,7 @@ impl JobConfig {
                 Compression::resolve(&self.compression)
             },
             student,
-            extraction: self.extraction.over(extraction(self.preset, teacher)),
+            extraction: self.extraction.over(extraction(self.preset, teacher.kind)),
             distillation: self.distillation.over(distillation(self.preset, teacher, self.extraction.sampler)),
             seed: self.seed.unwrap_or(SEED),
             device: self.device.clone().unwrap_or_else(|| "auto".to_owned()),
@@ -79,9 +79,9 @@ impl JobConfig {
     }
 }
 
-fn extraction(preset: Preset, teacher: Traits) -> Extraction {
+fn extraction(preset: Preset, teacher: TeacherKind) -> Extraction {
     // The paper's appendix: beta, the decoder's depth and the learning rate are per data set.
-    let (beta, decoder_layers, learning_rate) = match teacher.kind {
+    let (beta, decoder_layers, learning_rate) = match teacher {
         TeacherKind::PlainImage => (0.0, 1, 1e-3),
         TeacherKind::ResidualImage => (1.0, 3, 1e-2),
         TeacherKind::Tabular => (0.0, 2, 1e-4),
@@ -107,7 +107,7 @@ fn extraction(preset: Preset, teacher: Traits) -> Extraction {
             epochs: 4,
             steps_per_epoch: 50,
             batch_size: 128,
-            learning_rate: if teacher.kind == TeacherKind::Tabular { 1e-3 } else { learning_rate },
+            learning_rate: if teacher == TeacherKind::Tabular { 1e-3 } else { learning_rate },
             ..paper
         },
     }

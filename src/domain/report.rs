@@ -148,7 +148,7 @@ impl Inspection {
 pub struct Inspection {
     #[serde(flatten)]
     pub model: super::model::ModelFacts,
-    /// What the preset's hyper-parameters depend on.
+    /// What the preset's hyper-parameters depend on, with `has_batch_norm`.
     pub kind: super::presets::TeacherKind,
     pub layers: Vec<super::model::LayerFacts>,
     /// The compression table that the configuration would give; of a sweep, that of its first target.

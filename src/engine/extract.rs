@@ -128,7 +128,7 @@ impl<'a> Training<'a> {
         let mut batch_norm = 0.0;
         if let Some(loss) = off_record {
             batch_norm = scalar(&loss)?;
-            total = total.f_add(&loss)?;
+            total = total.f_add(&loss.f_mul_scalar(self.extraction.batch_norm)?)?;
         }
         self.adam.minimise(&total, Rate::Absolute(self.extraction.learning_rate))?;
         let hit_rate = teacher::accuracy(&logits, &draw.labels.f_argmax(-1, false)?)?;

@@ -89,7 +89,7 @@ pub fn challenge(
     let distance = losses::relative_distance(&logits, &student.forward(&x)?, sought.floor)?;
     let mut loss = distance.f_neg()?;
     if let Some(off_record) = off_record {
-        loss = loss.f_add(&off_record)?;
+        loss = loss.f_add(&off_record.f_mul_scalar(sought.batch_norm)?)?;
     }
     adam.minimise(&loss, Rate::Absolute(rate))?;
     distance.f_double_value(&[])

@@ -43,8 +43,8 @@ impl Teacher {
         weight > 0.0 && !self.record.is_empty()
     }
 
-    /// Logits, and `weight` times the distance of the batch `x` from what batch norm recorded (see [`Record::distance`]), both
-    /// with gradients to `x`; no distance where the weight is 0 or nothing was recorded.
+    /// Logits, and the distance of the batch `x` from what batch norm recorded (see [`Record::distance`]), both with gradients
+    /// to `x`; no distance where it would not count with `weight`.
     ///
     /// # Errors
     /// What libtorch reports.
@@ -53,7 +53,7 @@ impl Teacher {
             return Ok((self.logits(x)?, None));
         }
         let (logits, values) = self.executor.forward_with(x, self.record.names())?;
-        Ok((logits, Some(self.record.distance(&values)?.f_mul_scalar(weight)?)))
+        Ok((logits, Some(self.record.distance(&values)?)))
     }
 
     /// Logits, and the named values on the way to them.

@@ -93,13 +93,7 @@ impl Planned<'_> {
     ///
     /// # Errors
     /// The description yields no valid configuration.
-    pub fn config(
-        &self,
-        teacher: impl Into<Traits>,
-        fraction: f64,
-        ratios: &BTreeMap<String, f64>,
-    ) -> anyhow::Result<Config> {
-        let teacher = teacher.into();
+    pub fn config(&self, teacher: Traits, fraction: f64, ratios: &BTreeMap<String, f64>) -> anyhow::Result<Config> {
         let mut json = Value::Object(self.approach.config.clone());
         if let Some(overrides) = self.teacher.overrides.get(&self.approach.name) {
             merge(&mut json, overrides);
@@ -189,7 +183,7 @@ mod tests {
     fn a_configuration_is_the_approachs_with_the_teachers_and_the_students_part() {
         let description = description();
         let paper = cells(&description, &[7], &["*/paper".into()]).unwrap()[0];
-        let config = paper.config(TeacherKind::PlainImage, 0.05, &BTreeMap::new()).unwrap();
+        let config = paper.config(TeacherKind::PlainImage.into(), 0.05, &BTreeMap::new()).unwrap();
         let expected = json!({
             "preset": "paper", "name": "t", "seed": 7, "input": {"mean": [0.5], "std": [0.5]},
             "compression": {"ratio": 2.0},
@@ -199,7 +193,7 @@ mod tests {
         assert_eq!((config.fraction, config.settings.extraction.epochs), (0.05, 10));
         // What is not scaled stays as it is.
         let alone = cells(&description, &[7], &["*/a/alone".into()]).unwrap()[0];
-        assert_eq!(alone.config(TeacherKind::PlainImage, 0.05, &BTreeMap::new()).unwrap().fraction, 1.0);
+        assert_eq!(alone.config(TeacherKind::PlainImage.into(), 0.05, &BTreeMap::new()).unwrap().fraction, 1.0);
     }
 
     #[test]
@@ -207,7 +201,7 @@ mod tests {
         let description = description();
         let alike = cells(&description, &[7], &["*/b/alone".into()]).unwrap()[0];
         let ratios = BTreeMap::from([("a".to_owned(), 3.5)]);
-        let config = alike.config(TeacherKind::PlainImage, 1.0, &ratios).unwrap();
+        let config = alike.config(TeacherKind::PlainImage.into(), 1.0, &ratios).unwrap();
         assert_eq!(config.json["compression"], json!({"ratio": 3.5}));
     }
 
@@ -215,7 +209,7 @@ mod tests {
     fn the_smallest_fraction_leaves_an_epoch() {
         let description = description();
         let paper = cells(&description, &[7], &["*/paper".into()]).unwrap()[0];
-        let settings = paper.config(TeacherKind::PlainImage, 1e-6, &BTreeMap::new()).unwrap().settings;
+        let settings = paper.config(TeacherKind::PlainImage.into(), 1e-6, &BTreeMap::new()).unwrap().settings;
         assert_eq!((settings.extraction.epochs, settings.distillation.epochs), (1, 1));
     }
 }
