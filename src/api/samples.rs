@@ -189,7 +189,7 @@ async fn chosen(app: &App, job: &Job, query: &SheetQuery) -> ApiResult<Vec<Artif
         artifacts.extend(app.store.artifact(job.id, name).await?.map(|row| row.artifact));
     }
     if artifacts.is_empty() {
-        // The baselines train no generator; what the student learned from is there all the same.
+        // The baselines train no generator; the inputs of samples.npz are there all the same.
         artifacts.extend(files::of_role(app, job, Role::Bank).await?);
     }
     if artifacts.is_empty() { Err(files::not_ready(job, "samples").into()) } else { Ok(artifacts) }
@@ -255,7 +255,10 @@ pub struct SliceQuery {
     n: Option<usize>,
 }
 
-/// The inputs that the student learned from, as a data set: `x`, `y`, `teacher_logits`.
+/// Up to 2,000 inputs of the job's generators with the teacher's answers, as a data set: `x`, `y`, `teacher_logits`.
+///
+/// With `paper` the student learned from such inputs, with `fast` and `best` from others. A job whose `sampler` is
+/// a kind of noise has no generators, and gives such noise.
 #[utoipa::path(
     get, path = "/jobs/{id}/samples.npz", tag = "samples", params(("id" = String, Path, format = Uuid), SliceQuery),
     responses(
