@@ -19,7 +19,8 @@ function home() {
     elements: [
       h('h1', {}, 'Shrink a classifier without its training data'),
       h('p', { class: 'lead' },
-        'Give a trained, frozen network. Generators learn from it what its inputs look like, and a smaller network learns from them.'),
+        'Give a trained, frozen network. Generators look for inputs that tell what it knows, '
+        + 'and a smaller network learns its answers on such inputs.'),
       form.element, list.element,
     ],
     close() {
