@@ -27,7 +27,7 @@ use crate::{
 /// What the job is made of.
 #[derive(clap::Args, Debug)]
 pub struct Inputs {
-    /// The trained classifier: an ONNX file, or weights as safetensors with `--arch`.
+    /// The trained classifier: ONNX, .pt2, TorchScript, or weights as safetensors with `--arch`.
     model: PathBuf,
 
     /// The network of bare weights (safetensors), as `lenet5` or `resnet18`. Overrides the configuration's.
