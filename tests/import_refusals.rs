@@ -305,8 +305,8 @@ fn side_files_are_found_by_name_and_never_opened_as_paths() {
     };
     import(&with_side_file("m.onnx.data", "16").bytes(), &files("m.onnx.data", 64)).unwrap();
     import(&with_side_file("./weights/m.data", "0").bytes(), &files("m.data", 48)).unwrap();
-    let problem =
-        refused(&with_side_file("m.onnx.data", "0"), ErrorCode::InvalidModel, &["m.onnx.data", "external_data=@"]);
+    let ways = ["external_data=@m.onnx.data", "--external-data m.onnx.data", "external_data=False"];
+    let problem = refused(&with_side_file("m.onnx.data", "0"), ErrorCode::InvalidModel, &ways);
     assert_eq!(problem.param.as_deref(), Some("external_data"));
     refused(&with_side_file("/proc/self/environ", "0"), ErrorCode::InvalidModel, &["was not sent"]);
     for (offset, len) in [("17", 64), ("18446744073709551615", 64), ("-1", 64), ("0", 47)] {

@@ -168,7 +168,8 @@ fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) 
     let Some(first) = missing.first() else { return Ok(()) };
     let detail = format!("The weights lie in a side file that was not sent: {}.", missing.join(", "));
     Err(invalid(detail).param("external_data").hint(format!(
-        "Send it along (curl -F external_data=@{first}), or export one file: torch.onnx.export(…, external_data=False)."
+        "Send it along (curl -F external_data=@{first}; on the command line --external-data {first}), or export one file: \
+         torch.onnx.export(…, external_data=False)."
     )))
 }
 
