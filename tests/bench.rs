@@ -327,6 +327,13 @@ fn pictures_of_an_extraction_and_of_a_job_are_drawn() {
     assert_ne!(size(&["--latent", "--count", "3"]).1, sheet.1);
     let told = kegd(&["samples", &out, "--class", "5", "-o", &picture], false);
     assert!(told.contains("no class 5"), "{told}");
+    // A sweep has a report for each student, and none of the plain name.
+    let (sweep, swept) = (path(folder, "sweep.json"), path(folder, "swept"));
+    fs::write(&sweep, SMALL.replace(r#"{"ratio": 2.0}"#, r#"{"ratio": [1.5, 2]}"#)).unwrap();
+    let arguments = ["distill", TEACHER, "--config", &sweep, "--generators", &out, "--quiet", "--device", "cpu"];
+    kegd(&[&arguments[..], &["--threads", "1", "--out", &swept]].concat(), true);
+    assert!(!Path::new(&swept).join("report.json").exists());
+    kegd(&["samples", &swept, "-o", &picture], true);
     let told = kegd(&["samples", folder.to_str().unwrap(), "-o", &picture], false);
     assert!(told.contains("neither `kegd distill` nor `kegd extract`"), "{told}");
 }

@@ -120,14 +120,25 @@ impl Samples {
 
 fn facts(folder: &Path) -> anyhow::Result<Facts> {
     let names = ["report.json", Extraction::FILE];
-    let Some(path) = names.iter().map(|name| folder.join(name)).find(|path| path.is_file()) else {
+    let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let Some(path) = found.or_else(|| report_of_sweep(folder)) else {
         anyhow::bail!("{} was written by neither `kegd distill` nor `kegd extract`", folder.display());
     };
     let json = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     serde_json::from_slice(&json).with_context(|| format!("{} cannot be read", path.display()))
 }
 
-/// The last file of samples of each generator, or of one; where nothing trained a generator, what the student learned from.
+/// A report of a sweep, which has one for each student: what is read of it is the same in all.
+fn report_of_sweep(folder: &Path) -> Option<PathBuf> {
+    let reports = fs::read_dir(folder).ok()?.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let name = path.file_name()?.to_str()?;
+        (name.starts_with("report-") && path.extension()? == "json").then_some(path)
+    });
+    reports.min()
+}
+
+/// The last file of samples of each generator, or of one; where none was trained for this folder, those of `bank.npz`.
 fn newest_samples(folder: &Path, only: Option<u32>) -> anyhow::Result<Vec<PathBuf>> {
     let mut newest = std::collections::BTreeMap::new();
     for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be listed", folder.display()))? {
@@ -174,5 +185,18 @@ mod tests {
         assert_eq!(names(None), ["samples-g0-e0010.npz", "samples-g1-e0001.npz"]);
         assert_eq!(names(Some(1)), ["samples-g1-e0001.npz"]);
         assert!(newest_samples(folder.path(), Some(2)).is_err());
+    }
+
+    #[test]
+    fn a_sweep_has_reports_of_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("report.txt"), "").unwrap();
+        fs::write(folder.path().join("student-ratio-4.json"), "").unwrap();
+        assert_eq!(report_of_sweep(folder.path()), None);
+        for name in ["report-ratio-4.json", "report-ratio-2.5.json"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(report_of_sweep(folder.path()), Some(folder.path().join("report-ratio-2.5.json")));
+        assert_eq!(report_of_sweep(&folder.path().join("absent")), None);
     }
 }
