@@ -43,6 +43,7 @@ const OPERATORS: &[&[(&str, Lower)]] = &[
     compare::OPERATORS,
     constant::OPERATORS,
     conv::OPERATORS,
+    identity::COPIES,
     join::OPERATORS,
     linear::OPERATORS,
     norm::OPERATORS,
@@ -82,4 +83,15 @@ pub fn names() -> Vec<&'static str> {
     let mut names: Vec<&str> = OPERATORS.iter().chain(VIEWS).copied().flatten().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_memory_of_its_own() {
+        assert!(["detach", "alias", "contiguous", "view"].iter().all(|operator| is_view(operator)));
+        assert!(["clone", "_to_copy", "lift_fresh_copy", "relu"].iter().all(|operator| !is_view(operator)));
+    }
 }

@@ -9,20 +9,20 @@ use crate::formats::{
 };
 
 pub const OPERATORS: &[(&str, Lower)] = &[
-    ("_to_copy", cast),
     ("alias", identity),
     ("alpha_dropout", identity),
     ("as_strided", strided),
-    ("clone", identity),
     ("contiguous", identity),
     ("detach", identity),
     ("dropout", identity),
     ("feature_alpha_dropout", identity),
     ("feature_dropout", identity),
-    ("lift_fresh_copy", identity),
     ("native_dropout", identity),
     ("to", cast),
 ];
+
+/// The same values in memory of their own: what is changed in place afterwards, the copy or its source, is not the other.
+pub const COPIES: &[(&str, Lower)] = &[("_to_copy", cast), ("clone", identity), ("lift_fresh_copy", identity)];
 
 fn identity(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     if call.flag("train", false)? || call.flag("training", false)? {
