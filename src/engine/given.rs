@@ -148,12 +148,10 @@ fn named(arch: Architecture, teacher: &Graph) -> Result<Graph, Problem> {
         problem.param("config.student.arch").hint(hint)
     })?;
     let mut graph = blueprint.blank()?;
-    if let Some(last) = teacher.nodes.iter().rfind(|node| node.outputs.contains(&teacher.output.name))
-        && matches!(last.op, Op::Softmax { .. } | Op::LogSoftmax { .. })
-    {
+    if let Some(op) = teacher.softmax() {
         let output = "probabilities".to_owned();
         let inputs = vec![std::mem::replace(&mut graph.output.name, output.clone())];
-        graph.nodes.push(Node { name: "softmax".to_owned(), op: last.op.clone(), inputs, outputs: vec![output] });
+        graph.nodes.push(Node { name: "softmax".to_owned(), op, inputs, outputs: vec![output] });
     }
     let (input, output) = (graph.input.name.clone(), graph.output.name.clone());
     rename(&mut graph, &input, &teacher.input.name);

@@ -11,7 +11,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::interpolation::{Resizing, Stretch};
+use super::{
+    interpolation::{Resizing, Stretch},
+    shapes,
+};
 
 /// A dense constant, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -275,14 +278,88 @@ impl Graph {
 
     /// The graph without a last softmax (or log-softmax), whose output is then the logits; `None` where it has none.
     pub fn logits(&self) -> Option<Self> {
-        let last = self.nodes.iter().rposition(|node| node.outputs.contains(&self.output.name))?;
-        let node = &self.nodes[last];
-        if !matches!(node.op, Op::Softmax { .. } | Op::LogSoftmax { .. }) {
-            return None;
-        }
+        let Last { softmax, reader } = self.last_softmax()?;
+        let input = &self.nodes[softmax].inputs[0];
         let mut graph = self.clone();
-        graph.output.name.clone_from(&node.inputs[0]);
-        graph.nodes.remove(last);
+        match reader {
+            Some(reader) => graph.nodes[reader].inputs[0].clone_from(input),
+            None => graph.output.name.clone_from(input),
+        }
+        graph.nodes.remove(softmax);
         Some(graph)
+    }
+
+    /// The last softmax of logits (N, classes), where the network ends in one of whatever shape.
+    pub fn softmax(&self) -> Option<Op> {
+        match self.nodes[self.last_softmax()?.softmax].op {
+            Op::LogSoftmax { .. } => Some(Op::LogSoftmax { axis: 1 }),
+            _ => Some(Op::Softmax { axis: 1 }),
+        }
+    }
+
+    fn last_softmax(&self) -> Option<Last> {
+        let makes = |name: &String| self.nodes.iter().rposition(|node| node.outputs.contains(name));
+        let (mut softmax, mut reader) = (makes(&self.output.name)?, None);
+        while let Op::Reshape { .. } = self.nodes[softmax].op {
+            reader = Some(softmax);
+            softmax = makes(&self.nodes[softmax].inputs[0])?;
+        }
+        let node = &self.nodes[softmax];
+        let (Op::Softmax { axis } | Op::LogSoftmax { axis }) = node.op else { return None };
+        (reader.is_none() || self.is_over_classes(axis, &node.outputs[0])).then_some(Last { softmax, reader })
+    }
+
+    /// Whether `axis` of a value that one node reads has the classes, and its other axes nothing.
+    fn is_over_classes(&self, axis: usize, value: &str) -> bool {
+        let reads = self.nodes.iter().flat_map(|node| &node.inputs).filter(|input| *input == value).count();
+        let extents = shapes::infer(self, 1).ok().and_then(|mut shapes| shapes.remove(value)).unwrap_or_default();
+        let classes = self.classes();
+        reads == 1 && extents.get(axis) == Some(&classes) && extents.iter().product::<usize>() == classes
+    }
+}
+
+/// Numbers of nodes: of the last softmax, and of the first of the reshapes behind it, as of (N, C, 1, 1) to (N, C).
+struct Last {
+    softmax: usize,
+    reader: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// x (N, 6) → reshape to `shape` → softmax over `axis` → reshape to the output (N, 6).
+    fn ends_in(shape: &[i64], axis: usize) -> Graph {
+        let node = |op, input: &str, output: &str| Node {
+            name: output.to_owned(),
+            op,
+            inputs: vec![input.to_owned()],
+            outputs: vec![output.to_owned()],
+        };
+        let port = |name: &str| Port { name: name.to_owned(), shape: vec![6] };
+        let nodes = vec![
+            node(Op::Reshape { shape: shape.to_vec() }, "x", "scores"),
+            node(Op::Softmax { axis }, "scores", "shares"),
+            node(Op::Reshape { shape: vec![-1, 6] }, "shares", "y"),
+        ];
+        Graph { input: port("x"), output: port("y"), nodes, weights: BTreeMap::new(), opset: 17 }
+    }
+
+    #[test]
+    fn a_reshape_may_follow_the_softmax_over_the_classes() {
+        let logits = ends_in(&[-1, 6, 1, 1], 1).logits().unwrap();
+        assert_eq!(logits.output.name, "y");
+        assert_eq!(logits.nodes.iter().map(|node| node.inputs[0].as_str()).collect::<Vec<_>>(), ["x", "scores"]);
+        assert_eq!(ends_in(&[-1, 1, 6], 2).softmax(), Some(Op::Softmax { axis: 1 }));
+    }
+
+    #[test]
+    fn a_softmax_over_anything_else_is_part_of_the_network() {
+        for (shape, axis) in [(&[-1, 3, 2][..], 1), (&[-1, 3, 2], 2), (&[-1, 6, 1], 2)] {
+            assert_eq!(ends_in(shape, axis).logits(), None, "{shape:?}, axis {axis}");
+        }
+        let mut read_twice = ends_in(&[-1, 6, 1], 1);
+        read_twice.nodes[2].inputs.push("shares".to_owned());
+        assert_eq!(read_twice.logits(), None);
     }
 }
