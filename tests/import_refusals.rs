@@ -303,7 +303,8 @@ fn side_files_are_found_by_name_and_never_opened_as_paths() {
         external: [(name.to_owned(), vec![0u8; len])].into(),
         ..Default::default()
     };
-    import(&with_side_file("m.onnx.data", "16").bytes(), &files("m.onnx.data", 64)).unwrap();
+    let imported = import(&with_side_file("m.onnx.data", "16").bytes(), &files("m.onnx.data", 64)).unwrap();
+    assert_eq!(imported.side_bytes, 64, "a model is as large as all of its files");
     import(&with_side_file("./weights/m.data", "0").bytes(), &files("m.data", 48)).unwrap();
     let ways = ["external_data=@m.onnx.data", "--external-data m.onnx.data", "external_data=False"];
     let problem = refused(&with_side_file("m.onnx.data", "0"), ErrorCode::InvalidModel, &ways);

@@ -111,7 +111,7 @@ impl Model {
         let shape = std::iter::once(None).chain(graph.input.shape.iter().copied().map(Some)).collect();
         let facts = ModelFacts {
             format: format.name().to_owned(),
-            bytes: bytes.len() as u64,
+            bytes: bytes.len() as u64 + imported.side_bytes,
             sha256: super::files::sha256(&bytes),
             parameters: graph.parameters(),
             macs,

@@ -23,11 +23,13 @@ pub struct Imported {
     pub has_batch_norm: bool,
     pub ends_in_softmax: bool,
     pub warnings: Vec<String>,
+    /// Bytes of the side files that the file names.
+    pub side_bytes: u64,
 }
 
 impl Imported {
     pub fn new(graph: Graph, warnings: Vec<String>) -> Self {
         let has_batch_norm = graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. }));
-        Self { has_batch_norm, ends_in_softmax: graph.logits().is_some(), graph, warnings }
+        Self { has_batch_norm, ends_in_softmax: graph.logits().is_some(), graph, warnings, side_bytes: 0 }
     }
 }

@@ -43,12 +43,13 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{}\": {}.", input.name, refusal.reason())))?;
     lowering.define(&input.name, Value::Runtime { name: input.name.clone(), dims });
+    let side_bytes = side_bytes(&graph.initializer, &options.external);
     define_weights(&mut lowering, &mut graph, &order, &options.external)?;
     lower(&mut lowering, &graph.node, &order, opset)?;
     let classes = classes(&mut lowering, &output)?;
     let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
     let (graph, warnings) = finish::graph(lowering, ports, opset)?;
-    Ok(Imported::new(graph, warnings))
+    Ok(Imported { side_bytes, ..Imported::new(graph, warnings) })
 }
 
 /// In what the student's file will differ from this one, for those whose programs expect it.
@@ -158,6 +159,13 @@ pub(super) fn define_weights(
         lowering.define(tensor.name(), Value::Known(known));
     }
     check_finite(&not_finite)
+}
+
+fn side_bytes(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) -> u64 {
+    let places: Vec<_> = tensors.iter().filter_map(tensor::external).collect();
+    let named: BTreeMap<&str, usize> =
+        places.iter().filter_map(|place| Some((place.file, place.find(files)?.len()))).collect();
+    named.into_values().map(|bytes| bytes as u64).sum()
 }
 
 fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) -> Result<(), Problem> {
