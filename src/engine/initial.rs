@@ -1,7 +1,7 @@
 //! The first weights of a student that is initialised anew: He's (Delving Deep into Rectifiers, ICCV 2015) for convolutions
 //! and linear layers, 1 and 0 for norms, 0 for biases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +11,10 @@ use super::{
     learned,
     seed::{Stream, number},
 };
-use crate::formats::graph::{Binary, Data, Graph, Node, Op};
+use crate::formats::{
+    free_names::FreeNames,
+    graph::{Binary, Data, Graph, Node, Op, Tensor},
+};
 
 /// What a weight begins with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,12 +32,14 @@ const SLOPE: f32 = 0.25;
 /// Overwrites every weight that a layer learns, and the statistics of batch norm. Constants that the network computes with
 /// stay.
 pub fn initialise(graph: &mut Graph, job_seed: u64) {
+    unshare(graph);
     let mut numbers = ChaCha8Rng::seed_from_u64(number(job_seed, Stream::Student));
     let mut done: BTreeSet<String> = BTreeSet::new();
     for node in &graph.nodes {
-        for (name, first) in firsts(node, &graph.weights) {
+        for (input, first) in firsts(node, &graph.weights) {
+            let name = &node.inputs[input];
             if done.insert(name.clone())
-                && let Some(constant) = graph.weights.get_mut(&name)
+                && let Some(constant) = graph.weights.get_mut(name)
                 && let Data::F32(values) = &mut constant.data
             {
                 match first {
@@ -46,11 +51,25 @@ pub fn initialise(graph: &mut Graph, job_seed: u64) {
     }
 }
 
-/// The weights of a node, and what each begins with.
-fn firsts(
-    node: &Node,
-    weights: &std::collections::BTreeMap<String, crate::formats::graph::Tensor>,
-) -> Vec<(String, First)> {
+/// Gives what begins with one number a constant of its own wherever it is read. Exporters store equal constants once, and
+/// those of a network that nobody has trained are equal: scales would be variances too, and move with them.
+fn unshare(graph: &mut Graph) {
+    let mut names: FreeNames = graph.names().cloned().collect();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for node in &mut graph.nodes {
+        for (input, first) in firsts(node, &graph.weights) {
+            let name = &mut node.inputs[input];
+            let is_shared = matches!(first, First::Constant(_)) && !seen.insert(name.clone());
+            if let Some(constant) = graph.weights.get(name).filter(|_| is_shared).cloned() {
+                *name = names.give(name);
+                graph.weights.insert(name.clone(), constant);
+            }
+        }
+    }
+}
+
+/// The inputs of a node that are weights, and what each begins with.
+fn firsts(node: &Node, weights: &BTreeMap<String, Tensor>) -> Vec<(usize, First)> {
     let shape = |index: usize| -> &[usize] {
         node.inputs.get(index).and_then(|name| weights.get(name)).map_or(&[], |tensor| &tensor.shape)
     };
@@ -79,8 +98,7 @@ fn firsts(
         Op::Binary(Binary::Add) => (0..2).filter(is_bias).map(|index| (index, zero)).collect(),
         _ => Vec::new(),
     };
-    let named = |(index, first): (usize, First)| Some((node.inputs.get(index)?.clone(), first));
-    by_input.into_iter().filter_map(named).collect()
+    by_input.into_iter().filter(|(input, _)| *input < node.inputs.len()).collect()
 }
 
 fn draw(values: &mut [f32], fan_in: usize, numbers: &mut ChaCha8Rng) {
@@ -117,6 +135,26 @@ mod tests {
         for (part, value) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)] {
             assert!(of(&format!("layer2.0.bn1.{part}")).iter().all(|other| *other == value), "{part}");
         }
+    }
+
+    #[test]
+    fn what_an_exporter_stored_once_is_the_weight_of_each_layer_again() {
+        let alone = resnet(1);
+        let mut graph = alone.clone();
+        let norms = graph.nodes.iter_mut().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
+        for norm in norms.take(3) {
+            norm.inputs[1..].clone_from_slice(&["bn1.weight", "bn1.bias", "bn1.bias", "bn1.weight"].map(str::to_owned));
+        }
+        initialise(&mut graph, 1);
+        let constants = |graph: &Graph| -> Vec<(String, Tensor)> {
+            let norms = graph.nodes.iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
+            let names = norms.flat_map(|norm| norm.inputs[1..].to_vec());
+            names.map(|name| (name.clone(), graph.weights[&name].clone())).collect()
+        };
+        let names: BTreeSet<String> = constants(&graph).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), constants(&graph).len(), "some norms still share a constant");
+        let values = |graph: &Graph| constants(graph).into_iter().map(|(_, constant)| constant).collect::<Vec<_>>();
+        assert_eq!(values(&graph), values(&alone));
     }
 
     #[test]
