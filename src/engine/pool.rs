@@ -59,7 +59,7 @@ impl Pool {
             for (index, path) in generators.iter().enumerate() {
                 seed(settings.seed, Stream::Pool { index: index as u32 });
                 let generator = Trained::load(path, shape.clone(), settings.extraction.form, device)?;
-                parts.push(generator.sample(&Draw::balanced(&shape, each, device)?)?);
+                parts.push(generator.sample(&Draw::balanced_part(&shape, each, (index as i64, sources), device)?)?);
             }
         }
         let x = Tensor::f_cat(&parts, 0)?;

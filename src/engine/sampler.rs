@@ -57,8 +57,22 @@ impl Draw {
     /// # Errors
     /// What libtorch reports.
     pub fn balanced(shape: &Shape, count: i64, device: Device) -> Result<Self, TchError> {
-        let classes = Tensor::f_arange(count, (Kind::Int64, Device::Cpu))?.f_remainder(shape.classes)?;
-        Self::of_classes(&classes, shape, device)
+        Self::balanced_part(shape, count, (0, 1), device)
+    }
+
+    /// As [`Self::balanced`], the `part`th of `parts` such draws: where each has fewer inputs than there are classes, they
+    /// share these out.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn balanced_part(
+        shape: &Shape,
+        count: i64,
+        (part, parts): (i64, i64),
+        device: Device,
+    ) -> Result<Self, TchError> {
+        let classes: Vec<i64> = (0..count).map(|index| class(index, count, (part, parts), shape.classes)).collect();
+        Self::of_classes(&Tensor::f_from_slice(&classes)?, shape, device)
     }
 
     fn of_classes(classes: &Tensor, shape: &Shape, device: Device) -> Result<Self, TchError> {
@@ -67,6 +81,12 @@ impl Draw {
         let z = Tensor::f_randn([classes.size()[0], shape.latent], (Kind::Float, Device::Cpu))?.f_to_device(device)?;
         Ok(Self { labels, z })
     }
+}
+
+/// The class of input `index` of `count`. Fewer inputs than classes are spread over all of them: neighbours are often of one
+/// kind, as the animals of ImageNet are.
+fn class(index: i64, count: i64, (part, parts): (i64, i64), classes: i64) -> i64 {
+    if count >= classes { index % classes } else { (index * parts + part) * classes / (count * parts) }
 }
 
 /// A trained generator with the store that owns its weights.
@@ -129,4 +149,28 @@ pub fn noise(sampler: Sampler, shape: &Shape, count: i64, device: Device) -> Res
         Sampler::Gaussian => Tensor::f_randn(extents, options)?,
     };
     Ok(Some(x.f_to_device(device)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::class;
+
+    fn classes(count: i64, part: (i64, i64), of: i64) -> Vec<i64> {
+        (0..count).map(|index| class(index, count, part, of)).collect()
+    }
+
+    #[test]
+    fn classes_are_in_turn_where_there_are_inputs_for_each() {
+        assert_eq!(classes(5, (1, 2), 2), [0, 1, 0, 1, 0]);
+        assert_eq!(classes(3, (0, 1), 3), [0, 1, 2]);
+    }
+
+    #[test]
+    fn fewer_inputs_than_classes_are_spread_and_parts_share_them_out() {
+        assert_eq!(classes(4, (0, 1), 10), [0, 2, 5, 7]);
+        let mut all: Vec<i64> = (0..3).flat_map(|part| classes(4, (part, 3), 10)).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+    }
 }
