@@ -170,12 +170,40 @@ fn obstacle(kind: LayerKind, uses: usize) -> Option<String> {
 }
 
 /// Places at which a layer is applied to a value of this shape: pixels of (N, C, spatial…) for a convolution, rows of
-/// (N, …, features) for a linear layer; N is 1.
+/// (…, features) for a linear layer. N is 1, and some formats fold the axes between into it: (N · rows, features).
 fn positions(shape: Option<&Vec<usize>>, kind: LayerKind) -> u64 {
     let shape = shape.map_or(&[][..], Vec::as_slice);
     let axes = match kind {
-        LayerKind::Linear => shape.get(1..shape.len().saturating_sub(1)),
+        LayerKind::Linear => shape.get(..shape.len().saturating_sub(1)),
         _ => shape.get(2..),
     };
     axes.unwrap_or_default().iter().product::<usize>() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::graph::{Node, Port, Tensor as Constant};
+
+    /// x (N, 3, 2) → rows (N · 3, 2) → linear → (N, 12): as the PyTorch formats write a linear layer of a sequence.
+    #[test]
+    fn a_linear_layer_on_folded_rows_is_applied_to_each() {
+        let node = |op, inputs: &[&str], output: &str| Node {
+            name: output.to_owned(),
+            op,
+            inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
+            outputs: vec![output.to_owned()],
+        };
+        let nodes = vec![
+            node(Op::Reshape { shape: vec![-1, 2] }, &["x"], "rows"),
+            node(Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true }, &["rows", "fc.weight"], "h"),
+            node(Op::Reshape { shape: vec![-1, 12] }, &["h"], "y"),
+        ];
+        let port = |name: &str, shape: &[usize]| Port { name: name.to_owned(), shape: shape.to_vec() };
+        let weights = [("fc.weight".to_owned(), Constant::f32(vec![4, 2], vec![1.0; 8]))].into();
+        let graph = Graph { input: port("x", &[3, 2]), output: port("y", &[12]), nodes, weights, opset: 17 };
+        let layer = &layers(&graph).unwrap()[0];
+        assert_eq!((layer.positions_in, layer.positions_out, layer.cost().macs), (3, 3, 24));
+        assert_eq!(facts::facts(&graph).unwrap().0, 24);
+    }
 }
