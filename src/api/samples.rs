@@ -158,12 +158,12 @@ pub async fn png(
         let cache = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         return Ok((StatusCode::NOT_MODIFIED, [cache, (ETAG, tag)]).into_response());
     }
-    let _place = app.gates.draw().await?;
+    let place = app.gates.draw().await?;
     let mut opened = Vec::new();
     for artifact in &chosen {
         opened.push(files::open(&app, artifact).await?);
     }
-    let picture = files::blocking(move || sheet::by_class(opened, &contents)).await?;
+    let picture = files::drawn(place, move || sheet::by_class(opened, &contents)).await?;
     Ok(picture_response(picture, Some(tag)))
 }
 
@@ -286,10 +286,10 @@ pub async fn npz(
         sha256: bank.sha256.clone(),
     };
     let Some(n) = query.n else { return files::send(&app, &bank, &download, &headers).await };
-    let _place = app.gates.draw().await?;
+    let place = app.gates.draw().await?;
     let source = files::open(&app, &bank).await?;
     let scratch = tempfile::tempfile_in(&app.scratch)?;
-    let mut sliced = files::blocking(move || Npz::open(source)?.first_rows(n, scratch)).await?;
+    let mut sliced = files::drawn(place, move || Npz::open(source)?.first_rows(n, scratch)).await?;
     download.bytes = files::length(&mut sliced)?;
     download.sha256 = format!("{}-{n}", bank.sha256);
     download.respond(&headers, |range| files::send_file(sliced, range)).await
@@ -360,7 +360,8 @@ pub async fn latent(
     let directory = app.scratch()?;
     app.artifacts.copy_to(generator, &directory.path().join(generator.name.as_str())).await?;
     let answer = app.helper.ask(&EngineQuery::Latent(request), &directory).await?;
-    let _place = app.gates.draw().await?;
-    let picture = files::blocking(move || sheet::by_position(File::open(answer)?, query.rows, &contents)).await?;
+    let place = app.gates.draw().await?;
+    let draw = move || sheet::by_position(File::open(answer)?, query.rows, &contents);
+    let picture = files::drawn(place, draw).await?;
     Ok(picture_response(picture, None))
 }
