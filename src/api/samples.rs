@@ -340,11 +340,9 @@ pub async fn latent(
         return Err(Problem::new(ErrorCode::InvalidRequest, detail).param("rows").into());
     }
     let contents = contents(&job, query.class.as_deref(), 1, query.scale)?;
-    let generators = app.store.artifacts_of_role(id, Role::Generator).await?;
-    let (Some(generator), Some(model)) = (generators.get(query.generator as usize), &job.model) else {
+    let (Some(generator), Some(model)) = (generator(&app, id, query.generator).await?, &job.model) else {
         return Err(files::not_ready(&job, "generator").into());
     };
-    let generator = &generator.artifact;
     let request = LatentRequest {
         generator: generator.name.to_string(),
         form: job.settings.extraction.form,
@@ -358,10 +356,17 @@ pub async fn latent(
         seed: query.seed,
     };
     let directory = app.scratch()?;
-    app.artifacts.copy_to(generator, &directory.path().join(generator.name.as_str())).await?;
+    app.artifacts.copy_to(&generator, &directory.path().join(generator.name.as_str())).await?;
     let answer = app.helper.ask(&EngineQuery::Latent(request), &directory).await?;
     let place = app.gates.draw().await?;
     let draw = move || sheet::by_position(File::open(answer)?, query.rows, &contents);
     let picture = files::drawn(place, draw).await?;
     Ok(picture_response(picture, None))
+}
+
+/// The generator of that number. By its name: there may be more of them than digits sort, and a later one may be done first.
+async fn generator(app: &App, job: JobId, number: u32) -> ApiResult<Option<Artifact>> {
+    let name = FileName::of_generator(number);
+    let found = app.store.artifact(job, &name).await?.map(|row| row.artifact);
+    Ok(found.filter(|artifact| artifact.role == Role::Generator))
 }
