@@ -9,6 +9,7 @@ use crate::{
     artifacts::{AdoptError, Claimed},
     domain::{
         artifact::{Artifact, FileName, Role},
+        report::MOST_JSON,
         task::{Fence, TaskKind},
     },
     protocol::FileRef,
@@ -81,9 +82,6 @@ pub(super) async fn tidy(shop: &Shop, run: Fence) {
         Err(error) => tracing::warn!(job = %run.job, %error, "files that nothing names may be left behind"),
     }
 }
-
-/// Most that is read of a JSON file of a run.
-const MOST_JSON: u64 = 64 << 20;
 
 /// What a run that ended well has found out, from the files that it made.
 pub(super) async fn product(shop: &Shop, claim: &Claim, made: &[Artifact]) -> Result<Product, Cause> {
