@@ -144,7 +144,7 @@ async fn submit(
 
 /// Makes the job, which owns its files from then on.
 async fn record(app: App, draft: Arc<Draft>, job: NewJob) -> Result<Submission, StoreError> {
-    let submission = app.store.submit(&job).await?;
+    let submission = app.store.submit(&job, app.limits.max_queue).await?;
     if let Submission::Created(_) = submission {
         draft.keep();
         make_room(&app);
