@@ -8,11 +8,14 @@ mod refusal;
 use build::{Model, int, ints, port, tensor, typed_port};
 use kegd::{
     domain::problem::{ErrorCode, Problem},
-    formats::onnx::{
-        ImportOptions, Imported, export, import,
-        proto::{
-            StringStringEntryProto, TensorProto,
-            tensor_proto::{DataLocation, DataType},
+    formats::{
+        file,
+        onnx::{
+            ImportOptions, Imported, export, import,
+            proto::{
+                StringStringEntryProto, TensorProto,
+                tensor_proto::{DataLocation, DataType},
+            },
         },
     },
 };
@@ -57,6 +60,25 @@ fn opsets_out_of_range_are_refused() {
     refused(&Model { opset: vec![], ..Model::linear() }, ErrorCode::InvalidModel, &["opset"]);
     for version in [7, 13, 23] {
         read(&Model { opset: vec![("", version)], ..Model::linear() }).unwrap();
+    }
+}
+
+#[test]
+fn names_beyond_measure_are_refused() {
+    let linear = |[input, layer, weight, output]: [&str; 4]| {
+        let model = Model::empty().input(input, &[-1, 4]).output(output, &[-1, 3]);
+        let model = model.node(layer, "Gemm", &[input, weight], &["h"]).weight(weight, &[4, 3], &[0.5; 12]);
+        file::read(&model.node("act", "Relu", &["h"], &[output]).bytes(), &ImportOptions::default())
+    };
+    for index in 0..4 {
+        let named = |name: &str| {
+            let mut names = ["x", "fc", "w", "y"];
+            names[index] = name;
+            linear(names)
+        };
+        named(&"n".repeat(1024)).unwrap();
+        let problem = named(&"n".repeat(1025)).expect_err("the name is too long");
+        check(problem, ErrorCode::InvalidModel, &["1025 bytes", "at most 1024", "\"nnnnn", "shorter names"]);
     }
 }
 

@@ -253,7 +253,7 @@ async fn a_collection_leaves_uploads_under_way_alone() {
     let arriving = house.new_job(json!({})).await;
     let everything = Policy { jobs: Some(Duration::ZERO), uploads: Some(Duration::ZERO), storage: Some(0) };
     assert_eq!(house.collector(everything).collect().await.unwrap().jobs, 1);
-    house.store.submit(&arriving).await.unwrap();
+    house.store.submit(&arriving, u64::MAX).await.unwrap();
     for upload in &arriving.uploads {
         assert_eq!(house.artifacts.read_whole(upload, 1000).await.unwrap(), MODEL);
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use axum::{body::Body, http::HeaderMap, response::Response};
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncSeekExt},
+    sync::OwnedSemaphorePermit,
+};
 use tokio_util::io::ReaderStream;
 
 use super::{
@@ -68,6 +71,24 @@ where
     tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?.map_err(Into::into)
 }
 
+/// As [`blocking`], in a place to draw or to unpack in. The place is the work's own: a client that goes away drops its
+/// request, but the work goes on, and must go on being counted.
+pub async fn drawn<T, E>(
+    place: OwnedSemaphorePermit,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> ApiResult<T>
+where
+    T: Send + 'static,
+    E: Into<ApiError> + Send + 'static,
+{
+    let in_place = move || {
+        let done = work();
+        drop(place);
+        done
+    };
+    blocking(in_place).await
+}
+
 /// Length of a file, leaving it at its start.
 pub fn length(file: &mut File) -> std::io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
@@ -104,4 +125,32 @@ pub fn path_segment(name: &str) -> String {
         }
     }
     segment
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_is_taken_until_the_work_ends() {
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let work = move || {
+            begin.send(()).unwrap();
+            ended.recv().map_err(ApiError::internal)
+        };
+        let request = tokio::spawn(drawn(place, work));
+        begun.await.unwrap();
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        assert_eq!(places.available_permits(), 0, "the client is gone, and the work is not");
+        end.send(()).unwrap();
+        let _free_again = places.acquire().await.unwrap();
+    }
 }

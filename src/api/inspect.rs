@@ -1,6 +1,9 @@
 //! `/inspect`: what the importer sees in a model, and the compression plan, without a job.
 
+use std::path::Path;
+
 use axum::{Json, extract::State, http::HeaderMap};
+use tokio::io::AsyncReadExt;
 
 use super::{
     error::{ApiError, ApiResult},
@@ -12,9 +15,9 @@ use crate::domain::{
     cost::Extent,
     ids::TaskId,
     presets::TeacherKind,
-    problem::Problem,
+    problem::{ErrorCode, Problem},
     query::EngineQuery,
-    report::Inspection,
+    report::{Inspection, MOST_JSON},
     task::{TaskKind, TaskSpec},
 };
 
@@ -74,9 +77,23 @@ async fn answer(app: &App, draft: &Draft, form: &mut Multipart) -> ApiResult<Ins
         checkpoint_seconds: None,
     };
     let path = app.helper.ask(&EngineQuery::Inspect(Box::new(spec)), &directory).await?;
-    let json = tokio::fs::read(path).await?;
-    let inspection: Inspection = serde_json::from_slice(&json).map_err(ApiError::internal)?;
+    let inspection: Inspection = serde_json::from_slice(&read(&path).await?).map_err(ApiError::internal)?;
     // What a job would be refused for once its model is known.
     Extent::of(&inspection.model).check(&upload.settings(inspection.kind)?)?;
     Ok(inspection)
+}
+
+/// What the child wrote. Not however long it is: the child has read a stranger's model.
+async fn read(path: &Path) -> ApiResult<Vec<u8>> {
+    let mut json = Vec::new();
+    // One byte more is enough to see that it is too long.
+    tokio::fs::File::open(path).await?.take(MOST_JSON + 1).read_to_end(&mut json).await?;
+    if json.len() as u64 <= MOST_JSON {
+        return Ok(json);
+    }
+    let detail = format!("What there is to say of the model's layers has more than {MOST_JSON} bytes.");
+    Err(Problem::new(ErrorCode::InvalidModel, detail)
+        .param("model")
+        .hint("It has too many layers, or their names are too long.")
+        .into())
 }

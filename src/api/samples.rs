@@ -158,12 +158,12 @@ pub async fn png(
         let cache = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         return Ok((StatusCode::NOT_MODIFIED, [cache, (ETAG, tag)]).into_response());
     }
-    let _place = app.gates.draw().await?;
+    let place = app.gates.draw().await?;
     let mut opened = Vec::new();
     for artifact in &chosen {
         opened.push(files::open(&app, artifact).await?);
     }
-    let picture = files::blocking(move || sheet::by_class(opened, &contents)).await?;
+    let picture = files::drawn(place, move || sheet::by_class(opened, &contents)).await?;
     Ok(picture_response(picture, Some(tag)))
 }
 
@@ -289,10 +289,10 @@ pub async fn npz(
         sha256: bank.sha256.clone(),
     };
     let Some(n) = query.n else { return files::send(&app, &bank, &download, &headers).await };
-    let _place = app.gates.draw().await?;
+    let place = app.gates.draw().await?;
     let source = files::open(&app, &bank).await?;
     let scratch = tempfile::tempfile_in(&app.scratch)?;
-    let mut sliced = files::blocking(move || Npz::open(source)?.first_rows(n, scratch)).await?;
+    let mut sliced = files::drawn(place, move || Npz::open(source)?.first_rows(n, scratch)).await?;
     download.bytes = files::length(&mut sliced)?;
     download.sha256 = format!("{}-{n}", bank.sha256);
     download.respond(&headers, |range| files::send_file(sliced, range)).await
@@ -343,11 +343,9 @@ pub async fn latent(
         return Err(Problem::new(ErrorCode::InvalidRequest, detail).param("rows").into());
     }
     let contents = contents(&job, query.class.as_deref(), 1, query.scale)?;
-    let generators = app.store.artifacts_of_role(id, Role::Generator).await?;
-    let (Some(generator), Some(model)) = (generators.get(query.generator as usize), &job.model) else {
+    let (Some(generator), Some(model)) = (generator(&app, id, query.generator).await?, &job.model) else {
         return Err(files::not_ready(&job, "generator").into());
     };
-    let generator = &generator.artifact;
     let request = LatentRequest {
         generator: generator.name.to_string(),
         form: job.settings.extraction.form,
@@ -361,9 +359,17 @@ pub async fn latent(
         seed: query.seed,
     };
     let directory = app.scratch()?;
-    app.artifacts.copy_to(generator, &directory.path().join(generator.name.as_str())).await?;
+    app.artifacts.copy_to(&generator, &directory.path().join(generator.name.as_str())).await?;
     let answer = app.helper.ask(&EngineQuery::Latent(request), &directory).await?;
-    let _place = app.gates.draw().await?;
-    let picture = files::blocking(move || sheet::by_position(File::open(answer)?, query.rows, &contents)).await?;
+    let place = app.gates.draw().await?;
+    let draw = move || sheet::by_position(File::open(answer)?, query.rows, &contents);
+    let picture = files::drawn(place, draw).await?;
     Ok(picture_response(picture, None))
+}
+
+/// The generator of that number. By its name: there may be more of them than digits sort, and a later one may be done first.
+async fn generator(app: &App, job: JobId, number: u32) -> ApiResult<Option<Artifact>> {
+    let name = FileName::of_generator(number);
+    let found = app.store.artifact(job, &name).await?.map(|row| row.artifact);
+    Ok(found.filter(|artifact| artifact.role == Role::Generator))
 }

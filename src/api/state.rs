@@ -1,6 +1,6 @@
 //! What every handler can reach.
 
-use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+use std::{ops::Deref, path::PathBuf, sync::Arc};
 
 use axum::http::HeaderMap;
 use axum_extra::headers::{self, HeaderMapExt};
@@ -22,15 +22,11 @@ use crate::{
     config::LimitsConfig,
     domain::{
         ids::JobId,
-        job::JobStatus,
         problem::{ErrorCode, Problem},
     },
     retention::{Collector, Room},
     store::{Job, Store},
 };
-
-/// When a full queue may have moved.
-const QUEUE_MOVES: Duration = Duration::from_secs(30);
 
 /// The service's parts. Cheap to clone.
 #[derive(Clone)]
@@ -133,16 +129,7 @@ impl App {
     /// # Errors
     /// `too_many_requests` where not.
     pub async fn place(&self) -> ApiResult<()> {
-        let waiting =
-            self.store.count_jobs(JobStatus::Queued).await? + self.store.count_jobs(JobStatus::Running).await?;
-        let most = self.limits.max_queue;
-        if waiting < most {
-            return Ok(());
-        }
-        Err(Problem::new(ErrorCode::TooManyRequests, format!("{waiting} jobs wait or run; the server takes {most}."))
-            .hint("Try again when a job has finished: GET /jobs?status=queued,running")
-            .retry_after(QUEUE_MOVES)
-            .into())
+        Ok(self.store.check_queue(self.limits.max_queue).await?)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `POST /jobs`: an upload becomes a job.
 
+use std::sync::Arc;
+
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, header::LOCATION},
@@ -12,7 +14,7 @@ use super::{
     access_log,
     caller::Caller,
     devices::Offer,
-    error::ApiResult,
+    error::{ApiError, ApiResult},
     extract::Multipart,
     jobs::shown,
     reuse,
@@ -25,7 +27,7 @@ use crate::{
         presets::TeacherKind,
         problem::{ErrorCode, Problem},
     },
-    store::{NewJob, Submission},
+    store::{NewJob, StoreError, Submission},
 };
 
 /// Submits a job.
@@ -65,12 +67,10 @@ pub async fn create(
     mut form: Multipart,
 ) -> ApiResult<Response> {
     let (key, announced) = admitted(&app, &caller, &headers).await?;
-    let draft = Draft::new(&app, announced)?.within(app.room_for(&headers).await?);
+    let draft = Arc::new(Draft::new(&app, announced)?.within(app.room_for(&headers).await?));
     let id = match submit(&app, &draft, &caller, key, &mut form).await {
         Ok(Submission::Created(id)) => {
-            draft.keep();
             access_log::made(id);
-            make_room(&app);
             id
         }
         Ok(Submission::Replayed(id)) => {
@@ -105,7 +105,7 @@ async fn admitted(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<
 
 async fn submit(
     app: &App,
-    draft: &Draft,
+    draft: &Arc<Draft>,
     caller: &Caller,
     key: Option<String>,
     form: &mut Multipart,
@@ -136,7 +136,20 @@ async fn submit(
         reused,
     };
     draft.check_room().await?;
-    Ok(app.store.submit(&job).await?)
+    // A task of its own: a client that goes away drops the request, but not a transaction that is being committed, and
+    // what that made must not lose its files.
+    let recorded = tokio::spawn(record(app.clone(), Arc::clone(draft), job).in_current_span());
+    Ok(recorded.await.map_err(ApiError::internal)??)
+}
+
+/// Makes the job, which owns its files from then on.
+async fn record(app: App, draft: Arc<Draft>, job: NewJob) -> Result<Submission, StoreError> {
+    let submission = app.store.submit(&job, app.limits.max_queue).await?;
+    if let Submission::Created(_) = submission {
+        draft.keep();
+        make_room(&app);
+    }
+    Ok(submission)
 }
 
 /// The upload fits if older jobs go. Only now, when it is accepted: a refused one must not cost anybody a job.

@@ -119,11 +119,12 @@ impl Draft {
     }
 
     /// Deletes the files before the answer goes out.
-    pub async fn discard(self) {
-        self.keep();
+    pub async fn discard(&self) {
         if let Err(error) = self.app.artifacts.delete_job(self.id).await {
             tracing::error!(%error, "the files of a refused upload could not be deleted");
         }
+        // Only now: until here a client that goes away leaves them to `drop`.
+        self.keep();
     }
 }
 

@@ -121,6 +121,11 @@ impl FileName {
     const NUMBERED: [(&'static str, &'static str); 3] =
         [("generator-", ".safetensors"), ("samples-g", ".npz"), ("", Self::CHECKPOINT_SUFFIX)];
 
+    /// What a run calls the generator of that number, from 0.
+    pub fn of_generator(number: u32) -> Self {
+        Self(format!("generator-{number}.safetensors"))
+    }
+
     /// Whether a run writes a file of that name itself.
     pub fn is_reserved(&self) -> bool {
         let name = self.0.as_str();
@@ -205,6 +210,7 @@ mod tests {
 
     #[test]
     fn what_runs_write_is_reserved() {
+        assert!(FileName::of_generator(12).is_reserved());
         for ours in ["student.onnx", "generator-0.safetensors", "student-ratio-2.5.onnx", "report-bytes-9.json"] {
             assert!(ours.parse::<FileName>().unwrap().is_reserved(), "{ours}");
         }

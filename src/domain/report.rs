@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::presets::Traits;
 
+/// Most bytes that are read of an [`Inspection`] or a report: a child wrote it, and the child had read a stranger's model.
+pub const MOST_JSON: u64 = 64 << 20;
+
 /// One row of the compression table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LayerRow {

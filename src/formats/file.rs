@@ -4,7 +4,7 @@ use super::{
     description::About,
     graph::Graph,
     imported::{ImportOptions, Imported},
-    onnx, pt2, safetensors,
+    onnx, problems, pt2, safetensors,
     sniff::{Format, HEAD, sniff},
     torchscript, weights,
 };
@@ -13,7 +13,7 @@ use crate::domain::problem::{ErrorCode, Problem};
 /// Reads a classifier in whichever format its first bytes speak of.
 ///
 /// # Errors
-/// What [`sniff`] refuses, TorchScript, and what the format's own importer reports.
+/// What [`sniff`] refuses, what the format's own importer reports, and `invalid_model` where a name is too long.
 pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported), Problem> {
     let format = sniff(&bytes[..bytes.len().min(HEAD)], bytes.len() as u64)?;
     if let (Some(arch), true) = (options.arch, format != Format::Safetensors) {
@@ -30,7 +30,16 @@ pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported),
         Format::Safetensors => weights::import(bytes, options)?,
         Format::TorchScript => torchscript::import(bytes, options)?,
     };
+    problems::check_names(names(&imported.graph))?;
     Ok((format, imported))
+}
+
+/// Every name that the file gave to something.
+fn names(graph: &Graph) -> impl Iterator<Item = &str> {
+    let of_nodes =
+        graph.nodes.iter().flat_map(|node| std::iter::once(&node.name).chain(&node.inputs).chain(&node.outputs));
+    let ports = [&graph.input.name, &graph.output.name];
+    ports.into_iter().chain(graph.weights.keys()).chain(of_nodes).map(String::as_str)
 }
 
 /// A student in one format.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::domain::problem::{Cause, ErrorCode, Problem};
 
+/// Longest name of an input, an output, a value, a weight or a node, in bytes. Names go into the job's row and into every
+/// answer about it; exporters write a tenth of this.
+const MAX_NAME: usize = 1024;
+
 /// How many causes one problem lists.
 const MAX_CAUSES: usize = 100;
 
@@ -29,6 +33,18 @@ pub fn unsupported(causes: Vec<(String, Cause)>) -> Problem {
         .param("model")
         .hint("GET /formats lists the operators that are read. Leave pre- and post-processing out of the export.")
         .errors(causes.into_iter().take(MAX_CAUSES).map(|(_, cause)| cause).collect())
+}
+
+/// Refuses names that are longer than any exporter's.
+///
+/// # Errors
+/// `invalid_model`, with the name's length and beginning.
+pub fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Problem> {
+    let Some(long) = names.into_iter().find(|name| name.len() > MAX_NAME) else { return Ok(()) };
+    let start: String = long.chars().take(40).collect();
+    let (bytes, start) = (long.len(), start.escape_debug());
+    Err(invalid(format!("A name has {bytes} bytes, and may have at most {MAX_NAME}; it begins with \"{start}\"."))
+        .hint("Give inputs, outputs, values, weights and nodes shorter names, and export the model again."))
 }
 
 /// Refuses weights that are infinite or not numbers.

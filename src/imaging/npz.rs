@@ -16,6 +16,9 @@ const MAX_HEADER: usize = 64 << 10;
 const MAX_ROW: usize = 256 << 20;
 const MAX_ARRAY: usize = 4 << 30;
 
+/// Most labels, which are read at once: a job may ask for 32 generators with a million samples of each.
+const MAX_LABELS: usize = 32 << 20;
+
 /// Most arrays of an archive.
 const MAX_ARRAYS: usize = 64;
 
@@ -154,11 +157,14 @@ impl<R: Read + Seek> Npz<R> {
     /// All of a one-dimensional int64 array: labels.
     ///
     /// # Errors
-    /// Where the array is missing, truncated, or not of that kind.
+    /// Where the array is missing, truncated, too long, or not of that kind.
     pub fn labels(&mut self, array: &str) -> Result<Vec<i64>, ImagingError> {
         let (header, mut entry) = self.entry(array)?;
         if header.element != Element::I64 || header.shape.len() != 1 {
             return Err(ImagingError::array(array, "is not a vector of int64"));
+        }
+        if header.rows() > MAX_LABELS {
+            return Err(ImagingError::array(array, format!("has {} labels; {MAX_LABELS} are read", header.rows())));
         }
         let mut labels = Vec::new();
         let mut bytes = [0; 8];
@@ -286,6 +292,16 @@ mod tests {
     fn a_missing_array_is_named() {
         let error = bank().labels("z").unwrap_err();
         assert_eq!(error.to_string(), "array `z`: is not in the file");
+    }
+
+    #[test]
+    fn labels_without_end_are_refused() {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        writer.start_file("y.npy", SimpleFileOptions::default()).unwrap();
+        // What follows it does not matter: the header's claim is enough.
+        Header { element: Element::I64, shape: vec![MAX_LABELS + 1] }.write(&mut writer).unwrap();
+        let error = Npz::open(writer.finish().unwrap()).unwrap().labels("y").unwrap_err();
+        assert!(error.to_string().contains("33554433 labels"), "{error}");
     }
 
     #[test]

@@ -38,12 +38,13 @@ pub enum Submission {
 }
 
 impl Store {
-    /// Accepts a job: it is queued, and a waiting slot wakes up.
+    /// Accepts a job, as one of at most `most` that wait or run: it is queued, and a waiting slot wakes up.
     ///
     /// # Errors
-    /// `idempotency_mismatch`; `too_many_requests` where the owner's quota is used up; `invalid_request` where two uploads have one name, or one has a name that runs use; the
-    /// database fails. Nothing is kept then, and the uploaded files are the caller's to delete.
-    pub async fn submit(&self, job: &NewJob) -> Result<Submission, StoreError> {
+    /// `idempotency_mismatch`; `too_many_requests` where the queue is full, or the owner's quota used up; `invalid_request`
+    /// where two uploads have one name, or one has a name that runs use; the database fails. Nothing is kept then, and the
+    /// uploaded files are the caller's to delete.
+    pub async fn submit(&self, job: &NewJob, most: u64) -> Result<Submission, StoreError> {
         check_names(job)?;
         let mut tx = self.begin().await?;
         if let Some(idempotency) = &job.idempotency
@@ -51,6 +52,7 @@ impl Store {
         {
             return Ok(Submission::Replayed(made));
         }
+        tx.check_queue(most).await?;
         let files = job.uploads.iter().chain(job.reused.iter().map(|reused| &reused.artifact));
         let bytes = files.map(|file| file.bytes).sum();
         tx.take_place(job.owner.as_ref(), bytes).await?;

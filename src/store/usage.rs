@@ -1,5 +1,5 @@
-//! What a key takes up, and whether there is room for more in its quota. Counted in the transaction that takes the room,
-//! so that requests at the same moment cannot share one place.
+//! What a key takes up, and whether there is room for more in its quota, and in the queue. Counted in the transaction that
+//! takes the room, so that requests at the same moment cannot share one place.
 
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// When to ask again where only a job that ends, or a deletion, makes room.
 const SOON: Duration = Duration::from_secs(60);
 const LATER: Duration = Duration::from_secs(3600);
+
+/// When a full queue may have moved.
+const QUEUE_MOVES: Duration = Duration::from_secs(30);
 
 /// What a key takes up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,9 +81,26 @@ impl Store {
     pub async fn usage(&self, owner: Option<&KeyId>) -> Result<Usage, StoreError> {
         usage(&self.readers, owner, self.clock.now()).await
     }
+
+    /// Whether one more job fits among the `most` that may wait or run. Asked before an upload is read; what counts is the
+    /// same question when the job is submitted.
+    ///
+    /// # Errors
+    /// `too_many_requests` where not; the database fails.
+    pub async fn check_queue(&self, most: u64) -> Result<(), StoreError> {
+        queue_admits(open_jobs(&self.readers).await?, most)
+    }
 }
 
 impl Tx {
+    /// As [`Store::check_queue`], for the job that this transaction makes.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn check_queue(&mut self, most: u64) -> Result<(), StoreError> {
+        queue_admits(open_jobs(&mut *self.sql).await?, most)
+    }
+
     /// Takes a place for one more job of `owner`, whose new files have `bytes`; nobody has no quota.
     ///
     /// # Errors
@@ -103,6 +123,23 @@ impl Tx {
             .await?;
         Ok(())
     }
+}
+
+/// How many jobs wait or run.
+async fn open_jobs(sql: impl SqliteExecutor<'_>) -> Result<u64, StoreError> {
+    let row =
+        sqlx::query("select count(*) as n from jobs where status in ('queued', 'running')").fetch_one(sql).await?;
+    rows::number(&row, "n")
+}
+
+fn queue_admits(open: u64, most: u64) -> Result<(), StoreError> {
+    if open < most {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorCode::TooManyRequests, format!("{open} jobs wait or run; the server takes {most}."))
+        .hint("Try again when a job has finished: GET /jobs?status=queued,running")
+        .retry_after(QUEUE_MOVES)
+        .into())
 }
 
 const USAGE: &str = "\

@@ -229,7 +229,11 @@ impl<'a> Attempt<'a> {
     async fn adopt(&mut self, file: FileRef, role: Role, sample: Option<SampleOf>) {
         // In the order in which it was said: a bar that is behind its files would look wrong.
         self.write().await;
-        match files::adopt(self.shop, self.claim, self.directory.path(), (file, role, sample)).await {
+        let adopted = files::adopt(self.shop, self.claim, self.directory.path(), (file, role, sample)).await;
+        // That may have taken long. Who could not be heard meanwhile was not silent, and did not stand still.
+        self.heard = Instant::now();
+        self.watch.excuse(self.heard);
+        match adopted {
             Ok((artifact, hold)) => {
                 self.made.push(artifact);
                 self.obey(hold).await;

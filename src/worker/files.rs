@@ -1,6 +1,6 @@
 //! The files of a run: adopted while it runs, and what is read of them when it has ended well.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde::de::DeserializeOwned;
 
@@ -9,11 +9,12 @@ use crate::{
     artifacts::{AdoptError, Claimed},
     domain::{
         artifact::{Artifact, FileName, Role},
+        report::MOST_JSON,
         task::{Fence, TaskKind},
     },
     protocol::FileRef,
     queue::{Claim, Hold, Product, QueueError},
-    store::SampleRow,
+    store::{SampleRow, StoreError},
 };
 
 /// The generator and epoch of a file of samples.
@@ -51,11 +52,18 @@ pub(super) async fn adopt(
     Ok((artifact, hold))
 }
 
-/// Keeps the row of a file; without its row the file goes too.
+/// Keeps the row of a file; without its row the file goes too. A database that fails must not cost a run that goes well:
+/// while it fails, nobody else gets the task either. A worker that is told to end does not wait for it.
 async fn keep(shop: &Shop, claim: &Claim, file: &Artifact, sample: Option<&SampleRow>) -> Result<Hold, Cause> {
-    let refused = match shop.queue.keep(claim, file, sample).await {
-        Ok(hold) => return Ok(hold),
-        Err(refused) => refused,
+    let refused = loop {
+        match shop.queue.keep(claim, file, sample).await {
+            Ok(hold) => return Ok(hold),
+            Err(QueueError::Store(error @ StoreError::Database(_))) if !shop.shutdown.is_cancelled() => {
+                tracing::error!(%error, "a file of a run cannot be recorded; trying again");
+                shop.shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
+            }
+            Err(refused) => break refused,
+        }
     };
     if let Err(error) = shop.artifacts.delete(file).await {
         tracing::warn!(key = file.key, %error, "a file that nothing names is left behind");
@@ -81,9 +89,6 @@ pub(super) async fn tidy(shop: &Shop, run: Fence) {
         Err(error) => tracing::warn!(job = %run.job, %error, "files that nothing names may be left behind"),
     }
 }
-
-/// Most that is read of a JSON file of a run.
-const MOST_JSON: u64 = 64 << 20;
 
 /// What a run that ended well has found out, from the files that it made.
 pub(super) async fn product(shop: &Shop, claim: &Claim, made: &[Artifact]) -> Result<Product, Cause> {

@@ -98,6 +98,11 @@ impl Watch {
         self.quota.takes(event, now).map(Cause::Overran)
     }
 
+    /// Nobody listened until now: that it did not move meanwhile cannot be said.
+    pub(super) fn excuse(&mut self, now: Instant) {
+        self.moved = now;
+    }
+
     /// Why it has to end, if it has.
     pub(super) fn look(&mut self, now: Instant) -> Option<Cause> {
         if now.duration_since(self.moved) > self.patience {

@@ -52,14 +52,25 @@ export function downloads(path) {
   const list = h('div', { class: 'buttons' });
   const failure = h('div', {});
   const element = h('section', { class: 'downloads', 'aria-label': 'Downloads', hidden: true }, list, failure);
+  const onFailure = (error) => showFailure(failure, error);
   let done = false;
+  let asking = false;
   return {
     element,
     async update(job) {
-      if (done || job.status !== 'succeeded') return;
-      done = true;
-      const { data } = await getJson(`${path}/artifacts`).catch(() => ({ data: [] }));
-      list.replaceChildren(...links(path, data, { uploaded: job.model?.format, swept: job.results.length > 1 }, (error) => showFailure(failure, error)));
+      if (done || asking || job.status !== 'succeeded') return;
+      asking = true;
+      try {
+        const { data } = await getJson(`${path}/artifacts`);
+        list.replaceChildren(...links(path, data, { uploaded: job.model?.format, swept: job.results.length > 1 }, onFailure));
+        done = true;
+        onFailure(null);
+      } catch (error) {
+        // Asked again the next time that the page looks at the job.
+        onFailure(error);
+      } finally {
+        asking = false;
+      }
       show(element, true);
     },
   };

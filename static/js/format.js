@@ -12,7 +12,8 @@ export const integer = (value) => (known(value) ? integers.format(value) : MISSI
 export function count(value) {
   if (!known(value) || value < 1e7) return integer(value);
   for (const [unit, size] of [['T', 1e12], ['G', 1e9], ['M', 1e6]]) {
-    if (value >= size) return `${(value / size).toPrecision(3)} ${unit}`;
+    // What would be rounded to 1000 is 1 of the next unit.
+    if (value >= 0.9995 * size) return `${(value / size).toPrecision(3)} ${unit}`;
   }
   return integer(value);
 }

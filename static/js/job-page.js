@@ -80,15 +80,21 @@ function details(path) {
   const element = h('div', { class: 'details' }, layers,
     h('details', {}, h('summary', {}, 'Configuration, with every default'), config));
   let fetched = '';
+  let asked = '';
   return {
     element,
     async update(job) {
       setText(config.firstChild, format.json(job.config));
       const key = `${job.status}/${job.phase}`;
-      if (!job.model || key === fetched) return;
-      fetched = key;
+      if (!job.model || key === fetched || key === asked) return;
+      asked = key;
       const table = await getJson(`${path}/layers`).catch(() => null);
+      // The job has gone on meanwhile, and was asked about again.
+      if (asked !== key) return;
+      asked = '';
+      // Without an answer it is asked again the next time that the page looks at the job.
       if (!table) return;
+      fetched = key;
       layers.replaceChildren(h('h2', {}, table.planned ? 'Layers, as planned' : 'Layers'),
         layerTable(table.data, { caption: 'Compression of each layer' }));
       show(layers, true);

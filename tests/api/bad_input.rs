@@ -1,10 +1,11 @@
 //! Whatever is wrong with a request gets its own clear problem, and leaves nothing behind.
 
 use axum::{body::Body, http::Method};
+use futures::StreamExt;
 use kegd::config::{ByteSize, LimitsConfig};
 use rstest::rstest;
 
-use crate::service::{LENET, Part, Service, limits};
+use crate::service::{LENET, Part, Service, form, limits};
 
 async fn refused(parts: &[Part<'_>], status: u16, code: &str, param: &str) {
     let service = Service::new().await;
@@ -109,6 +110,36 @@ async fn a_full_queue() {
     service.submitted().await;
     assert_eq!(service.upload("/jobs", &[model()], &[]).await.problem(429), "too_many_requests");
     assert_eq!(service.kept().len(), 2, "only the first job's file and folder");
+}
+
+#[tokio::test]
+async fn a_queue_that_fills_while_an_upload_comes() {
+    let service = Service::with(LimitsConfig { max_queue: 1, ..limits() }).await;
+    let form = bytes::Bytes::from(form(&[model()]));
+    let (half, rest) = (form.slice(..form.len() / 2), form.slice(form.len() / 2..));
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (go, gone) = tokio::sync::oneshot::channel();
+    let later = async move {
+        // Asked for, so the first half was let in.
+        begin.send(()).unwrap();
+        gone.await.unwrap();
+        Ok(rest)
+    };
+    let first = futures::stream::iter([Ok::<_, std::io::Error>(half)]);
+    let body = Body::from_stream(first.chain(futures::stream::once(later)));
+    let headers = [("content-type", "multipart/form-data; boundary=edge")];
+    let slow = service.ask(Method::POST, "/jobs", &headers, body);
+    let quick = async {
+        begun.await.unwrap();
+        let quick = service.upload("/jobs", &[model()], &[]).await;
+        go.send(()).unwrap();
+        quick
+    };
+    let (slow, quick) = tokio::join!(slow, quick);
+    assert_eq!(quick.status, 202, "{:?}", quick.body);
+    assert_eq!(slow.problem(429), "too_many_requests");
+    assert_eq!(slow.header("retry-after"), "30");
+    assert_eq!(service.kept().len(), 2, "only the quick job's file and folder");
 }
 
 #[tokio::test]

@@ -61,3 +61,10 @@ async fn a_child_that_dies_costs_one_request() {
     assert_eq!(silent.get("/readyz").await.status, 200);
     assert_eq!(silent.kept(), [""; 0]);
 }
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_to_its_end() {
+    let service = Service::with_program("#!/bin/sh\ntruncate -s 67108865 \"$3/inspection.json\"\n").await;
+    assert_eq!(service.upload("/inspect", &[model()], &[]).await.problem(422), "invalid_model");
+    assert_eq!(service.kept(), [""; 0]);
+}

@@ -3,7 +3,12 @@
 use std::io::Cursor;
 
 use kegd::{
-    domain::{artifact::Role, ids::JobId, task::TaskKind},
+    domain::{
+        artifact::Role,
+        ids::JobId,
+        problem::{ErrorCode, Problem},
+        task::TaskKind,
+    },
     queue::{Claim, Ending, Product},
     store::SampleRow,
 };
@@ -155,6 +160,30 @@ async fn a_job_without_generators_shows_what_its_student_learned_from() {
     let id = service.succeeded_with(&[("bank.npz", Role::Bank, &samples(2, 1.0, true))]).await;
     let sheet = Picture::get(&service, &format!("/jobs/{id}/samples.png?scale=1&per_class=2")).await;
     assert_eq!((sheet.width, sheet.height), (2 + 2 * 4, 2 + 10 * 4));
+}
+
+#[tokio::test]
+async fn latent_rows_are_of_the_generator_that_was_asked_for() {
+    // In place of a picture, the child says what is in the generator that it got.
+    let told = serde_json::to_string(&Problem::new(ErrorCode::NotReady, "GENERATOR")).unwrap();
+    let child = format!("cd \"$3\"; echo '{told}' | sed \"s/GENERATOR/$(cat generator-*)/\" > problem.json; exit 1");
+    let service = Service::with_program(&format!("#!/bin/sh\n{child}\n")).await;
+    let id = service.inspected().await;
+    let claim = service.house.claim().await.unwrap();
+    // The tenth is done first, and its name sorts before the second's.
+    for number in ["10", "2"] {
+        let file = format!("generator-{number}.safetensors");
+        service.keep(&claim, &file, Role::Generator, format!("number {number}").as_bytes()).await;
+    }
+    let path = format!("/jobs/{id}/samples/latent.png?generator");
+    for number in ["10", "2"] {
+        let answer = service.get(&format!("{path}={number}")).await;
+        assert_eq!(answer.problem(409), "not_ready");
+        assert_eq!(answer.json()["detail"], format!("number {number}"));
+    }
+    let missing = service.get(&format!("{path}=0")).await;
+    assert_eq!(missing.problem(409), "not_ready");
+    assert!(missing.json()["detail"].as_str().unwrap().contains("no generator yet"), "{}", missing.json());
 }
 
 #[tokio::test]

@@ -1,9 +1,17 @@
 //! Submitting jobs.
 
-use axum::http::{Method, StatusCode};
-use serde_json::json;
+use std::{future::poll_fn, task::Poll};
 
-use crate::service::{LENET, Part, Service, form};
+use axum::{
+    body::Body,
+    http::{Method, Request, StatusCode},
+};
+use futures::FutureExt;
+use kegd::config::LimitsConfig;
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::service::{LENET, Part, Service, form, limits};
 
 #[tokio::test]
 async fn an_upload_becomes_a_job() {
@@ -85,4 +93,43 @@ async fn a_client_that_goes_away_leaves_nothing() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(service.get("/jobs").await.json()["data"], json!([]));
+}
+
+/// What comes of a future that is polled so many times at most. Where that is not enough, it is dropped when what it waits
+/// for is there.
+async fn polled<F: Future + Unpin>(mut future: F, most: usize) -> Option<F::Output> {
+    let mut polls = 0;
+    poll_fn(move |context| {
+        if polls == most {
+            return Poll::Ready(None);
+        }
+        polls += 1;
+        future.poll_unpin(context).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_at_any_moment_takes_nothing_from_a_job_that_is_made() {
+    let service = Service::with(LimitsConfig { max_queue: 10_000, ..limits() }).await;
+    let parts = [Part::file("model", "m.onnx", LENET)];
+    let answer = async |polls| {
+        let request = Request::post("/jobs").header("content-type", "multipart/form-data; boundary=edge");
+        let request = request.body(Body::from(form(&parts))).unwrap();
+        polled(Box::pin(service.router.clone().oneshot(request)), polls).await
+    };
+    let mut polls = 1;
+    let answer = loop {
+        if let Some(answer) = answer(polls).await {
+            break answer.unwrap();
+        }
+        polls += 1;
+    };
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let made = service.house.store.job_ids().await.unwrap();
+    assert!(made.len() > 1, "some left when the job was made, and before they were told");
+    for id in made {
+        let model = service.get(&format!("/jobs/{id}/artifacts/m.onnx")).await;
+        assert_eq!((model.status, &model.body[..]), (StatusCode::OK, LENET), "{id}");
+    }
 }

@@ -56,7 +56,7 @@ impl House {
     /// Submits a job of two generators, unless the configuration says otherwise.
     pub async fn submit(&self, config: serde_json::Value) -> JobId {
         let job = self.new_job(config).await;
-        match self.store.submit(&job).await.unwrap() {
+        match self.store.submit(&job, u64::MAX).await.unwrap() {
             Submission::Created(id) => id,
             Submission::Replayed(id) => panic!("{id} was there before"),
         }
@@ -65,7 +65,7 @@ impl House {
     pub async fn submit_with_key(&self, key: &str, body: &str) -> Result<Submission, StoreError> {
         let mut job = self.new_job(serde_json::json!({})).await;
         job.idempotency = Some(IdempotencyKey { key: key.into(), body_sha256: body.into() });
-        self.store.submit(&job).await
+        self.store.submit(&job, u64::MAX).await
     }
 
     pub async fn new_job(&self, mut config: serde_json::Value) -> NewJob {

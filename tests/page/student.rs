@@ -25,6 +25,7 @@ async fn a_model_becomes_a_student_before_ones_eyes() -> Result<()> {
         check_result(page).await?;
         check_pictures(page).await?;
         check_downloads(page).await?;
+        check_second_look(page).await?;
         page.expect_fits().await?;
         page.expect_no_complaints().await?;
         check_pages_without_script(page).await?;
@@ -58,6 +59,26 @@ async fn check_downloads(page: &Page<'_>) -> Result<()> {
         let answer = reqwest::get(&link).await?.error_for_status()?;
         assert!(!answer.bytes().await?.is_empty(), "{link}");
     }
+    Ok(())
+}
+
+/// A request for the list of files that gets no answer costs a look, not the downloads.
+async fn check_second_look(page: &Page<'_>) -> Result<()> {
+    let lose_one = "(() => { \
+        const whole = window.fetch; \
+        window.fetch = (path, ...rest) => { \
+            if (window.lost || !String(path).endsWith('/artifacts')) return whole(path, ...rest); \
+            window.lost = true; \
+            return Promise.reject(new TypeError('lost')); \
+        }; \
+        window.dispatchEvent(new HashChangeEvent('hashchange')); \
+        return true; \
+    })()";
+    page.value(lose_one).await?;
+    // As somebody does who comes back to the tab.
+    let look = "window.lost && document.dispatchEvent(new Event('visibilitychange'))";
+    page.until(&format!("{look} && document.querySelector('.downloads a[href$=\"student?format=onnx\"]') !== null"))
+        .await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use kegd::{
         ids::{JobId, TaskId},
         job::JobStatus,
         metric::MetricPoint,
-        problem::ErrorCode,
+        problem::{ErrorCode, Problem},
         task::Fence,
     },
     queue::{Beat, QueueError},
@@ -43,12 +43,26 @@ async fn an_upload_may_not_take_the_name_of_a_result() {
     let house = House::standing().await;
     let mut job = house.new_job(json!({})).await;
     job.uploads.push(house.upload(job.id, "report.json", Role::ExternalData).await);
-    let Err(StoreError::Problem(problem)) = house.store.submit(&job).await else { panic!("the name is reserved") };
+    let Err(StoreError::Problem(problem)) = house.store.submit(&job, u64::MAX).await else {
+        panic!("the name is reserved")
+    };
     assert!(problem.detail.contains("report.json"), "{}", problem.detail);
     assert!(house.store.job(job.id).await.unwrap().is_none());
     job.uploads.pop();
     job.uploads.push(job.uploads[0].clone());
-    assert!(matches!(house.store.submit(&job).await, Err(StoreError::Problem(_))), "a name twice");
+    assert!(matches!(house.store.submit(&job, u64::MAX).await, Err(StoreError::Problem(_))), "a name twice");
+}
+
+#[tokio::test]
+async fn jobs_sent_at_once_do_not_share_the_last_place() {
+    let house = House::standing().await;
+    house.submit(json!({})).await;
+    let jobs = futures::future::join_all((0..8).map(|_| house.new_job(json!({})))).await;
+    let made = futures::future::join_all(jobs.iter().map(|job| house.store.submit(job, 2))).await;
+    let refusals = made.into_iter().filter_map(Result::err);
+    let codes: Vec<ErrorCode> = refusals.map(|error| Problem::from(error).code).collect();
+    assert_eq!(codes, [ErrorCode::TooManyRequests; 7]);
+    assert_eq!(house.store.job_ids().await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ impl World {
         let upload = Artifact { name: model_file.clone(), role: Role::Teacher, bytes, sha256, key };
         let (uploads, reused) = (vec![upload], vec![]);
         let job = NewJob { id, config, settings, model_file, uploads, reused, idempotency: None, owner: None };
-        assert_eq!(self.store().submit(&job).await.unwrap(), Submission::Created(id));
+        assert_eq!(self.store().submit(&job, u64::MAX).await.unwrap(), Submission::Created(id));
         self.model.submit(id, order);
     }
 

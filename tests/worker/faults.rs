@@ -14,6 +14,7 @@ use kegd::{
     worker::WorkerError,
 };
 use serde_json::json;
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::common::{
     facts,
@@ -325,4 +326,33 @@ async fn two_workers_do_not_share_a_directory() {
     let second = kegd::worker::run(config, queue, artifacts, Default::default()).await;
     assert!(matches!(second, Err(WorkerError::Taken(_))), "{second:?}");
     work.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_that_fails_while_a_file_is_made_costs_no_run() {
+    let house = House::living().await;
+    let body = "hello
+        if [ $(kind) = extract ]; then
+            echo there > $SHARED/there-$(generator)
+            until [ -e $SHARED/go ]; do sleep 0.01; done
+        fi
+        work; finish";
+    let work = house.work(script::worker(&house, body).await);
+    let id = house.submit(json!({})).await;
+    for generator in 0..2 {
+        house.note(&format!("there-{generator}")).await;
+    }
+    let database = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
+    let mut other = SqliteConnection::connect_with(&database).await.unwrap();
+    let fail = "create trigger broken before insert on artifacts begin select raise(abort, 'not now'); end";
+    other.execute(fail).await.unwrap();
+    std::fs::write(house.directory.path().join("shared/go"), "").unwrap();
+    // Long enough to try; a machine that is slower than that has nothing to wait for.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(outcomes(&house, id).await, ["succeeded", "running", "running"]);
+    other.execute("drop trigger broken").await.unwrap();
+    assert_eq!(house.ended(id).await.status, JobStatus::Succeeded);
+    work.stop().await;
+    assert_eq!(outcomes(&house, id).await, ["succeeded"; 4]);
+    assert_eq!(files(&house, id, Role::Generator).await.len(), 2);
 }
