@@ -9,6 +9,7 @@ mod devices;
 mod directory;
 mod files;
 mod ladder;
+mod lease;
 mod log;
 mod outcome;
 mod process;

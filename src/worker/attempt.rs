@@ -11,6 +11,7 @@ use super::{
     directory::RunDirectory,
     files::{self, SampleOf},
     ladder::Ladder,
+    lease::held,
     outcome::{Cause, Ended, LastWord, Outcome, outcome},
     process::{Exit, Process},
     watch::Watch,
@@ -229,10 +230,9 @@ impl<'a> Attempt<'a> {
     async fn adopt(&mut self, file: FileRef, role: Role, sample: Option<SampleOf>) {
         // In the order in which it was said: a bar that is behind its files would look wrong.
         self.write().await;
-        let adopted = files::adopt(self.shop, self.claim, self.directory.path(), (file, role, sample)).await;
-        // That may have taken long. Who could not be heard meanwhile was not silent, and did not stand still.
-        self.heard = Instant::now();
-        self.watch.excuse(self.heard);
+        let adoption = files::adopt(self.shop, self.claim, self.directory.path(), (file, role, sample));
+        let adopted = held(self.shop, self.claim, adoption).await;
+        self.excuse();
         match adopted {
             Ok((artifact, hold)) => {
                 self.made.push(artifact);
@@ -246,10 +246,12 @@ impl<'a> Attempt<'a> {
         // What was measured on the way comes first: the run that goes on from here will not measure it again.
         self.write().await;
         let kept = if self.beat.metrics.is_empty() {
-            checkpoints::keep(self.shop, self.claim, self.directory.path(), (file, step)).await
+            let keeping = checkpoints::keep(self.shop, self.claim, self.directory.path(), (file, step));
+            held(self.shop, self.claim, keeping).await
         } else {
             Err(Missed::Unkept("what came before it cannot be recorded".to_owned()))
         };
+        self.excuse();
         match kept {
             Ok(hold) => {
                 self.checkpointed = true;
@@ -260,6 +262,12 @@ impl<'a> Attempt<'a> {
                 tracing::warn!(step, why, "a checkpoint is not kept; the run goes on");
             }
         }
+    }
+
+    /// After what may have taken long: who could not be heard meanwhile was not silent, and did not stand still.
+    fn excuse(&mut self) {
+        self.heard = Instant::now();
+        self.watch.excuse(self.heard);
     }
 
     /// Writes down what was said, and asks whether to go on.

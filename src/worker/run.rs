@@ -9,6 +9,7 @@ use super::{
     attempt::Attempt,
     directory::RunDirectory,
     files,
+    lease::held,
     log::RunLog,
     outcome::{Ended, LastWord, Memory, Outcome, outcome},
     process::{Exit, Process},
@@ -33,7 +34,7 @@ pub(super) async fn run(shop: Arc<Shop>, plan: SlotPlan, claim: Claim) {
 
 async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
     tracing::info!(device = plan.device, "run begins");
-    let directory = match RunDirectory::lay_out(shop, plan, claim).await {
+    let directory = match held(shop, claim, RunDirectory::lay_out(shop, plan, claim)).await {
         Ok(directory) => directory,
         Err(error) => return finish(shop, claim, Ending::Lost(error.to_string())).await,
     };

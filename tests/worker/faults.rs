@@ -328,17 +328,8 @@ async fn two_workers_do_not_share_a_directory() {
     work.stop().await;
 }
 
-#[tokio::test]
-async fn a_database_that_fails_while_a_file_is_made_costs_no_run() {
-    let house = House::living().await;
-    let body = "hello
-        if [ $(kind) = extract ]; then
-            echo there > $SHARED/there-$(generator)
-            until [ -e $SHARED/go ]; do sleep 0.01; done
-        fi
-        work; finish";
-    let work = house.work(script::worker(&house, body).await);
-    let id = house.submit(json!({})).await;
+/// Lets the rows of files fail for `long`, from when both generators are there.
+async fn no_rows_of_files(house: &House, job: JobId, long: Duration) {
     for generator in 0..2 {
         house.note(&format!("there-{generator}")).await;
     }
@@ -347,10 +338,39 @@ async fn a_database_that_fails_while_a_file_is_made_costs_no_run() {
     let fail = "create trigger broken before insert on artifacts begin select raise(abort, 'not now'); end";
     other.execute(fail).await.unwrap();
     std::fs::write(house.directory.path().join("shared/go"), "").unwrap();
-    // Long enough to try; a machine that is slower than that has nothing to wait for.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(outcomes(&house, id).await, ["succeeded", "running", "running"]);
+    tokio::time::sleep(long).await;
+    assert_eq!(outcomes(house, job).await, ["succeeded", "running", "running"]);
     other.execute("drop trigger broken").await.unwrap();
+}
+
+const WAITS_TO_MAKE_FILES: &str = r#"hello
+    if [ $(kind) = extract ]; then
+        echo there > $SHARED/there-$(generator)
+        until [ -e $SHARED/go ]; do sleep 0.05; say '{"type":"alive"}'; done
+    fi
+    work; finish"#;
+
+#[tokio::test]
+async fn a_lease_lasts_while_a_file_is_kept() {
+    let lease = Duration::from_secs(1);
+    let rules = QueueConfig { lease, max_losses: 1, ..script::quick_rules() };
+    let house = House::with(kegd::clock::Clock::System, rules).await;
+    let work = house.work(script::worker(&house, WAITS_TO_MAKE_FILES).await);
+    let id = house.submit(json!({})).await;
+    no_rows_of_files(&house, id, 3 * lease).await;
+    let job = house.ended(id).await;
+    assert_eq!((job.status, job.error), (JobStatus::Succeeded, None));
+    work.stop().await;
+    assert_eq!(outcomes(&house, id).await, ["succeeded"; 4]);
+}
+
+#[tokio::test]
+async fn a_database_that_fails_while_a_file_is_made_costs_no_run() {
+    let house = House::living().await;
+    let work = house.work(script::worker(&house, WAITS_TO_MAKE_FILES).await);
+    let id = house.submit(json!({})).await;
+    // Long enough to try; a machine that is slower than that has nothing to wait for.
+    no_rows_of_files(&house, id, Duration::from_millis(500)).await;
     assert_eq!(house.ended(id).await.status, JobStatus::Succeeded);
     work.stop().await;
     assert_eq!(outcomes(&house, id).await, ["succeeded"; 4]);
