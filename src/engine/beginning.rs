@@ -2,7 +2,11 @@
 
 use super::{
     checkpoint::Keeper,
-    compress::{self, plan::Plan},
+    compress::{
+        self,
+        layer::Layer,
+        plan::{Plan, Planned},
+    },
     executor::Executor,
     given::Given,
     latency,
@@ -47,10 +51,11 @@ impl Beginning {
         if let Some(given) = given {
             return Ok(Self { graph: given.graph.clone(), rows: given.rows()?, origin: Origin::Given(given) });
         }
-        let steps = compress::pace::steps(&teacher.graph)? + trial::steps(&settings.distillation);
+        let whole = &compress::absorb(&teacher.graph)?;
+        let steps = compress::pace::steps(whole)? + trial::steps(&settings.distillation);
         let mut ticker = Ticker::new(observer, Phase::Compressing, share, steps);
-        let plan = plan(teacher, settings, keeper, &mut ticker)?;
-        let graph = compress::apply_paced(&teacher.graph, &plan, &mut || ticker.tick())?;
+        let plan = plan((teacher, whole), settings, keeper, &mut ticker)?;
+        let graph = compress::apply_paced(whole, &plan, &mut || ticker.tick())?;
         Ok(Self { graph, rows: plan.rows(), origin: Origin::Compressed(plan) })
     }
 
@@ -81,10 +86,10 @@ impl Beginning {
         match &self.origin {
             Origin::Compressed(plan) => {
                 let before = latency::nodes(before, shape)?;
-                for (row, planned) in rows.iter_mut().zip(&plan.layers) {
-                    let node = &teacher.nodes[planned.layer.node];
-                    row.ms_before = before.get(planned.layer.node).copied();
-                    row.ms_after = Some(time_of(student, &after, node, &planned.layer.name));
+                for (row, Planned { layer, .. }) in rows.iter_mut().zip(&plan.layers) {
+                    let node = teacher.nodes.iter().position(|node| layer.is(node));
+                    row.ms_before = node.and_then(|node| before.get(node).copied());
+                    row.ms_after = Some(time_of(student, &after, layer));
                 }
             }
             Origin::Given(_) => {
@@ -138,26 +143,26 @@ impl Beginning {
     }
 }
 
-/// What becomes of each layer. What was measured to decide it is kept: measured again, it might come to another student.
+/// What becomes of each layer of `whole`: of the teacher, without the batch norms that its layers take in. What was measured to decide it is kept: measured again, it might come to another student.
 fn plan(
-    teacher: &Teacher,
+    (teacher, whole): (&Teacher, &Graph),
     settings: &Settings,
     keeper: &mut Keeper<'_>,
     ticker: &mut Ticker<'_>,
 ) -> Result<Plan, Stop> {
     let pace = &mut || ticker.tick();
     if let Some(decided) = keeper.plan() {
-        return compress::plan::repeat(&teacher.graph, decided.to_vec(), pace);
+        return compress::plan::repeat(whole, decided.to_vec(), pace);
     }
     let compression = &settings.compression;
-    let measures = reading::measures(teacher, settings)?;
+    let measures = reading::measures((teacher, whole), settings)?;
     let measures = (&measures, teacher.device());
     let plan = if settings.distillation.trial_steps == 0 {
-        compress::plan_measured(&teacher.graph, compression, measures, pace)?
+        compress::plan_measured(whole, compression, measures, pace)?
     } else {
-        match compress::alternatives(&teacher.graph, compression, measures, pace)? {
+        match compress::alternatives(whole, compression, measures, pace)? {
             (plan, None) => plan,
-            (one, Some(other)) => trial::nearer(teacher, settings, (one, other), ticker)?,
+            (one, Some(other)) => trial::nearer((teacher, whole), settings, (one, other), ticker)?,
         }
     };
     if compression.target().is_some() {
@@ -166,9 +171,9 @@ fn plan(
     Ok(plan)
 }
 
-/// Milliseconds of a node that was kept, or of the nodes that took its place: their names begin with the layer's and a dot.
-fn time_of(student: &Graph, times: &[f64], teacher: &Node, layer: &str) -> f64 {
-    let replaced = |node: &Node| node.name.strip_prefix(layer).is_some_and(|rest| rest.starts_with('.'));
-    let belongs = |node: &Node| node == teacher || replaced(node);
-    student.nodes.iter().zip(times).filter(|(node, _)| belongs(node)).fold(0.0, |sum, (_, time)| sum + time)
+/// Milliseconds of a layer, or of the nodes that took its place: their names begin with the layer's and a dot.
+fn time_of(graph: &Graph, times: &[f64], layer: &Layer) -> f64 {
+    let replaced = |node: &Node| node.name.strip_prefix(&layer.name).is_some_and(|rest| rest.starts_with('.'));
+    let belongs = |node: &Node| layer.is(node) || replaced(node);
+    graph.nodes.iter().zip(times).filter(|(node, _)| belongs(node)).fold(0.0, |sum, (_, time)| sum + time)
 }

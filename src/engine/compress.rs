@@ -3,6 +3,7 @@
 //!
 //! Everything is computed in float64: truncated spectra decide ranks, and float32 Gram matrices would decide them by noise.
 
+mod absorb;
 pub mod action;
 mod algebra;
 mod alternatives;
@@ -23,6 +24,7 @@ pub mod target;
 mod timing;
 pub mod tucker;
 
+pub use absorb::absorb;
 pub use alternatives::alternatives;
 pub use plan::{plan, plan_measured, plans};
 pub use rewrite::{apply, apply_paced};

@@ -14,20 +14,20 @@ use super::{
     seed::{Stream, seed},
     teacher::Teacher,
 };
-use crate::domain::config::Settings;
+use crate::{domain::config::Settings, formats::graph::Graph};
 
 /// Batches that the images are drawn in: within one, few forms are drawn.
 const BATCHES: u64 = 8;
 
-/// The measures of the teacher's layers, where the settings have a target that needs them; else none.
+/// The measures of the layers of `whole`, in the names of the teacher's values, where the settings have a target that needs them; else none.
 ///
 /// # Errors
 /// What libtorch reports.
-pub fn measures(teacher: &Teacher, settings: &Settings) -> Result<Measures, Stop> {
+pub fn measures((teacher, whole): (&Teacher, &Graph), settings: &Settings) -> Result<Measures, Stop> {
     if settings.compression.target().is_none() {
         return Ok(Measures::new());
     }
-    let mut meter = Meter::new(&teacher.graph, teacher.executor())?;
+    let mut meter = Meter::new(whole, teacher.executor())?;
     let shape = shape(&teacher.graph, settings);
     let elements = shape.elements();
     let each = (meter.inputs() / BATCHES).max(1) as i64;

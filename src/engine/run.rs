@@ -199,10 +199,11 @@ fn inspect(
     let plans: Vec<Vec<LayerRow>> = match &given {
         Some(given) => vec![given.rows()?],
         None => {
-            let steps = compress::pace::steps(graph)? * compression.targets().len().max(1) as u64;
+            let whole = &compress::absorb(graph)?;
+            let steps = compress::pace::steps(whole)? * compression.targets().len().max(1) as u64;
             let mut ticker = Ticker::new(observer, Phase::Importing, (0.0, 1.0), steps);
-            let measures = reading::measures(&Teacher::new(graph.clone(), device)?, &spec.settings)?;
-            let plans = compress::plans(graph, compression, &measures, &mut || ticker.tick())?;
+            let measures = reading::measures((&Teacher::new(graph.clone(), device)?, whole), &spec.settings)?;
+            let plans = compress::plans(whole, compression, &measures, &mut || ticker.tick())?;
             plans.iter().map(Plan::rows).collect()
         }
     };

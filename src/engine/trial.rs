@@ -10,32 +10,40 @@ use super::{
     teacher::Teacher,
     ticker::Ticker,
 };
-use crate::domain::config::{Distillation, Settings};
+use crate::{
+    domain::config::{Distillation, Settings},
+    formats::graph::Graph,
+};
 
 /// Of the ticker, for both students.
 pub fn steps(distillation: &Distillation) -> u64 {
     2 * u64::from(distillation.trial_steps) * (1 + u64::from(distillation.student_steps))
 }
 
-/// The plan whose student is nearer after `distillation.trial_steps` rounds, by the distance of the logits on images from
+/// The plan of `whole` whose student is nearer after `distillation.trial_steps` rounds, by the distance of the logits on images from
 /// formulas.
 ///
 /// # Errors
 /// As compressing and playing.
 pub fn nearer(
-    teacher: &Teacher,
+    (teacher, whole): (&Teacher, &Graph),
     settings: &Settings,
     (one, other): (Plan, Plan),
     ticker: &mut Ticker<'_>,
 ) -> Result<Plan, Stop> {
-    let mut after = |plan| distance(teacher, settings, plan, ticker);
+    let mut after = |plan| distance((teacher, whole), settings, plan, ticker);
     let (near, far) = (after(&one)?, after(&other)?);
     // Next to what is no number, anything is nearer.
     Ok(if far < near || near.is_nan() { other } else { one })
 }
 
-fn distance(teacher: &Teacher, settings: &Settings, plan: &Plan, ticker: &mut Ticker<'_>) -> Result<f64, Stop> {
-    let graph = compress::apply_paced(&teacher.graph, plan, &mut || ticker.tick())?;
+fn distance(
+    (teacher, whole): (&Teacher, &Graph),
+    settings: &Settings,
+    plan: &Plan,
+    ticker: &mut Ticker<'_>,
+) -> Result<f64, Stop> {
+    let graph = compress::apply_paced(whole, plan, &mut || ticker.tick())?;
     let rounds = settings.distillation.trial_steps;
     // A whole game in short: the steps end small, so that no average is needed.
     let distillation = Distillation { adversarial_steps: rounds, ..settings.distillation.clone() };
@@ -100,7 +108,7 @@ mod tests {
         for (one, other) in [(1, 9), (9, 1)] {
             let mut steps = Steps::default();
             let mut ticker = Ticker::new(&mut steps, Phase::Compressing, (0.0, 1.0), 1000);
-            let taken = nearer(&teacher, &settings, (of(one), of(other)), &mut ticker).unwrap();
+            let taken = nearer((&teacher, &teacher.graph), &settings, (of(one), of(other)), &mut ticker).unwrap();
             assert_eq!(taken.rows(), of(9).rows(), "{one} and {other}");
             assert!(steps.0 >= super::steps(&settings.distillation), "{} steps", steps.0);
         }

@@ -1,6 +1,6 @@
 //! The layers of a graph that carry a weight: their extents, their cost, and what keeps one from being decomposed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tch::Tensor;
 
@@ -12,7 +12,7 @@ use crate::{
     },
     formats::{
         facts,
-        graph::{Graph, Op},
+        graph::{Graph, Node, Op},
         shapes,
     },
 };
@@ -52,6 +52,11 @@ impl Layer {
     /// Whether a configuration that says `name` means this layer.
     pub fn answers_to(&self, name: &str) -> bool {
         name == self.name || name == self.node_name || self.weight.strip_suffix(".weight") == Some(name)
+    }
+
+    /// Whether it is this node, of a graph in which the layer may have another place.
+    pub fn is(&self, node: &Node) -> bool {
+        node.name == self.node_name && node.inputs.get(1) == Some(&self.weight)
     }
 
     /// The same layer, of a graph in which it is another node.
@@ -120,6 +125,12 @@ pub(super) fn uses(graph: &Graph) -> BTreeMap<&str, usize> {
     uses
 }
 
+/// Leaves out the constants that no node names.
+pub(super) fn drop_unused(graph: &mut Graph) {
+    let used: BTreeSet<String> = uses(graph).into_keys().map(str::to_owned).collect();
+    graph.weights.retain(|name, _| used.contains(name));
+}
+
 fn layer(graph: &Graph, index: usize, uses: &BTreeMap<&str, usize>) -> Option<Layer> {
     let node = &graph.nodes[index];
     let weight = node.inputs.get(1)?;
@@ -183,7 +194,7 @@ fn positions(shape: Option<&Vec<usize>>, kind: LayerKind) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::graph::{Node, Port, Tensor as Constant};
+    use crate::formats::graph::{Port, Tensor as Constant};
 
     /// x (N, 3, 2) → rows (N · 3, 2) → linear → (N, 12): as the PyTorch formats write a linear layer of a sequence.
     #[test]

@@ -1,12 +1,12 @@
 //! The planned decompositions, carried out on the graph: one node becomes two or three.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     action::Action,
     algebra,
     factors::{Factors, Stage},
-    layer::{Layer, uses},
+    layer::{Layer, drop_unused, uses},
     pace::Pace,
     plan::{Plan, Planned},
 };
@@ -114,8 +114,7 @@ impl<'a> Rewriter<'a> {
     }
 
     fn finish(mut self) -> Graph {
-        let used: BTreeSet<String> = uses(&self.student).into_keys().map(str::to_owned).collect();
-        self.student.weights.retain(|name, _| used.contains(name));
+        drop_unused(&mut self.student);
         self.student
     }
 }
