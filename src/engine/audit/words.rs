@@ -1,6 +1,9 @@
 //! What the figures of quality mean and what they do not, in words for the report.
 
-use crate::domain::{audit::Audit, report::JobResult};
+use crate::domain::{
+    audit::{Audit, Coverage},
+    report::JobResult,
+};
 
 /// The notes of a report on quality.
 pub fn notes(result: &JobResult) -> Vec<String> {
@@ -24,19 +27,21 @@ fn of_audit(audit: &Audit) -> Vec<String> {
         ),
         "The worst case was searched for with both networks at hand. It shows how bad the student can be on inputs made against it, not how bad it is on others.".to_owned(),
     ];
-    notes.extend(of_coverage(audit));
+    notes.extend(of_coverage(&audit.coverage, inputs));
     notes.push(prediction(audit));
     notes
 }
 
-fn of_coverage(audit: &Audit) -> Option<String> {
-    let coverage = &audit.coverage;
+/// `inputs` of the unseen generator there are.
+fn of_coverage(coverage: &Coverage, inputs: u64) -> Option<String> {
     if coverage.missed == 0 {
         return None;
     }
     let more = if coverage.missed as usize > coverage.missed_names.len() { " and others" } else { "" };
+    let few =
+        if inputs < coverage.classes { " Large inputs are few: there are fewer of them than classes." } else { "" };
     Some(format!(
-        "The teacher put no input of the unseen generator into {} of {} classes ({}{more}): of these, agreement there says nothing.",
+        "The teacher put no input of the unseen generator into {} of {} classes ({}{more}): of these, agreement there says nothing.{few}",
         coverage.missed,
         coverage.classes,
         coverage.missed_names.join(", ")
@@ -57,4 +62,32 @@ fn prediction(audit: &Audit) -> String {
         prediction.cells,
         prediction.teachers.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::Proportion;
+
+    #[test]
+    fn fewer_inputs_than_classes_are_named_as_a_reason() {
+        let mut coverage = Coverage {
+            hits: Proportion::wilson(1, 2),
+            effective_classes: 2.0,
+            classes: 1000,
+            missed: 998,
+            missed_names: vec!["a".to_owned(), "b".to_owned()],
+            balanced_agreement: 1.0,
+            lowest_class: None,
+            lowest_agreement: 1.0,
+            by_class: Vec::new(),
+        };
+        let of = |coverage: &Coverage, inputs| of_coverage(coverage, inputs).unwrap();
+        assert!(of(&coverage, 111).contains("998 of 1000 classes (a, b and others)"));
+        assert!(
+            of(&coverage, 111).ends_with("fewer of them than classes.") && of(&coverage, 1000).ends_with("nothing.")
+        );
+        coverage.missed = 0;
+        assert_eq!(of_coverage(&coverage, 111), None);
+    }
 }
