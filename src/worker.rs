@@ -14,6 +14,7 @@ mod log;
 mod outcome;
 mod process;
 mod quota;
+mod recorded;
 mod run;
 mod slot;
 mod watch;

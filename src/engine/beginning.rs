@@ -143,7 +143,8 @@ impl Beginning {
     }
 }
 
-/// What becomes of each layer of `whole`: of the teacher, without the batch norms that its layers take in. What was measured to decide it is kept: measured again, it might come to another student.
+/// What becomes of each layer of `whole`: of the teacher, without the batch norms that its layers take in. What was measured
+/// to decide it is kept: measured again, it might come to another student.
 fn plan(
     (teacher, whole): (&Teacher, &Graph),
     settings: &Settings,

@@ -30,16 +30,9 @@ pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported),
         Format::Safetensors => weights::import(bytes, options)?,
         Format::TorchScript => torchscript::import(bytes, options)?,
     };
-    problems::check_names(names(&imported.graph))?;
+    let graph = &imported.graph;
+    problems::check_names(graph.names().chain(graph.nodes.iter().map(|node| &node.name)))?;
     Ok((format, imported))
-}
-
-/// Every name that the file gave to something.
-fn names(graph: &Graph) -> impl Iterator<Item = &str> {
-    let of_nodes =
-        graph.nodes.iter().flat_map(|node| std::iter::once(&node.name).chain(&node.inputs).chain(&node.outputs));
-    let ports = [&graph.input.name, &graph.output.name];
-    ports.into_iter().chain(graph.weights.keys()).chain(of_nodes).map(String::as_str)
 }
 
 /// A student in one format.

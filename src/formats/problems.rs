@@ -39,7 +39,7 @@ pub fn unsupported(causes: Vec<(String, Cause)>) -> Problem {
 ///
 /// # Errors
 /// `invalid_model`, with the name's length and beginning.
-pub fn check_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Problem> {
+pub fn check_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), Problem> {
     let Some(long) = names.into_iter().find(|name| name.len() > MAX_NAME) else { return Ok(()) };
     let start: String = long.chars().take(40).collect();
     let (bytes, start) = (long.len(), start.escape_debug());

@@ -1,10 +1,10 @@
 //! The files of a run: adopted while it runs, and what is read of them when it has ended well.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::{Shop, log::RunLog, outcome::Cause};
+use super::{Shop, log::RunLog, outcome::Cause, recorded::recorded};
 use crate::{
     artifacts::{AdoptError, Claimed},
     domain::{
@@ -14,7 +14,7 @@ use crate::{
     },
     protocol::FileRef,
     queue::{Claim, Hold, Product, QueueError},
-    store::{SampleRow, StoreError},
+    store::SampleRow,
 };
 
 /// The generator and epoch of a file of samples.
@@ -52,18 +52,11 @@ pub(super) async fn adopt(
     Ok((artifact, hold))
 }
 
-/// Keeps the row of a file; without its row the file goes too. A database that fails must not cost a run that goes well:
-/// while it fails, nobody else gets the task either. A worker that is told to end does not wait for it.
+/// Keeps the row of a file; without its row the file goes too.
 async fn keep(shop: &Shop, claim: &Claim, file: &Artifact, sample: Option<&SampleRow>) -> Result<Hold, Cause> {
-    let refused = loop {
-        match shop.queue.keep(claim, file, sample).await {
-            Ok(hold) => return Ok(hold),
-            Err(QueueError::Store(error @ StoreError::Database(_))) if !shop.shutdown.is_cancelled() => {
-                tracing::error!(%error, "a file of a run cannot be recorded; trying again");
-                shop.shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
-            }
-            Err(refused) => break refused,
-        }
+    let refused = match recorded(shop, "a file of a run", || shop.queue.keep(claim, file, sample)).await {
+        Ok(hold) => return Ok(hold),
+        Err(refused) => refused,
     };
     if let Err(error) = shop.artifacts.delete(file).await {
         tracing::warn!(key = file.key, %error, "a file that nothing names is left behind");

@@ -1,6 +1,6 @@
 //! One run, from the claim to the record of its end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tracing::Instrument;
 
@@ -13,13 +13,13 @@ use super::{
     log::RunLog,
     outcome::{Ended, LastWord, Memory, Outcome, outcome},
     process::{Exit, Process},
+    recorded::recorded,
     slot::SlotPlan,
 };
 use crate::{
     domain::artifact::Artifact,
-    queue::{Claim, Ending, QueueError},
+    queue::{Claim, Ending},
     retention,
-    store::StoreError,
 };
 
 /// Runs a claimed task to its end, and records the end.
@@ -84,24 +84,14 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
     }
 }
 
-/// Records the end. A database that fails must not cost a finished run: while it fails, nobody else gets the task either.
-/// A worker that is told to end does not wait for it; then the run is given back by its next life.
+/// Records the end. Where that cannot be done, the run is given back by the worker's next life.
 async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
-    loop {
-        match shop.queue.finish(claim, ending.clone()).await {
-            Ok(settled) => {
-                tracing::info!(?settled, "run ended");
-                return bury(shop).await;
-            }
-            Err(QueueError::Store(error @ StoreError::Database(_))) if !shop.shutdown.is_cancelled() => {
-                tracing::error!(%error, "the end of a run cannot be recorded; trying again");
-                shop.shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the end of a run is not recorded");
-                return;
-            }
+    match recorded(shop, "the end of a run", || shop.queue.finish(claim, ending.clone())).await {
+        Ok(settled) => {
+            tracing::info!(?settled, "run ended");
+            bury(shop).await;
         }
+        Err(error) => tracing::warn!(%error, "the end of a run is not recorded"),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::problem::Problem,
     formats::{
+        facts::layer_name,
         free_names::FreeNames,
         graph::{self, Graph, Node, Op},
     },
@@ -27,30 +28,22 @@ use crate::{
 /// `invalid_weights` where one holds NaN or infinity.
 pub fn absorb(graph: &Graph) -> Result<Graph, Problem> {
     let uses = uses(graph);
-    let mut names: FreeNames = graph.weights.keys().chain(values(graph)).cloned().collect();
-    let mut taken_in: BTreeMap<usize, Absorbed> = BTreeMap::new();
+    let mut names: FreeNames = graph.names().cloned().collect();
+    let mut absorbed = graph.clone();
     let mut gone: Vec<usize> = Vec::new();
     for (index, norm) in graph.nodes.iter().enumerate() {
         let Some(pair) = Pair::of(graph, norm, &uses) else { continue };
-        if let Some(absorbed) = pair.absorb(graph, &mut names)? {
-            taken_in.insert(pair.layer, absorbed);
+        if let Some(Absorbed { node, weights }) = pair.absorb(graph, &mut names)? {
+            absorbed.nodes[pair.layer] = node;
+            absorbed.weights.extend(weights);
             gone.push(index);
         }
-    }
-    let mut absorbed = graph.clone();
-    for (layer, Absorbed { node, weights }) in taken_in {
-        absorbed.nodes[layer] = node;
-        absorbed.weights.extend(weights);
     }
     for index in gone.into_iter().rev() {
         absorbed.nodes.remove(index);
     }
     drop_unused(&mut absorbed);
     Ok(absorbed)
-}
-
-fn values(graph: &Graph) -> impl Iterator<Item = &String> {
-    graph.nodes.iter().flat_map(|node| &node.outputs).chain([&graph.input.name])
 }
 
 /// A layer as it is afterwards, with its weight and its bias.
@@ -109,7 +102,7 @@ impl<'g> Pair<'g> {
         let weight_name = node.inputs[1].clone();
         let bias_name = match node.inputs.get(2).filter(|_| self.has_own_bias) {
             Some(bias) => bias.clone(),
-            None => names.give(&format!("{}.bias", weight_name.strip_suffix(".weight").unwrap_or(&node.name))),
+            None => names.give(&format!("{}.bias", layer_name(node, &weight_name))),
         };
         let inputs = vec![node.inputs[0].clone(), weight_name.clone(), bias_name.clone()];
         let node = Node { name: node.name.clone(), op, inputs, outputs: self.norm.outputs.clone() };

@@ -39,8 +39,8 @@ pub struct Meter<'g> {
 }
 
 impl<'g> Meter<'g> {
-    /// For the layers of `graph` that can be decomposed; `executor` runs it, or one that
-    /// makes the same values by the same names.
+    /// For the layers of `graph` that can be decomposed; `executor` runs it, or one that makes the
+    /// same values by the same names.
     ///
     /// # Errors
     /// `invalid_model` where nodes do not fit together, `invalid_weights` for a weight with NaN or infinity.

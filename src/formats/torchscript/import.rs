@@ -79,7 +79,7 @@ pub fn port(bytes: &[u8], options: &ImportOptions) -> Result<Port, Problem> {
     check_kind(&archive)?;
     let data = pickled(&archive, "data")?;
     let name = input_name(&mut Sources::new(&archive), module(&data)?)?.to_string();
-    problems::check_names([name.as_str()])?;
+    problems::check_names([&name])?;
     let (shape, _) = input_shape(&archive, &name, options)?;
     Ok(Port { name, shape })
 }
