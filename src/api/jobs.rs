@@ -275,10 +275,10 @@ pub async fn retry(
 ) -> ApiResult<Response> {
     app.job_to_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
-    app.place().await?;
+    let most = app.limits.max_queue;
     let retry = match from {
-        RetryFrom::Start => app.store.retry_from_start(id).await?,
-        RetryFrom::Checkpoint => app.store.retry_from_checkpoint(id).await?,
+        RetryFrom::Start => app.store.retry_from_start(id, most).await?,
+        RetryFrom::Checkpoint => app.store.retry_from_checkpoint(id, most).await?,
     };
     match retry {
         Retry::Queued => bury(&app).await,

@@ -93,8 +93,8 @@ impl Samples {
     fn latent_rows(&self, facts: &Facts) -> anyhow::Result<Vec<u8>> {
         let number = self.generator.unwrap_or(0) as usize;
         let rows = usize::from(self.count);
+        let generator = generator(&self.from, number)?;
         let scratch = tempfile::tempdir()?;
-        let generator = self.from.join(generators::name(number));
         fs::copy(&generator, scratch.path().join(generators::name(number)))
             .with_context(|| format!("{} cannot be read", generator.display()))?;
         let request = LatentRequest {
@@ -116,6 +116,18 @@ impl Samples {
         let answer = File::open(scratch.path().join("latent.npz"))?;
         Ok(sheet::by_position(answer, rows, &self.contents(facts)?)?)
     }
+}
+
+/// The file of this generator, which is missing where the run was given others' generators.
+fn generator(folder: &Path, number: usize) -> anyhow::Result<PathBuf> {
+    let path = folder.join(generators::name(number));
+    if !path.is_file() {
+        anyhow::bail!(
+            "{} holds no generator {number}: name the folder of the run that trained it (one with `--generators` trains none)",
+            folder.display()
+        );
+    }
+    Ok(path)
 }
 
 fn facts(folder: &Path) -> anyhow::Result<Facts> {
@@ -185,6 +197,15 @@ mod tests {
         assert_eq!(names(None), ["samples-g0-e0010.npz", "samples-g1-e0001.npz"]);
         assert_eq!(names(Some(1)), ["samples-g1-e0001.npz"]);
         assert!(newest_samples(folder.path(), Some(2)).is_err());
+    }
+
+    #[test]
+    fn a_generator_that_was_trained_elsewhere_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("generator-1.safetensors"), "").unwrap();
+        assert_eq!(generator(folder.path(), 1).unwrap(), folder.path().join("generator-1.safetensors"));
+        let error = generator(folder.path(), 0).unwrap_err().to_string();
+        assert!(error.contains("no generator 0") && error.contains("--generators"), "{error}");
     }
 
     #[test]

@@ -25,11 +25,11 @@ pub enum Retry {
 }
 
 impl Store {
-    /// Starts a finished job from its upload again. What the attempt before made and measured is forgotten.
+    /// Starts a finished job from its upload again, as one of at most `most` that wait or run. What the attempt before made and measured is forgotten.
     ///
     /// # Errors
-    /// `too_many_requests` where the owner's quota is used up; the database fails.
-    pub async fn retry_from_start(&self, id: JobId) -> Result<Retry, StoreError> {
+    /// `too_many_requests` where the queue is full, or the owner's quota is used up; the database fails.
+    pub async fn retry_from_start(&self, id: JobId, most: u64) -> Result<Retry, StoreError> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
         if !job.status.is_final() {
@@ -38,7 +38,7 @@ impl Store {
         if job.upload_deleted_at.is_some() {
             return Ok(Retry::NoUpload);
         }
-        tx.take_place(job.owner.as_ref(), 0).await?;
+        tx.take_place(most, job.owner.as_ref(), 0).await?;
         for artifact in tx.made_artifacts(id).await? {
             tx.doom_file(id, &artifact.key).await?;
         }
@@ -57,11 +57,11 @@ impl Store {
     }
 
     /// Lets a failed or canceled job go on where it stopped: tasks that succeeded keep their results, and the others are
-    /// queued again, each from its checkpoint where it has one.
+    /// queued again, each from its checkpoint where it has one. At most `most` jobs wait or run with it.
     ///
     /// # Errors
-    /// `too_many_requests` where the owner's quota is used up; the database fails.
-    pub async fn retry_from_checkpoint(&self, id: JobId) -> Result<Retry, StoreError> {
+    /// `too_many_requests` where the queue is full, or the owner's quota is used up; the database fails.
+    pub async fn retry_from_checkpoint(&self, id: JobId, most: u64) -> Result<Retry, StoreError> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
         match job.status {
@@ -75,7 +75,7 @@ impl Store {
         if !tx.has_leftovers(id).await? {
             return Ok(Retry::NothingLeft);
         }
-        tx.take_place(job.owner.as_ref(), 0).await?;
+        tx.take_place(most, job.owner.as_ref(), 0).await?;
         tx.queue_unfinished(id).await?;
         job.progress = job.progress.take().map(|progress| Progress { eta_seconds: None, ..progress });
         tx.queue_again(&mut job).await?;

@@ -52,10 +52,9 @@ impl Store {
         {
             return Ok(Submission::Replayed(made));
         }
-        tx.check_queue(most).await?;
         let files = job.uploads.iter().chain(job.reused.iter().map(|reused| &reused.artifact));
         let bytes = files.map(|file| file.bytes).sum();
-        tx.take_place(job.owner.as_ref(), bytes).await?;
+        tx.take_place(most, job.owner.as_ref(), bytes).await?;
         tx.insert_job(job).await?;
         tx.add(Total::JobsSubmitted, 1).await?;
         tx.add(Total::UploadBytes, job.uploads.iter().map(|upload| upload.bytes).sum()).await?;

@@ -83,7 +83,7 @@ impl Store {
     }
 
     /// Whether one more job fits among the `most` that may wait or run. Asked before an upload is read; what counts is the
-    /// same question when the job is submitted.
+    /// same question in the transaction that queues it.
     ///
     /// # Errors
     /// `too_many_requests` where not; the database fails.
@@ -93,19 +93,13 @@ impl Store {
 }
 
 impl Tx {
-    /// As [`Store::check_queue`], for the job that this transaction makes.
+    /// Takes a place for one more job among the `most` that may wait or run, of `owner`, whose new files have `bytes`; nobody
+    /// has no quota.
     ///
     /// # Errors
-    /// The same.
-    pub(super) async fn check_queue(&mut self, most: u64) -> Result<(), StoreError> {
-        queue_admits(open_jobs(&mut *self.sql).await?, most)
-    }
-
-    /// Takes a place for one more job of `owner`, whose new files have `bytes`; nobody has no quota.
-    ///
-    /// # Errors
-    /// As [`Usage::admits`]; `unauthorized` where the key went away meanwhile.
-    pub(super) async fn take_place(&mut self, owner: Option<&KeyId>, bytes: u64) -> Result<(), StoreError> {
+    /// As [`Store::check_queue`] and [`Usage::admits`]; `unauthorized` where the key went away meanwhile.
+    pub(super) async fn take_place(&mut self, most: u64, owner: Option<&KeyId>, bytes: u64) -> Result<(), StoreError> {
+        queue_admits(open_jobs(&mut *self.sql).await?, most)?;
         let Some(id) = owner else { return Ok(()) };
         let Some(key) = self.key(id).await? else {
             return Err(Problem::new(ErrorCode::Unauthorized, "The key does not exist any more.").into());

@@ -217,7 +217,7 @@ async fn a_failed_job_goes_on_with_what_is_not_done() {
     house.queue.finish(&second, Ending::Failed(problem)).await.unwrap();
     let failed = house.job(id).await;
     assert!(house.store.has_leftovers(id).await.unwrap());
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued));
+    assert!(matches!(house.store.retry_from_checkpoint(id, u64::MAX).await.unwrap(), Retry::Queued));
     let job = house.job(id).await;
     assert_eq!((job.status, job.phase, job.attempt, job.error), (JobStatus::Queued, Phase::Queued, 2, None));
     assert_eq!((job.started_at, job.finished_at), (None, None));
@@ -243,7 +243,7 @@ async fn a_canceled_job_goes_on_too() {
     assert_eq!(house.store.cancel(id).await.unwrap(), Cancel::Asked);
     house.queue.finish(&second, Ending::Canceled).await.unwrap();
     assert_eq!(house.job(id).await.status, JobStatus::Canceled);
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued));
+    assert!(matches!(house.store.retry_from_checkpoint(id, u64::MAX).await.unwrap(), Retry::Queued));
     assert_eq!(house.claim().await.unwrap().inputs.checkpoint.unwrap().step, 5);
 }
 
@@ -255,7 +255,7 @@ async fn a_run_that_is_still_being_ended_cannot_end_the_next_attempt() {
     let (first, second) = (house.claim().await.unwrap(), house.claim().await.unwrap());
     let problem = Problem::new(ErrorCode::OutOfMemory, "no memory is left");
     house.queue.finish(&first, Ending::Failed(problem)).await.unwrap();
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued));
+    assert!(matches!(house.store.retry_from_checkpoint(id, u64::MAX).await.unwrap(), Retry::Queued));
     assert!(matches!(house.queue.record(&second, &Beat::default()).await, Err(QueueError::LeaseLost)));
     assert!(matches!(house.queue.finish(&second, Ending::Canceled).await, Err(QueueError::LeaseLost)));
     let tasks = house.store.tasks(id).await.unwrap();
@@ -274,13 +274,34 @@ async fn a_run_that_is_still_being_ended_cannot_end_the_next_attempt() {
 async fn there_has_to_be_something_to_go_on_from() {
     let house = House::standing().await;
     let id = house.submit(json!({})).await;
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::NotFinished(JobStatus::Queued)));
+    assert!(matches!(
+        house.store.retry_from_checkpoint(id, u64::MAX).await.unwrap(),
+        Retry::NotFinished(JobStatus::Queued)
+    ));
     house.store.cancel(id).await.unwrap();
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::NothingLeft));
+    assert!(matches!(house.store.retry_from_checkpoint(id, u64::MAX).await.unwrap(), Retry::NothingLeft));
     assert!(!house.store.has_leftovers(id).await.unwrap());
     assert_eq!(house.job(id).await.attempt, 1, "nothing has changed");
     assert_eq!(house.store.delete(id, false).await.unwrap(), Deletion::Deleted);
-    assert!(matches!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::NotFound));
+    assert!(matches!(house.store.retry_from_checkpoint(id, u64::MAX).await.unwrap(), Retry::NotFound));
+}
+
+#[tokio::test]
+async fn a_retry_needs_a_place_in_the_queue() {
+    let house = House::standing().await;
+    let (id, second) = half_done(&house).await;
+    house.store.cancel(id).await.unwrap();
+    house.queue.finish(&second, Ending::Canceled).await.unwrap();
+    house.submit(json!({})).await;
+    for refused in [house.store.retry_from_start(id, 1).await, house.store.retry_from_checkpoint(id, 1).await] {
+        assert_eq!(Problem::from(refused.unwrap_err()).code, ErrorCode::TooManyRequests);
+    }
+    assert_eq!(
+        (house.job(id).await.status, house.job(id).await.attempt),
+        (JobStatus::Canceled, 1),
+        "nothing has changed"
+    );
+    assert_eq!(house.store.retry_from_checkpoint(id, 2).await.unwrap(), Retry::Queued);
 }
 
 #[tokio::test]
@@ -289,7 +310,7 @@ async fn a_checkpoint_goes_with_its_job_and_with_a_new_start() {
     let (id, second) = half_done(&house).await;
     house.store.cancel(id).await.unwrap();
     house.queue.finish(&second, Ending::Canceled).await.unwrap();
-    assert_eq!(house.store.retry_from_start(id).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(id, u64::MAX).await.unwrap(), Retry::Queued);
     let doomed = house.store.doomed(None).await.unwrap();
     assert!(doomed.iter().any(|entry| entry.key.as_deref() == Some(&file(&second, 5).key)), "{doomed:?}");
     assert!(checkpoints(&house, id).await.is_empty());

@@ -128,14 +128,14 @@ async fn what_is_done_of_a_sweep_outlives_a_failure_and_a_retry() {
     let job = house.job(id).await;
     assert_eq!((job.status, job.results.len(), job.result.is_none()), (JobStatus::Failed, 1, true));
     assert!(house.claim().await.is_none(), "the third is not begun");
-    assert_eq!(house.store.retry_from_checkpoint(id).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_checkpoint(id, u64::MAX).await.unwrap(), Retry::Queued);
     for _ in 0..2 {
         let claim = house.claim().await.unwrap();
         assert_ne!(claim.kind(), first.kind());
         distilled(&house, &claim).await;
     }
     assert_eq!((house.job(id).await.status, house.job(id).await.results.len()), (JobStatus::Succeeded, 3));
-    assert_eq!(house.store.retry_from_start(id).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(id, u64::MAX).await.unwrap(), Retry::Queued);
     assert!(house.job(id).await.results.is_empty());
     house.ledger().await.check().await;
 }

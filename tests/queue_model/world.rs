@@ -248,14 +248,14 @@ impl World {
 
     async fn retry(&mut self, which: Pick) {
         let Some(id) = pick(&self.model.jobs, which).map(|job| job.id) else { return };
-        let answer = self.store().retry_from_start(id).await.unwrap();
+        let answer = self.store().retry_from_start(id, u64::MAX).await.unwrap();
         let queued = self.model.retry(id);
         assert!(matches!((queued, &answer), (true, Retry::Queued) | (false, Retry::NotFinished(_))), "{answer:?}");
     }
 
     async fn resume(&mut self, which: Pick) {
         let Some(id) = pick(&self.model.jobs, which).map(|job| job.id) else { return };
-        let answer = self.store().retry_from_checkpoint(id).await.unwrap();
+        let answer = self.store().retry_from_checkpoint(id, u64::MAX).await.unwrap();
         assert_eq!(answer == Retry::Queued, self.model.resume(id), "{answer:?}");
     }
 
