@@ -240,6 +240,25 @@ fn the_command_line_does_the_same_without_a_service() {
 }
 
 #[test]
+fn a_file_of_the_users_is_never_written_into() {
+    let out = TempDir::new().unwrap();
+    let (model, config) = (out.path().join("student.onnx"), out.path().join("config.json"));
+    std::fs::write(&model, small_file()).unwrap();
+    std::fs::write(&config, SMALL).unwrap();
+    let distill = |to: &str| {
+        let args = ["distill", "--threads", "1", "--device", "cpu", "--quiet"].map(Path::new);
+        let paths = [&model, Path::new("--config"), &config, Path::new("-o"), &out.path().join(to)];
+        Command::new(KEGD).args(args).args(paths).output().unwrap()
+    };
+    let refused = distill("");
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--out"), "{refused:?}");
+    let made = distill("further");
+    assert!(made.status.success(), "{made:?}");
+    assert!(std::fs::read(out.path().join("further/student.onnx")).unwrap().len() < small_file().len());
+    assert_eq!(std::fs::read(&model).unwrap(), small_file(), "the teacher is as it was");
+}
+
+#[test]
 fn the_command_line_makes_a_sweep_too() {
     let out = TempDir::new().unwrap();
     let (model, config) = (out.path().join("small.onnx"), out.path().join("config.json"));

@@ -71,10 +71,14 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// All JSON files in `folder` and below.
+/// All JSON files in `folder` and below. Hidden ones are being written, or are the bench's scratch.
 fn find(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
-        let path = entry?.path();
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let path = entry.path();
         if path.is_dir() {
             find(&path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "json") {

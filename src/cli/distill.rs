@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 
 use super::{
-    pipeline::{Beside, Inputs, Pipeline},
+    pipeline::{self, Beside, Inputs, Pipeline},
     quiet_threads, stop,
     table::{counted, render},
     terminal::Terminal,
@@ -46,7 +46,8 @@ pub struct Distill {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     checkpoints: u32,
 
-    /// Where the results go; made if it is not there. Files of the same names are replaced.
+    /// Where the results go; made if it is not there. Files of the same names are replaced, and, where generators
+    /// are trained, all those that an earlier run left there.
     #[arg(long, short, value_name = "DIR", default_value = "out")]
     out: PathBuf,
 
@@ -64,6 +65,7 @@ impl Distill {
         let mut terminal = Terminal::new(self.quiet, stop).keep_checkpoints(self.checkpoints);
         // On the disk of the results, so that they are moved there and not copied.
         let beside = Beside { eval: self.eval.as_deref(), student: self.student.as_deref(), alone: false };
+        pipeline::spare(&self.inputs, beside, &self.out)?;
         let mut pipeline = Pipeline::new(&self.inputs, beside, &self.out)?;
         pipeline.reuse(&self.generators)?;
         for warning in pipeline.inspect(&mut terminal)?.warnings {

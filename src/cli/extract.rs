@@ -25,7 +25,8 @@ pub struct Extract {
     #[command(flatten)]
     inputs: Inputs,
 
-    /// Where generators and samples go; made if it is not there. Files of the same names are replaced.
+    /// Where generators and samples go; made if it is not there. Files of the same names are replaced, and with
+    /// them all generators and samples that an earlier run left there.
     #[arg(long, short, value_name = "DIR", default_value = "out")]
     out: PathBuf,
 

@@ -36,6 +36,27 @@ pub fn find(places: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Deletes the generators in `directory` and their samples.
+///
+/// # Errors
+/// A file cannot be deleted.
+pub fn clear(directory: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("{} cannot be listed", directory.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if number(name).is_some() || of_samples(name).is_some() {
+            fs::remove_file(&path).with_context(|| format!("{} cannot be replaced", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Generator and epoch of `samples-g<generator>-e<epoch>.npz`.
+pub fn of_samples(name: &str) -> Option<(u32, u32)> {
+    let (generator, epoch) = name.strip_prefix("samples-g")?.strip_suffix(".npz")?.split_once("-e")?;
+    Some((generator.parse().ok()?, epoch.parse().ok()?))
+}
+
 fn in_directory(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let unreadable = || format!("{} cannot be listed", directory.display());
     let mut numbered = Vec::new();
@@ -65,6 +86,21 @@ mod tests {
         let found = find(&[folder.path().to_owned(), "elsewhere.safetensors".into()]).unwrap();
         let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["generator-2.safetensors", "generator-10.safetensors", "elsewhere.safetensors"]);
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = ["generator-0.safetensors", "generator-4.safetensors", "samples-g4-e0200.npz"];
+        let stay = ["bank.npz", "generator-mine.safetensors", "samples-good.npz", "student.onnx"];
+        for file in gone.iter().chain(&stay) {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        clear(folder.path()).unwrap();
+        let left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut left: Vec<String> = left.collect();
+        left.sort_unstable();
+        assert_eq!(left, stay);
     }
 
     #[test]

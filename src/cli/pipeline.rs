@@ -13,6 +13,7 @@ use super::{generators, terminal::Terminal};
 use crate::{
     domain::{
         architecture::Architecture,
+        artifact::FileName,
         config::{JobConfig, Sampler, Settings},
         ids::{JobId, TaskId},
         presets::TeacherKind,
@@ -75,6 +76,22 @@ impl Beside<'_> {
     }
 }
 
+/// Refuses an `out` where a result would take the place of one of these files.
+///
+/// # Errors
+/// It would, or `out` cannot be read.
+pub fn spare(inputs: &Inputs, files: Beside<'_>, out: &Path) -> anyhow::Result<()> {
+    let out = out.canonicalize().with_context(|| format!("{} cannot be read", out.display()))?;
+    for path in [Some(inputs.model.as_path()), files.eval, files.student].into_iter().flatten() {
+        let Ok(file) = path.canonicalize() else { continue };
+        let name = file.file_name().and_then(|name| name.to_str());
+        if file.parent() == Some(&out) && name.is_some_and(is_a_results) {
+            anyhow::bail!("{} would be replaced by a result of that name: give another --out", path.display());
+        }
+    }
+    Ok(())
+}
+
 /// A job's files in a directory of their own, which goes when this is dropped.
 pub struct Pipeline {
     directory: TempDir,
@@ -100,7 +117,7 @@ impl Pipeline {
         let stem = inputs.model.file_stem().map_or("model".into(), |stem| stem.to_string_lossy()).into_owned();
         let settings = config.resolve(TeacherKind::PlainImage, &stem)?;
         let directory = tempfile::Builder::new().prefix(".kegd-").tempdir_in(parent)?;
-        let lay_out = |path: &Path| lay_out(path, directory.path());
+        let lay_out = |path: &Path, prefix: &str| lay_out(path, directory.path(), prefix);
         let wanted = inputs.device.as_deref().unwrap_or(&settings.device);
         let spec = TaskSpec {
             job: JobId::new(),
@@ -109,10 +126,10 @@ impl Pipeline {
             kind: TaskKind::Inspect,
             device: device(wanted),
             threads: inputs.threads.map_or_else(cores, usize::from),
-            model: lay_out(&inputs.model)?,
-            external_data: inputs.external_data.iter().map(|path| lay_out(path)).collect::<Result<_, _>>()?,
+            model: lay_out(&inputs.model, "teacher")?,
+            external_data: inputs.external_data.iter().map(|path| lay_out(path, "side")).collect::<Result<_, _>>()?,
             generators: Vec::new(),
-            eval: files.eval.map(lay_out).transpose()?,
+            eval: files.eval.map(|path| lay_out(path, "eval")).transpose()?,
             student: files.student.map(|path| lay_out_student(path, directory.path())).transpose()?,
             // Whoever calls a program with a file of theirs wants it read.
             run_modules: true,
@@ -206,11 +223,15 @@ impl Pipeline {
         engine::score(&self.spec, self.directory.path(), checkpoints).map_err(failure)
     }
 
-    /// Moves what was made, apart from what only the next task needs, into `out`, and returns the names.
+    /// Moves what was made, apart from what only the next task needs, into `out`, and returns the names. Generators take the
+    /// place of all that an earlier run left there, with their samples: nobody could tell afterwards which belong together.
     ///
     /// # Errors
     /// A file cannot be moved.
     pub fn keep(&self, terminal: &Terminal, out: &Path) -> anyhow::Result<Vec<String>> {
+        if !terminal.files_of(Role::Generator).is_empty() {
+            generators::clear(out)?;
+        }
         let mut names = Vec::new();
         for name in terminal.files() {
             let target = out.join(name);
@@ -242,11 +263,17 @@ fn failure(stop: Stop) -> anyhow::Error {
     }
 }
 
-/// Puts a file into `directory` under its own name: linked where that is possible, which costs neither time nor space.
-fn lay_out(path: &Path, directory: &Path) -> anyhow::Result<String> {
+/// Puts a file into `directory` under its own name, or, where a run writes a file of that name itself, with `prefix` before
+/// it: what a run wrote would go through the link into the user's file.
+fn lay_out(path: &Path, directory: &Path, prefix: &str) -> anyhow::Result<String> {
     let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
     let name = name.to_str().with_context(|| format!("{}: the name is not UTF-8", path.display()))?;
-    lay_out_as(path, directory, name.to_owned())
+    lay_out_as(path, directory, if is_a_results(name) { format!("{prefix}-{name}") } else { name.to_owned() })
+}
+
+/// Whether a run writes a file of that name itself.
+fn is_a_results(name: &str) -> bool {
+    name.parse::<FileName>().is_ok_and(|name| name.is_reserved())
 }
 
 /// Under a name that no run writes: a student's own file is often called as the one that a run makes of it.
@@ -261,6 +288,7 @@ fn architecture(name: &str) -> Result<Architecture, String> {
     found.ok_or_else(|| format!("known are {}", Architecture::names()))
 }
 
+/// Linked where that is possible, which costs neither time nor space.
 fn lay_out_as(path: &Path, directory: &Path, name: String) -> anyhow::Result<String> {
     let target = directory.join(&name);
     if target.exists() {

@@ -131,9 +131,11 @@ fn generator(folder: &Path, number: usize) -> anyhow::Result<PathBuf> {
 }
 
 fn facts(folder: &Path) -> anyhow::Result<Facts> {
-    let names = ["report.json", Extraction::FILE];
-    let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-    let Some(path) = found.or_else(|| report_of_sweep(folder)) else {
+    let names = ["report.json", Extraction::FILE].map(|name| folder.join(name));
+    let found = names.into_iter().chain(report_of_sweep(folder)).filter(|path| path.is_file());
+    // The newest: an earlier run in this folder may have been told otherwise.
+    let written = |path: &PathBuf| path.metadata().and_then(|facts| facts.modified()).ok();
+    let Some(path) = found.max_by_key(written) else {
         anyhow::bail!("{} was written by neither `kegd distill` nor `kegd extract`", folder.display());
     };
     let json = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -155,7 +157,9 @@ fn newest_samples(folder: &Path, only: Option<u32>) -> anyhow::Result<Vec<PathBu
     let mut newest = std::collections::BTreeMap::new();
     for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be listed", folder.display()))? {
         let path = entry?.path();
-        let Some((generator, epoch)) = path.file_name().and_then(|name| numbers(name.to_str()?)) else { continue };
+        let Some((generator, epoch)) = path.file_name().and_then(|name| generators::of_samples(name.to_str()?)) else {
+            continue;
+        };
         if only.is_some_and(|only| only != generator) {
             continue;
         }
@@ -172,12 +176,6 @@ fn newest_samples(folder: &Path, only: Option<u32>) -> anyhow::Result<Vec<PathBu
         anyhow::bail!("{} holds no such samples", folder.display());
     }
     Ok(newest.into_values().map(|(_, path)| path).collect())
-}
-
-/// Generator and epoch of `samples-g<generator>-e<epoch>.npz`.
-fn numbers(name: &str) -> Option<(u32, u32)> {
-    let (generator, epoch) = name.strip_prefix("samples-g")?.strip_suffix(".npz")?.split_once("-e")?;
-    Some((generator.parse().ok()?, epoch.parse().ok()?))
 }
 
 #[cfg(test)]

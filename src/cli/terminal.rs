@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
+    os::fd::AsFd,
     path::Path,
     sync::{
         Arc,
@@ -10,6 +11,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+use terminal_size::Width;
 
 use crate::{
     domain::{job::Phase, job::Progress},
@@ -115,7 +118,10 @@ impl Terminal {
         let line = line(&self.title, progress, &self.metrics);
         let mut stderr = std::io::stderr().lock();
         // Nobody is served by a training that ends because the terminal is gone.
-        let _ = if self.is_terminal { write!(stderr, "\r\x1b[2K{line}") } else { writeln!(stderr, "{line}") };
+        let _ = match self.is_terminal {
+            true => write!(stderr, "\r\x1b[2K{}", cut(&line, columns(&stderr))),
+            false => writeln!(stderr, "{line}"),
+        };
         let _ = stderr.flush();
     }
 }
@@ -133,6 +139,16 @@ fn line(title: &str, progress: &Progress, metrics: &BTreeMap<String, f64>) -> St
         line.push_str(&format!("  {} {value:.3}", name.rsplit('.').next().unwrap_or(name)));
     }
     line
+}
+
+/// Columns of a line on this terminal.
+fn columns(terminal: impl AsFd) -> usize {
+    terminal_size::terminal_size_of(terminal).map_or(80, |(Width(columns), _)| columns.into())
+}
+
+/// What fits into one line: a longer one wraps, and of what has wrapped only the last part is drawn over.
+fn cut(line: &str, columns: usize) -> &str {
+    line.char_indices().nth(columns.saturating_sub(1)).map_or(line, |(end, _)| &line[..end])
 }
 
 fn left(seconds: f64) -> String {
@@ -187,6 +203,12 @@ mod tests {
             line("generator 1 of 3", &progress, &metrics),
             "generator 1 of 3  extracting  [######..................]  25 %  1 min 15 s left  total 1.320"
         );
+    }
+
+    #[test]
+    fn a_line_fits_the_terminal() {
+        assert_eq!((cut("student", 8), cut("student", 7), cut("größer", 4)), ("student", "studen", "grö"));
+        assert_eq!((cut("student", 1), cut("student", 0), cut("", 0)), ("", "", ""));
     }
 
     #[test]

@@ -11,11 +11,11 @@ use tch::Tensor;
 use super::{
     executor::Executor,
     observer::{Observer, Stop},
-    teacher::{Teacher, answer},
+    teacher::{Teacher, answer_paced, pieces},
     ticker::Ticker,
 };
 use crate::domain::{
-    audit::{Audit, InputSource, SourceAudit},
+    audit::{Audit, Coverage, InputSource, SourceAudit},
     config::Settings,
     job::Phase,
     report::{Agreement, LayerRow, SourceAgreement},
@@ -31,8 +31,11 @@ pub struct Pair<'a> {
 
 impl Pair<'_> {
     /// Logits of both for `x`, (N, classes) each, without gradients.
-    fn answers(&self, x: &Tensor) -> Result<(Tensor, Tensor), Stop> {
-        Ok((self.teacher.answer(x)?, answer(self.student, x)?))
+    ///
+    /// # Errors
+    /// What libtorch and `after`, called after each of both's [`pieces`], report.
+    fn answers(&self, x: &Tensor, mut after: impl FnMut() -> Result<(), Stop>) -> Result<(Tensor, Tensor), Stop> {
+        Ok((answer_paced(self.teacher.executor(), x, &mut after)?, answer_paced(self.student, x, after)?))
     }
 
     /// Compares the two on every source, and searches for the worst case. `layers` is what compression did.
@@ -49,21 +52,15 @@ impl Pair<'_> {
     ) -> Result<(Agreement, Audit), Stop> {
         let settings = sources::short(self.settings);
         let mut silent = Silent(observer);
-        let total = sources::steps(&settings) + search::STEPS;
+        // The sources that are drawn are compared within the first step of the search, what it finds in one of its own.
+        let total = sources::steps(&settings) + search::STEPS + 1;
         let mut ticker = Ticker::new(&mut silent, Phase::Evaluating, share, total);
         let held_out = HeldOut::train(self.teacher, &settings, &mut ticker)?;
 
-        let (draw, generated) = held_out.draw()?;
-        let (theirs, ours) = self.answers(&generated)?;
-        let coverage = coverage::coverage(&draw.labels, (&theirs, &ours), self.settings.classes.as_deref())?;
-        let mut sources = vec![compare::compare(InputSource::HeldOutGenerator, &theirs, &ours)?];
-        for source in [InputSource::Mixtures, InputSource::Procedural, InputSource::Noise] {
-            if let Some(x) = held_out.others(source, &generated)? {
-                sources.push(self.compare(source, &x)?);
-            }
-        }
+        let (coverage, mut sources) = self.drawn(&held_out, &mut ticker)?;
         let found = search::worst_case(self, held_out.count(), &mut ticker)?;
-        sources.push(self.compare(InputSource::WorstCase, &found)?);
+        sources.push(self.compare(InputSource::WorstCase, &found, ticker.parts(2 * pieces(&found)))?);
+        ticker.tick()?;
 
         let agreement = agreement(&sources);
         let lowest = lowest(&sources).map_or(InputSource::HeldOutGenerator, |found| found.source);
@@ -71,8 +68,29 @@ impl Pair<'_> {
         Ok((agreement, Audit { sources, lowest, coverage, weight_error, prediction: None, no_prediction: None }))
     }
 
-    fn compare(&self, source: InputSource, x: &Tensor) -> Result<SourceAudit, Stop> {
-        let (theirs, ours) = self.answers(x)?;
+    /// The sources that are drawn, and which classes those of the generator cover.
+    fn drawn(&self, held_out: &HeldOut, ticker: &mut Ticker<'_>) -> Result<(Coverage, Vec<SourceAudit>), Stop> {
+        let (draw, generated) = held_out.draw()?;
+        let others = [InputSource::Mixtures, InputSource::Procedural, InputSource::Noise];
+        let mut after = ticker.parts(2 * pieces(&generated) * (1 + others.len() as u64));
+        let (theirs, ours) = self.answers(&generated, &mut after)?;
+        let coverage = coverage::coverage(&draw.labels, (&theirs, &ours), self.settings.classes.as_deref())?;
+        let mut sources = vec![compare::compare(InputSource::HeldOutGenerator, &theirs, &ours)?];
+        for source in others {
+            if let Some(x) = held_out.others(source, &generated)? {
+                sources.push(self.compare(source, &x, &mut after)?);
+            }
+        }
+        Ok((coverage, sources))
+    }
+
+    fn compare(
+        &self,
+        source: InputSource,
+        x: &Tensor,
+        after: impl FnMut() -> Result<(), Stop>,
+    ) -> Result<SourceAudit, Stop> {
+        let (theirs, ours) = self.answers(x, after)?;
         Ok(compare::compare(source, &theirs, &ours)?)
     }
 }

@@ -19,7 +19,12 @@ use super::{
 };
 use crate::{
     domain::{
-        architecture::Architecture, config::Settings, given::Init, job::Phase, problem::Problem, report::LayerRow,
+        architecture::Architecture,
+        config::{Form, Settings},
+        given::Init,
+        job::Phase,
+        problem::Problem,
+        report::LayerRow,
     },
     formats::{
         description::{About, Decomposition},
@@ -52,7 +57,10 @@ impl Beginning {
             return Ok(Self { graph: given.graph.clone(), rows: given.rows()?, origin: Origin::Given(given) });
         }
         let whole = &compress::absorb(&teacher.graph)?;
-        let steps = compress::pace::steps(whole)? + trial::steps(&settings.distillation);
+        let distillation = &settings.distillation;
+        // Two students are planned and made where one is chosen after a trial, and then that one again.
+        let students = if distillation.trial_steps > 0 { 2 } else { 1 };
+        let steps = students * compress::pace::steps(whole)? + trial::steps(distillation);
         let mut ticker = Ticker::new(observer, Phase::Compressing, share, steps);
         let plan = plan((teacher, whole), settings, keeper, &mut ticker)?;
         let graph = compress::apply_paced(whole, &plan, &mut || ticker.tick())?;
@@ -133,6 +141,8 @@ impl Beginning {
     pub fn unpredictable(&self, teacher: &Teacher, settings: &Settings) -> Option<String> {
         let reason = if matches!(self.origin, Origin::Given(_)) {
             "the calibration saw compressed teachers alone, and this student is none."
+        } else if teacher.graph.input.shape.len() == 3 && settings.extraction.form == Form::Smooth {
+            "the held-out generator is of the kind that the student learned from (extraction.form), which the calibration never saw."
         } else if teacher.has_record(settings.extraction.batch_norm) {
             "the held-out generator keeps to what batch norm recorded (extraction.batch_norm), and small students agree with their \
              teachers on its inputs whatever they lose."

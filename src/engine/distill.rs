@@ -15,10 +15,11 @@ use super::{
     losses,
     observer::{Observer, Stop},
     pool::Pool,
+    rival::BATCHES,
     second_game::SecondGame,
     seed::{Stream, seed},
     student::Student,
-    teacher::{Teacher, accuracy, answer_paced},
+    teacher::{Teacher, accuracy, answer_paced, pieces},
     ticker::Ticker,
 };
 use crate::domain::{
@@ -81,7 +82,8 @@ impl Course<'_> {
         let all = Done::all(distillation);
         let further = all.second > 0;
         let total = steps(all) + if further { LOOKS_BACK } else { 0 };
-        let game = Game::new(self.teacher, student, self.settings)?;
+        let mut opening = Ticker::new(observer, Phase::Distilling, share, total);
+        let game = Game::new::<Stop>(self.teacher, student, self.settings, opening.parts(BATCHES))?;
         let rivals = game.rivals(Leg::First)?;
         let learned = if further { student.copy()? } else { State::new() };
         let mut class = Class { student: &mut *student, game, rivals, learned };
@@ -99,9 +101,7 @@ impl Course<'_> {
             keeper.write((Stage::Taught { second_game }, total), &student.network(), ticker.observer());
             return Ok(second_game);
         }
-        Err(Problem::new(ErrorCode::TrainingDiverged, "the student's weights are no longer finite after distillation")
-            .hint("Lower distillation.learning_rate.")
-            .into())
+        Err(diverged("the student's weights are no longer finite after distillation"))
     }
 
     fn on_pool(
@@ -114,6 +114,7 @@ impl Course<'_> {
         let distillation = &self.settings.distillation;
         for epoch in first..distillation.epochs {
             seed(self.settings.seed, Stream::Distill { epoch });
+            let mut last = None;
             for indices in self.pool.batches(i64::from(distillation.batch_size))? {
                 let (x, logits) = self.pool.pick(&indices)?;
                 let soft = logits.f_softmax(-1, tch::Kind::Float)?;
@@ -123,7 +124,9 @@ impl Course<'_> {
                 if ticker.step().is_multiple_of(REPORT_EVERY) {
                     ticker.metrics(&[("distillation_loss", loss.f_double_value(&[])?)]);
                 }
+                last = Some(loss);
             }
+            check_finite(last.map_or(Ok(0.0), |loss| loss.f_double_value(&[]))?)?;
             keeper.boundary(ticker, Stage::Pool { epoch: epoch + 1 }, || class.state())?;
         }
         Ok(())
@@ -142,13 +145,17 @@ impl Course<'_> {
             let Class { student, game, rivals, .. } = class;
             let (found, left) = game.play((leg, round), student, rivals, || ticker.tick())?;
             ticker.metrics(&[("adversarial_distance", found), ("student_distance", left)]);
+            // A second game that ends so is taken back.
+            if leg == Leg::First {
+                check_finite(left)?;
+            }
             keeper.boundary(ticker, leg.stage(round), || class.state())?;
         }
         Ok(())
     }
 
     fn look(&self, student: &Student, ticker: &mut Ticker<'_>) -> Result<Look, Stop> {
-        let answers = answer_paced(&student.executor, &self.pool.x, || ticker.stay())?;
+        let answers = answer_paced(&student.executor, &self.pool.x, ticker.parts(pieces(&self.pool.x)))?;
         let agreement = accuracy(&answers, &self.pool.logits.f_argmax(-1, false)?)?;
         let of = |(ours, theirs): (Tensor, Tensor)| losses::divergence(&theirs, &ours, 1.0)?.f_double_value(&[]);
         let divergences = self.pool.by_source(&answers)?.into_iter().map(of).collect::<Result<_, _>>()?;
@@ -245,6 +252,15 @@ impl Course<'_> {
         );
         Ok(counts)
     }
+}
+
+/// Ends a training that has lost its numbers: all that follows would be for nothing.
+fn check_finite(loss: f64) -> Result<(), Stop> {
+    if loss.is_finite() { Ok(()) } else { Err(diverged("the student's loss is no longer finite")) }
+}
+
+fn diverged(detail: &str) -> Stop {
+    Problem::new(ErrorCode::TrainingDiverged, detail).hint("Lower distillation.learning_rate.").into()
 }
 
 /// How a student answers the pool, from which no game learns: only `epochs` do, which the presets with games do not have.

@@ -69,6 +69,9 @@ pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
     if y.len() != 1 || x.first() != y.first() {
         return Err(invalid(format!("`x` is {x:?} and `y` {y:?}: they must have the same number of rows")).into());
     }
+    if x[0] == 0 {
+        return Err(invalid("`x` has no rows".to_owned()).into());
+    }
     let grey_image = shape.len() == 3 && shape[0] == 1 && x.len() == 3;
     let fits = match shape.len() {
         3 => x.len() == 4 && x[1] == shape[0],

@@ -143,15 +143,20 @@ impl Rivals {
 
 impl<'a> Game<'a> {
     /// # Errors
-    /// Where the graphs do not fit together.
-    pub fn new(teacher: &'a Teacher, student: &Student, settings: &'a Settings) -> Result<Self, Problem> {
+    /// Where the graphs do not fit together, and what `after`, called after each of [`super::rival::BATCHES`], reports.
+    pub fn new<E: From<TchError> + From<Problem>>(
+        teacher: &'a Teacher,
+        student: &Student,
+        settings: &'a Settings,
+        after: impl FnMut() -> Result<(), E>,
+    ) -> Result<Self, E> {
         // Exporters call values alike in networks that have nothing to do with each other.
         let landmarks = match settings.student {
             Some(_) => Vec::new(),
             None => super::landmarks::landmarks(&teacher.graph, student.beginning())?,
         };
         let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
-        let Apart { floor, distance, temperature } = apart(teacher, &student.executor, settings)?;
+        let Apart { floor, distance, temperature } = apart(teacher, &student.executor, settings, after)?;
         // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
         let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
         Ok(Self { teacher, settings, shape, landmarks, floor, temperature, rate })

@@ -90,7 +90,12 @@ fn firsts(node: &Node, weights: &BTreeMap<String, Tensor>) -> Vec<(usize, First)
             vec![(1, he(from * product(weight.get(2..)))), (2, zero)]
         }
         Op::Gemm { trans_b: true, .. } => vec![(1, he(product(weight.get(1..)))), (2, zero)],
-        Op::Gemm { .. } | Op::MatMul => vec![(1, he(weight.iter().rev().nth(1).copied().unwrap_or(1))), (2, zero)],
+        Op::Gemm { .. } => vec![(1, he(weight.iter().rev().nth(1).copied().unwrap_or(1))), (2, zero)],
+        // A weight stands on either side.
+        Op::MatMul => {
+            let rows = weight.iter().rev().nth(1).copied().unwrap_or(1);
+            vec![(0, he(shape(0).last().copied().unwrap_or(1))), (1, he(rows))]
+        }
         Op::BatchNorm { .. } => vec![(1, one), (2, zero), (3, zero), (4, one)],
         Op::LayerNorm { .. } | Op::InstanceNorm { .. } => vec![(1, one), (2, zero)],
         Op::PRelu => vec![(1, First::Constant(SLOPE))],

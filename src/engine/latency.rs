@@ -11,7 +11,8 @@ const WARM_UP: usize = 10;
 const MOST_RUNS: usize = 200;
 const LEAST_RUNS: usize = 5;
 
-/// Wall time that one comparison may take, so that a large network does not hold up its job.
+/// Wall time after which one comparison ends, so that a large network does not hold up its job. What takes a part of it is
+/// warm after one run.
 const BUDGET: Duration = Duration::from_secs(3);
 
 /// Times both networks in turn on the same input, batch 1, so that what slows the machine slows both.
@@ -23,8 +24,9 @@ pub fn compare(teacher: &Executor, student: &Executor, shape: &[usize], threads:
     let (mut teacher_ms, mut student_ms) = (Vec::new(), Vec::new());
     let started = Instant::now();
     for run in 0..WARM_UP + MOST_RUNS {
+        let is_warm = run >= WARM_UP || (run > 0 && started.elapsed() > BUDGET / 3);
         let pair = (time(teacher, &x)?, time(student, &x)?);
-        if run >= WARM_UP {
+        if is_warm {
             teacher_ms.push(pair.0);
             student_ms.push(pair.1);
         }

@@ -2,9 +2,9 @@
 
 use crate::formats::graph::{Binary, Op};
 
-/// What is added and as large as this in any place is a mask of attention, no bias: exporters write minus infinity as
-/// anything from -1e4 to the least float.
-const MASK: f64 = 1e4;
+/// What is added and as large as this in any place is a mask of attention, no bias: networks with windows mask with -100, and
+/// exporters write minus infinity as anything from -1e4 to the least float.
+const MASK: f64 = 100.0;
 
 /// The inputs of a node with `op` that are parameters where they are constants.
 pub fn inputs(op: &Op) -> &'static [usize] {

@@ -21,17 +21,27 @@ pub fn decoder(decoded: &Tensor, z: &Tensor) -> Result<Tensor, TchError> {
 /// l_div: exp(-mean over pairs of d(z1, z2) · d(x1, x2)), with the mean squared difference for z and the mean absolute
 /// difference over the elements of x, as the reference experiments have it.
 ///
-/// Memory is N² + N·elements: `cdist` never holds the differences themselves.
-///
 /// # Errors
 /// What libtorch reports.
 pub fn diversity(x: &Tensor, z: &Tensor) -> Result<Tensor, TchError> {
     let x = x.f_flatten(1, -1)?;
     let elements = x.size()[1] as f64;
     let latent = z.size()[1] as f64;
-    let between_x = Tensor::f_cdist(&x, &x, 1.0, None::<i64>)?.f_div_scalar(elements)?;
+    let rows = if x.device().is_cuda() { ROWS_ON_CUDA } else { x.size()[0] };
+    let between_x = absolute_distances(&x, rows)?.f_div_scalar(elements)?;
     let between_z = squared_distances(z)?.f_div_scalar(latent)?;
     between_x.f_mul(&between_z)?.f_mean(Kind::Float)?.f_neg()?.f_exp()
+}
+
+/// Rows of [`absolute_distances`] at once on a GPU.
+const ROWS_ON_CUDA: i64 = 8;
+
+/// Sums of absolute differences of all pairs of rows of `x` (N, elements), `rows` of them against all at a time. `cdist` holds
+/// no differences, but on CUDA its gradient does: rows · N · elements of them.
+fn absolute_distances(x: &Tensor, rows: i64) -> Result<Tensor, TchError> {
+    let some = x.f_split(rows, 0)?;
+    let distances = some.iter().map(|rows| Tensor::f_cdist(rows, x, 1.0, None::<i64>));
+    Tensor::f_cat(&distances.collect::<Result<Vec<_>, _>>()?, 0)
 }
 
 /// Squared Euclidean distances of all pairs. z carries no gradient, so the cancellation of this form is harmless.
@@ -137,6 +147,23 @@ mod tests {
         let theirs = Tensor::run_backward(&[&expected], &[&x], false, false).remove(0);
         let gradient = Tensor::run_backward(&[&ours], &[&x], false, false).remove(0);
         assert!(value(&(theirs - gradient).abs().max()) < 1e-6);
+    }
+
+    #[test]
+    fn distances_are_the_same_whatever_is_worked_out_at_once() {
+        tch::manual_seed(3);
+        let x = Tensor::randn([7, 5], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let of = |rows: i64| {
+            let distances = absolute_distances(&x, rows).unwrap();
+            let gradient = Tensor::run_backward(&[&distances.square().sum(Kind::Float)], &[&x], false, false).remove(0);
+            (distances, gradient)
+        };
+        let (whole, gradient) = of(7);
+        assert_eq!(whole.size(), [7, 7]);
+        for rows in [1, 3] {
+            let (distances, slope) = of(rows);
+            assert!(distances.equal(&whole) && slope.allclose(&gradient, 1e-5, 1e-5, false), "{rows}");
+        }
     }
 
     #[test]

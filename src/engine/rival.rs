@@ -11,7 +11,7 @@ use super::{
     seed::{Stream, seed},
     teacher::{Teacher, answer},
 };
-use crate::domain::config::Settings;
+use crate::domain::{config::Settings, problem::Problem};
 
 /// What distances are relative to is at least this times the teacher's spread on images from formulas.
 const FLOOR: f64 = 2.0;
@@ -19,7 +19,7 @@ const FLOOR: f64 = 2.0;
 /// Images from formulas on which two networks are held against each other, and batches that they are drawn in. Within a
 /// batch few forms are drawn: one batch alone would say twice as much or half as much, by its seed.
 const MEASURED: i64 = 250;
-const BATCHES: usize = 8;
+pub const BATCHES: u64 = 8;
 
 /// The temperature at which answers are compared, relative to the teacher's spread on images from formulas: logits of any
 /// scale are softened alike.
@@ -47,19 +47,25 @@ pub struct Sought {
 }
 
 /// # Errors
-/// What libtorch reports.
-pub fn apart(teacher: &Teacher, student: &Executor, settings: &Settings) -> Result<Apart, TchError> {
+/// What libtorch and `after`, called after each of [`BATCHES`], report.
+pub fn apart<E: From<TchError> + From<Problem>>(
+    teacher: &Teacher,
+    student: &Executor,
+    settings: &Settings,
+    mut after: impl FnMut() -> Result<(), E>,
+) -> Result<Apart, E> {
+    let count = teacher.bearable(MEASURED * BATCHES as i64)? / BATCHES as i64;
     seed(settings.seed, Stream::Apart);
     no_grad(|| {
         let shape = shape(&teacher.graph, settings);
-        let elements = shape.elements();
-        let count = MEASURED.min(MOST_ELEMENTS / elements).max(2);
+        let count = count.min(MOST_ELEMENTS / shape.elements()).max(2);
         let (mut spread, mut between) = (0.0, 0.0);
         for _ in 0..BATCHES {
             let x = procedural::draw(&shape.output, &shape.pixels, count, teacher.device())?;
             let logits = teacher.answer(&x)?;
             spread += losses::spread(&logits)? / BATCHES as f64;
             between += losses::spread(&logits.f_sub(&answer(student, &x)?)?)? / BATCHES as f64;
+            after()?;
         }
         let spread = spread.max(f64::MIN_POSITIVE);
         // A teacher that answers everything alike has none.

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use tch::{Kind, Tensor};
-
 use super::{
     npz,
     observer::{Observer, Stop},
@@ -23,7 +21,6 @@ pub const MOST_ELEMENTS: i64 = 16 << 20;
 pub struct Shown {
     draw: Draw,
     index: u32,
-    classes: i64,
 }
 
 impl Shown {
@@ -34,7 +31,7 @@ impl Shown {
         let elements = shape.elements();
         let count = (shape.classes * PER_CLASS).min(MOST_ELEMENTS / elements).max(1);
         seed(settings.seed, Stream::Pool { index: u32::MAX - index });
-        Ok(Self { draw: Draw::balanced(&shape, count, teacher.device())?, index, classes: shape.classes })
+        Ok(Self { draw: Draw::balanced(&shape, count, teacher.device())?, index })
     }
 
     /// Writes `samples-g<generator>-e<epoch>.npz` (`x`, `y`) and tells the observer.
@@ -43,10 +40,47 @@ impl Shown {
     /// What libtorch or the file system reports.
     pub fn write(&self, generator: &Trained, epoch: u32, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
         let x = generator.sample(&self.draw)?;
-        let y = Tensor::f_arange(x.size()[0], (Kind::Int64, x.device()))?.f_remainder(self.classes)?;
+        let y = self.draw.labels.f_argmax(-1, false)?;
         let path = dir.join(format!("samples-g{}-e{epoch:04}.npz", self.index));
         npz::write(&path, &[("x", &x), ("y", &y)])?;
         observer.sample(&path, self.index, epoch, x.size()[0] as u64);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::{domain::config::Form, nets::generator::Shape};
+
+    struct Silent;
+
+    impl Observer for Silent {
+        fn progress(&mut self, _: crate::domain::job::Progress) -> Result<(), Stop> {
+            Ok(())
+        }
+
+        fn metrics(&mut self, _: Vec<crate::protocol::MetricPoint>) {}
+
+        fn sample(&mut self, _: &Path, _: u32, _: u32, _: u64) {}
+
+        fn artifact(&mut self, _: &Path, _: crate::protocol::Role) {}
+    }
+
+    /// With fewer inputs than classes these do not come in turns.
+    #[test]
+    fn a_file_says_which_class_was_asked_for() {
+        let shape =
+            Shape { classes: 10, latent: 3, output: vec![4], pixels: crate::nets::pixels::Pixels::Standardised };
+        let draw = Draw::balanced(&shape, 4, Device::Cpu).unwrap();
+        let asked: Vec<i64> = draw.labels.argmax(-1, false).try_into().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let generator = Trained::fresh(shape, Form::default(), Device::Cpu);
+        Shown { draw, index: 0 }.write(&generator, 1, folder.path(), &mut Silent).unwrap();
+        let file = std::fs::File::open(folder.path().join("samples-g0-e0001.npz")).unwrap();
+        let said: ndarray::Array1<i64> = ndarray_npy::NpzReader::new(file).unwrap().by_name("y").unwrap();
+        assert_eq!((said.to_vec(), asked.len()), (asked, 4));
     }
 }

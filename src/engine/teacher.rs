@@ -3,7 +3,16 @@
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::{executor::Executor, record::Record};
-use crate::{domain::problem::Problem, formats::graph::Graph};
+use crate::{
+    domain::problem::Problem,
+    formats::{facts, graph::Graph},
+};
+
+/// Multiply-accumulates that a network may spend on one set of inputs: seconds on a few cores.
+const MOST_MACS: i64 = 200_000_000_000;
+
+/// Where networks are large there are fewer inputs, but not fewer than this: an interval of ± 6 % at 50 %.
+const FEWEST_INPUTS: i64 = 300;
 
 pub struct Teacher {
     /// As uploaded, with its last softmax where it has one.
@@ -64,6 +73,19 @@ impl Teacher {
         self.executor.forward_with(x, names)
     }
 
+    /// How many inputs it may be asked about at once, of `most`: fewer where it is large, but not fewer than
+    /// [`FEWEST_INPUTS`].
+    ///
+    /// # Errors
+    /// Where the graph's cost cannot be told.
+    pub fn bearable(&self, most: i64) -> Result<i64, Problem> {
+        let (macs, _) = facts::facts(&self.graph)?;
+        // What cannot be counted is taken to be much.
+        let macs = if self.graph.is_opaque() { u64::MAX } else { macs };
+        let by_cost = MOST_MACS / i64::try_from(macs).unwrap_or(i64::MAX).max(1);
+        Ok(most.min(by_cost.max(FEWEST_INPUTS)))
+    }
+
     /// Logits without gradients, in pieces of `BATCH`.
     ///
     /// # Errors
@@ -112,6 +134,7 @@ pub fn pieces(x: &Tensor) -> u64 {
 /// # Errors
 /// What libtorch reports.
 pub fn accuracy(logits: &Tensor, classes: &Tensor) -> Result<f64, TchError> {
-    let hits = logits.f_argmax(-1, false)?.f_eq_tensor(classes)?.f_to_kind(Kind::Float)?.f_mean(Kind::Float)?;
+    // In float32 nine of ten would be a little less than 0.9.
+    let hits = logits.f_argmax(-1, false)?.f_eq_tensor(classes)?.f_mean(Kind::Double)?;
     hits.f_double_value(&[])
 }

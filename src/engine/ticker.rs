@@ -47,20 +47,36 @@ impl<'a> Ticker<'a> {
     /// [`Stop::Canceled`] or [`Stop::Interrupted`] if the run shall end.
     pub fn tick(&mut self) -> Result<(), Stop> {
         self.step = (self.step + 1).min(self.steps);
-        self.stay()
+        self.report(0.0)
     }
 
-    /// Reports the present step once more, in the midst of a long one: whoever watches the run sees that it lives.
+    /// For the next step, where it is a long one of `parts`: to be called after each of them, it says how far the step is, so
+    /// that whoever watches the run sees that it gets on.
     ///
     /// # Errors
-    /// As [`Self::tick`].
-    pub fn stay(&mut self) -> Result<(), Stop> {
+    /// What it returns has those of [`Self::tick`].
+    pub fn parts(&mut self, parts: u64) -> impl FnMut() -> Result<(), Stop> {
+        let mut done = 0;
+        move || {
+            done += 1;
+            self.report(done as f64 / (parts + 1) as f64)
+        }
+    }
+
+    /// So many steps come on top of what was planned.
+    pub fn extend(&mut self, steps: u64) {
+        self.steps += steps;
+    }
+
+    /// Reports the present step, and that `more` of the next is done.
+    fn report(&mut self, more: f64) -> Result<(), Stop> {
         let (from, to) = self.share;
-        let part = |steps: u64| (to - from) * steps as f64 / self.steps as f64;
-        let fraction = from + part(self.step);
-        let done = self.step - self.before;
+        let part = |steps: f64| (to - from) * steps / self.steps as f64;
+        let at = (self.step as f64 + more).min(self.steps as f64);
+        let fraction = from + part(at);
+        let done = at - self.before as f64;
         // For the whole run: the later stretches are taken to be as long as their shares say.
-        let left = (done > 0).then(|| self.started.elapsed().as_secs_f64() * (1.0 - fraction) / part(done));
+        let left = (done > 0.0).then(|| self.started.elapsed().as_secs_f64() * (1.0 - fraction) / part(done));
         self.observer.progress(Progress {
             fraction,
             phase: self.phase,
@@ -104,13 +120,28 @@ mod tests {
     }
 
     #[test]
-    fn to_stay_reports_and_counts_nothing() {
+    fn parts_of_a_step_are_reported_and_count_for_none() {
         let mut seen = Seen::default();
         let mut ticker = Ticker::new(&mut seen, Phase::Distilling, (0.5, 1.0), 4).with_checkpoints(2);
-        ticker.stay().unwrap();
+        ticker.report(0.0).unwrap();
         ticker.tick().unwrap();
-        ticker.stay().unwrap();
-        // Of a run that goes on from step 2, nothing can be told of its speed before it has done a step.
-        assert_eq!(seen.0, [(2, 0.75, false), (3, 0.875, true), (3, 0.875, true)]);
+        let mut after = ticker.parts(3);
+        for _ in 0..2 {
+            after().unwrap();
+        }
+        ticker.tick().unwrap();
+        // Of a run that goes on from step 2, nothing can be told of its speed before it has done anything.
+        let expected = [(2, 0.75, false), (3, 0.875, true), (3, 0.90625, true), (3, 0.9375, true), (4, 1.0, true)];
+        assert_eq!(seen.0, expected);
+    }
+
+    #[test]
+    fn what_is_planned_later_takes_its_part() {
+        let mut seen = Seen::default();
+        let mut ticker = Ticker::new(&mut seen, Phase::Evaluating, (0.0, 1.0), 2);
+        ticker.tick().unwrap();
+        ticker.extend(2);
+        ticker.tick().unwrap();
+        assert_eq!(seen.0, [(1, 0.5, true), (2, 0.5, true)]);
     }
 }

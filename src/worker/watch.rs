@@ -51,7 +51,7 @@ pub(super) struct Watch {
     patience: Duration,
     /// When it last got on.
     moved: Instant,
-    at: Option<(Phase, u64)>,
+    at: Option<(Phase, u64, f64)>,
     measured: Option<(String, u64)>,
     peak: u64,
     /// How many processes the kernel had killed for memory when it began.
@@ -75,13 +75,13 @@ impl Watch {
         }
     }
 
-    /// Takes note of an event. That it lives is no news; that it is at another step, has measured something further on, or
-    /// has made a file, is. Returns why it has to end, if it has.
+    /// Takes note of an event. That it lives is no news, for a thread of its own says so; that it is at another step, or further in
+    /// one, has measured something further on, or has made a file, is. Returns why it has to end, if it has.
     pub(super) fn hears(&mut self, event: &Event, now: Instant) -> Option<Cause> {
         let news = match event {
             Event::Alive => false,
             Event::Progress(progress) => {
-                let at = Some((progress.phase, progress.step));
+                let at = Some((progress.phase, progress.step, progress.fraction));
                 std::mem::replace(&mut self.at, at) != at
             }
             Event::Metrics { points } => points.last().is_some_and(|point| {
@@ -183,9 +183,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut watch = watch(directory.path());
         let mut now = Instant::now();
-        let progress = |step| {
-            Event::Progress(Progress { fraction: 0.5, phase: Phase::Extracting, step, steps: 9, eta_seconds: None })
+        let within = |step, fraction| {
+            Event::Progress(Progress { fraction, phase: Phase::Extracting, step, steps: 9, eta_seconds: None })
         };
+        let progress = |step| within(step, 0.5);
         let loss = |step| Event::Metrics { points: vec![MetricPoint { name: "loss".into(), step, value: 1.0 }] };
         let file = FileRef { name: "a".into(), bytes: 1, sha256: "00".into() };
         let made = Event::Sample { file, generator: 0, epoch: 0, count: 1 };
@@ -194,6 +195,8 @@ mod tests {
             (progress(1), false),
             (Event::Alive, false),
             (progress(2), true),
+            (within(2, 0.55), true),
+            (within(2, 0.55), false),
             (loss(1), true),
             (loss(1), false),
             (loss(2), true),

@@ -109,8 +109,8 @@ impl Table {
         let job = Job { cell, config, subject: Arc::clone(subject) };
         let path = cell.place().file(&self.out);
         let Some(found) = Cell::read(&path)? else { return Ok(Some(job)) };
-        if matches!(found.outcome, Outcome::Failed { .. }) {
-            return Ok(self.retry_failed.then_some(job));
+        if self.retry_failed && matches!(found.outcome, Outcome::Failed { .. }) {
+            return Ok(Some(job));
         }
         if found.was_run_with(&job.config.settings) && found.teacher_sha256 == subject.sha256 {
             return Ok(None);

@@ -20,7 +20,7 @@ use crate::domain::{audit::InputSource, config::Form};
 /// Steps of the search: what it finds changes little after that.
 pub const STEPS: u64 = 60;
 
-/// Inputs of each step.
+/// Inputs of each step, where the job's own batches are not smaller: those are known to fit.
 const BATCH: i64 = 64;
 
 /// Inputs that are drawn at once in the end.
@@ -34,13 +34,14 @@ const LEARNING_RATE: f64 = 3e-3;
 /// [`Stop::Canceled`], and what libtorch reports.
 pub fn worst_case(pair: &Pair<'_>, count: i64, ticker: &mut Ticker<'_>) -> Result<Tensor, Stop> {
     let Pair { teacher, student, settings } = pair;
-    let floor = rival::apart(teacher, student, settings)?.floor;
+    let floor = rival::apart::<Stop>(teacher, student, settings, ticker.parts(rival::BATCHES))?.floor;
     let sought = Sought { floor, batch_norm: settings.distillation.batch_norm };
     seed(settings.seed, stream(InputSource::WorstCase));
     let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
     let mut adam = Adam::new(trainable(&generator.store))?;
+    let batch = BATCH.min(settings.distillation.batch_size.into());
     for _ in 0..STEPS {
-        rival::challenge((&generator, &mut adam), (teacher, student), sought, BATCH, LEARNING_RATE)?;
+        rival::challenge((&generator, &mut adam), (teacher, student), sought, batch, LEARNING_RATE)?;
         ticker.tick()?;
     }
     let pieces = (0..count).step_by(PIECE as usize).map(|begin| PIECE.min(count - begin));

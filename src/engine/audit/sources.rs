@@ -18,18 +18,11 @@ use crate::{
         config::{Sampler, Settings},
         problem::ErrorCode,
     },
-    formats::facts,
     nets::generator::Shape,
 };
 
 /// Inputs of each source, where they are small enough.
 const INPUTS: i64 = 2000;
-
-/// Where networks are large there are fewer inputs, but not fewer than this: an interval of ± 6 % at 50 %.
-const FEWEST_INPUTS: i64 = 300;
-
-/// Multiply-accumulates that a network may spend on one source: seconds on a few cores.
-const MOST_MACS: i64 = 200_000_000_000;
 
 /// Steps of the held-out generator at most: it hits the class asked for long before.
 const MOST_STEPS: u32 = 500;
@@ -68,12 +61,8 @@ pub fn stream(source: InputSource) -> Stream {
 /// # Errors
 /// Where the graph's cost cannot be told.
 fn count(teacher: &Teacher, shape: &Shape) -> Result<i64, Stop> {
-    let (macs, _) = facts::facts(&teacher.graph)?;
-    // What cannot be counted is taken to be much.
-    let macs = if teacher.graph.is_opaque() { u64::MAX } else { macs };
     let elements = shape.elements().max(shape.classes);
-    let by_cost = (MOST_MACS / i64::try_from(macs).unwrap_or(i64::MAX).max(1)).max(FEWEST_INPUTS);
-    Ok(INPUTS.min(by_cost).min(MOST_ELEMENTS / elements).max(2))
+    Ok(teacher.bearable(INPUTS)?.min(MOST_ELEMENTS / elements).max(2))
 }
 
 /// The learning rate after a training that diverged, at most: a tenth of the lowest that a preset has.
@@ -97,6 +86,7 @@ impl HeldOut {
         let generator = match train(teacher, short, ticker) {
             Err(Stop::Failed(problem)) if problem.code == ErrorCode::TrainingDiverged => {
                 eprintln!("warning: the audit's generator is trained once more, more slowly: {problem}");
+                ticker.extend(steps(short));
                 train(teacher, &calm(short), ticker)?
             }
             trained => trained?,

@@ -19,8 +19,9 @@ use crate::{
 /// not the teacher's own, and what they never show may yet be there.
 const SHRINKAGE: f64 = 0.03;
 
-/// Elements that are held at once, of what layers read and of the widest patches (256 MiB of float32).
-const MOST_ELEMENTS: u64 = 1 << 26;
+/// Elements that are held at once, of what layers read and of the widest patches (16 MiB of float32). With more, half of the
+/// time goes to the system, which hands out memory by the page and takes it back after each operation.
+const MOST_ELEMENTS: u64 = 1 << 22;
 
 /// Multiply-accumulates that the inputs may take altogether, the network's own among them: less than ten seconds of a core.
 const MOST_MACS: u64 = 1 << 38;
