@@ -52,12 +52,13 @@ impl Pair<'_> {
     ) -> Result<(Agreement, Audit), Stop> {
         let settings = sources::short(self.settings);
         let mut silent = Silent(observer);
-        // The sources that are drawn are compared within the first step of the search, what it finds in one of its own.
-        let total = sources::steps(&settings) + search::STEPS + 1;
+        // To compare what is drawn is a step, and so it is with what is found.
+        let total = sources::steps(&settings) + search::STEPS + 2;
         let mut ticker = Ticker::new(&mut silent, Phase::Evaluating, share, total);
         let held_out = HeldOut::train(self.teacher, &settings, &mut ticker)?;
 
         let (coverage, mut sources) = self.drawn(&held_out, &mut ticker)?;
+        ticker.tick()?;
         let found = search::worst_case(self, held_out.count(), &mut ticker)?;
         sources.push(self.compare(InputSource::WorstCase, &found, ticker.parts(2 * pieces(&found)))?);
         ticker.tick()?;

@@ -14,6 +14,7 @@ use crate::{
     },
     formats::{
         architectures::{self, Shapes, Sizes},
+        description::About,
         facts, file,
         graph::{Graph, Node, Op},
         imported::{ImportOptions, Imported},
@@ -58,6 +59,24 @@ pub fn read(spec: &TaskSpec, dir: &Path, teacher: &Graph) -> Result<Option<Given
 }
 
 impl Given {
+    /// Whether the student can be written in the format in which its teacher came, which is known before it learns.
+    ///
+    /// # Errors
+    /// `unsupported_operators`, where a node has no operator there.
+    pub fn check_export(&self, uploaded: &str) -> Result<(), Problem> {
+        let uploaded = Format::named(uploaded).unwrap_or(Format::Onnx);
+        file::write(&self.graph, uploaded, &About::default()).map(drop).map_err(|problem| {
+            let detail = format!(
+                "the student cannot go back as {}, which is how its teacher came: {}",
+                uploaded.name(),
+                problem.detail
+            );
+            Problem::new(ErrorCode::UnsupportedOperators, detail)
+                .param("student")
+                .hint("Send the teacher as ONNX, or a student without this operator.")
+        })
+    }
+
     /// The student's layers, in the place of a compression table.
     ///
     /// # Errors

@@ -119,7 +119,10 @@ mod tests {
     use super::*;
     use crate::{
         domain::architecture::Architecture,
-        formats::architectures::{Shapes, Sizes, blueprint},
+        formats::{
+            architectures::{Shapes, Sizes, blueprint},
+            graph::Port,
+        },
     };
 
     fn resnet(seed: u64) -> Graph {
@@ -160,6 +163,20 @@ mod tests {
         assert_eq!(names.len(), constants(&graph).len(), "some norms still share a constant");
         let values = |graph: &Graph| constants(graph).into_iter().map(|(_, constant)| constant).collect::<Vec<_>>();
         assert_eq!(values(&graph), values(&alone));
+    }
+
+    /// As networks have it that mix tokens.
+    #[test]
+    fn a_weight_on_the_left_of_a_product_is_one() {
+        let port = |name: &str| Port { name: name.to_owned(), shape: vec![200, 3] };
+        let (inputs, outputs) = (vec!["left".to_owned(), "x".to_owned()], vec!["y".to_owned()]);
+        let weights = [("left".to_owned(), Tensor::f32(vec![50, 200], vec![0.0; 10_000]))].into();
+        let nodes = vec![Node { name: "mix".to_owned(), op: Op::MatMul, inputs, outputs }];
+        let mut graph = Graph { input: port("x"), output: port("y"), nodes, weights, opset: 17 };
+        initialise(&mut graph, 1);
+        let values = graph.weights["left"].as_f32().unwrap();
+        let square = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / values.len() as f64;
+        assert!((square * 100.0 - 1.0).abs() < 0.1, "{square}");
     }
 
     #[test]

@@ -197,7 +197,10 @@ fn inspect(
     let given = given::read(spec, dir, graph)?;
     let compression = &spec.settings.compression;
     let plans: Vec<Vec<LayerRow>> = match &given {
-        Some(given) => vec![given.rows()?],
+        Some(given) => {
+            given.check_export(&model.facts.format)?;
+            vec![given.rows()?]
+        }
         None => {
             let whole = &compress::absorb(graph)?;
             let steps = compress::pace::steps(whole)? * compression.targets().len().max(1) as u64;

@@ -121,12 +121,13 @@ mod tests {
 
     #[test]
     fn parts_of_a_step_are_reported_and_count_for_none() {
-        let mut seen = Seen::default();
-        let mut ticker = Ticker::new(&mut seen, Phase::Distilling, (0.5, 1.0), 4).with_checkpoints(2);
+        let seen = &mut Seen::default();
+        let mut ticker = Ticker::new(seen, Phase::Distilling, (0.5, 1.0), 4).with_checkpoints(2);
         ticker.report(0.0).unwrap();
         ticker.tick().unwrap();
-        let mut after = ticker.parts(3);
-        for _ in 0..2 {
+        {
+            let mut after = ticker.parts(3);
+            after().unwrap();
             after().unwrap();
         }
         ticker.tick().unwrap();

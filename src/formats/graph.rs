@@ -90,6 +90,17 @@ pub enum PadMode {
     Edge,
 }
 
+impl PadMode {
+    /// Pairs of begin and end as PyTorch takes them: the last axis first, leading axes without padding left out. Of images,
+    /// reflect and edge want both of the last two axes at least.
+    pub fn pairs(self, begin: &[i64], end: &[i64]) -> Vec<i64> {
+        let rank = begin.len();
+        let first = begin.iter().zip(end).position(|pair| pair != (&0, &0)).unwrap_or(rank);
+        let first = if self != Self::Constant && first < rank && rank > 3 { first.min(rank - 2) } else { first };
+        (first..rank).rev().flat_map(|axis| [begin[axis], end[axis]]).collect()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unary {

@@ -9,6 +9,7 @@ pub mod indices;
 pub mod pool;
 pub mod reshape;
 pub mod slice;
+pub mod tile;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -144,14 +145,15 @@ impl Lowering {
     }
 
     fn fold(&mut self, op: &Op, inputs: &[&Known], names: &[String]) -> Result<Vec<Value>, Refusal> {
-        if inputs.iter().any(|known| known.repeated) {
+        let repeated = inputs.iter().any(|known| known.repeated);
+        if repeated && !leaves_examples_alike(op, inputs) {
             return Err(Refusal::unsupported("it changes a constant that is repeated for each example"));
         }
         let arrays: Vec<&Array> = inputs.iter().map(|known| known.array.as_ref()).collect();
         let results = self.folded(op, &arrays)?;
         let named = names.iter().zip(results);
         Ok(named
-            .map(|(name, array)| Value::Known(Known { name: name.clone(), array: Rc::new(array), repeated: false }))
+            .map(|(name, array)| Value::Known(Known { name: name.clone(), array: Rc::new(array), repeated }))
             .collect())
     }
 
@@ -239,6 +241,22 @@ pub fn as_known(value: &Value) -> Option<&Known> {
     match value {
         Value::Known(known) => Some(known),
         _ => None,
+    }
+}
+
+/// Whether what `op` makes of constants, some of them repeated for each example, is one for each example again.
+fn leaves_examples_alike(op: &Op, inputs: &[&Known]) -> bool {
+    let rank = inputs.iter().map(|known| known.array.shape.len()).max().unwrap_or(0);
+    let is_alike = |known: &&Known| match (known.repeated, known.array.shape.len() == rank) {
+        (true, is_longest) => is_longest,
+        (false, true) => known.array.shape.first() == Some(&1),
+        (false, false) => true,
+    };
+    match op {
+        Op::Unary(_) | Op::Clip { .. } => true,
+        Op::Binary(_) => inputs.iter().all(is_alike),
+        Op::Concat { axis } => *axis > 0 && inputs.iter().all(|known| known.repeated),
+        _ => false,
     }
 }
 

@@ -7,14 +7,14 @@ use kegd::{
         architecture::Architecture,
         config::JobConfig,
         presets::TeacherKind,
-        problem::Problem,
+        problem::{ErrorCode, Problem},
         report::{Inspection, Report},
         task::{TaskKind, TaskSpec},
     },
     engine::{self, observer::Stop},
     formats::{
-        graph::{Graph, Tensor},
-        onnx,
+        graph::{Graph, Node, Op, Reduce, Tensor},
+        onnx, pt2,
     },
 };
 use ndarray::{Array1, Array4};
@@ -240,4 +240,29 @@ fn a_named_student_comes_nearer_to_its_teacher() {
         seen.metrics.iter().filter(|point| point.name == "student_distance").map(|point| point.value).collect();
     let (first, last) = (distances[0], distances[distances.len() - 1]);
     assert!(distances.len() == 20 && last < 0.8 * first, "{distances:?}");
+}
+
+/// Whoever learns that hours later has lost them.
+#[test]
+fn a_student_that_cannot_go_back_as_its_teacher_came_is_refused_at_once() {
+    let _turn = turn();
+    let teacher = named(Architecture::Resnet14, &IMAGE, 4);
+    // The product over one channel: nothing of PyTorch's that a file could name.
+    let mut student = teacher.clone();
+    let product = Op::Reduce { kind: Reduce::Product, axes: vec![1], keep_dims: true };
+    let (name, output) = ("product".to_owned(), "flat".to_owned());
+    student
+        .nodes
+        .insert(0, Node { name, op: product, inputs: vec![student.input.name.clone()], outputs: vec![output.clone()] });
+    student.nodes[1].inputs[0] = output;
+    let files = [("m.onnx", onnx::export(&teacher).unwrap()), ("m.pt2", pt2::export(&teacher).unwrap())];
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    let directory = folder(&files);
+    std::fs::write(directory.path().join("s.onnx"), onnx::export(&student).unwrap()).unwrap();
+    let inspected =
+        |model: &str| spec(TaskKind::Inspect, model, Some("s.onnx"), json!({"student": {"init": "weights"}}));
+    engine::run(&inspected("m.onnx"), directory.path(), &mut Seen::default()).unwrap();
+    let problem = refused(&inspected("m.pt2"), directory.path());
+    assert_eq!((problem.code, problem.param.as_deref()), (ErrorCode::UnsupportedOperators, Some("student")));
+    assert!(problem.detail.contains("pt2") && problem.detail.contains("product"), "{problem}");
 }

@@ -65,9 +65,7 @@ fn gather(x: &Tensor, axis: usize, indices: &[i64], shape: &[usize]) -> Result<T
 }
 
 fn pad(x: &Tensor, begin: &[i64], end: &[i64], mode: PadMode, value: f32) -> Result<Tensor, TchError> {
-    // libtorch wants the last axis first; leading axes without padding are left out, which reflect and edge insist on.
-    let first = begin.iter().zip(end).position(|(&begin, &end)| begin != 0 || end != 0).unwrap_or(begin.len());
-    let pairs: Vec<i64> = (first..begin.len()).rev().flat_map(|axis| [begin[axis], end[axis]]).collect();
+    let pairs = mode.pairs(begin, end);
     match mode {
         _ if pairs.is_empty() => Ok(x.shallow_clone()),
         PadMode::Constant => x.f_pad(pairs, "constant", f64::from(value)),

@@ -133,6 +133,8 @@ fn pool(node: &Node, window: &Window) -> Option<Operation> {
     ];
     let ceil = ("ceil_mode", Written::Bool(window.ceil));
     let operator = match &node.op {
+        // PyTorch has no such pool.
+        Op::AveragePool { .. } if window.dilations.iter().any(|dilation| *dilation != 1) => return None,
         Op::AveragePool { count_include_pad, .. } => {
             args.extend([ceil, ("count_include_pad", Written::Bool(*count_include_pad))]);
             if flat { "avg_pool1d.default" } else { "avg_pool2d.default" }
@@ -319,11 +321,8 @@ fn movement(node: &Node, extents: &Extents) -> Option<Operation> {
     }
 }
 
-/// Pairs of begin and end, the last axis first; leading axes without padding are left out, as two of the modes want.
 fn pad(node: &Node, begin: &[i64], end: &[i64], mode: PadMode, filler: f32) -> Option<Operation> {
-    let first = begin.iter().zip(end).position(|pair| pair != (&0, &0)).unwrap_or(begin.len());
-    let pairs: Vec<i64> = (first..begin.len()).rev().flat_map(|axis| [begin[axis], end[axis]]).collect();
-    let (x, pairs) = (value(&node.inputs[0]), Written::Ints(pairs));
+    let (x, pairs) = (value(&node.inputs[0]), Written::Ints(mode.pairs(begin, end)));
     match mode {
         PadMode::Constant => call("constant_pad_nd.default", [("self", x), ("pad", pairs), ("value", float(filler))]),
         PadMode::Reflect => call("pad.default", [("self", x), ("pad", pairs), ("mode", Written::Text("reflect"))]),

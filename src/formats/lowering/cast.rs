@@ -32,7 +32,11 @@ pub fn convert_to(graph: &mut Lowering, site: &dyn Site, value: &Value, kind: Ki
     }
 }
 
-fn convert(array: &Array, kind: Kind) -> Result<Elements, Refusal> {
+/// The elements of `array`, as elements of `kind`.
+///
+/// # Errors
+/// Numbers that depend on the batch as anything else, and large constants as integers.
+pub fn convert(array: &Array, kind: Kind) -> Result<Elements, Refusal> {
     let number =
         |dim: &Dim| dim.number().ok_or_else(|| Refusal::unsupported("it casts a number that depends on the batch"));
     Ok(match (&array.elements, kind) {

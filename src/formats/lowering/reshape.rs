@@ -41,22 +41,16 @@ fn fill(count: Dim, target: &[Dim]) -> Option<Vec<Dim>> {
 /// Finds the entry of `numbers` that a batch of `batch` stands in, and frees it.
 ///
 /// Elements keep their row-major order, so it is an entry that has as many elements before it as the batch's axis has in
-/// `dims`. Of several, which differ by extents of 1, the one that equals the batch is meant.
+/// `dims`. Of several, which differ by extents of 1, it is the first: what an example was cut into comes after it.
 fn place_batch(dims: &[Dim], numbers: &[Dim], batch: i64) -> Option<Vec<Dim>> {
     let from = dims.iter().position(|dim| dim.is_batched())?;
     let before = product(&dims[..from])?;
     let stands = |axis: &usize| product(&numbers[..*axis]) == Some(before);
     let divides = |axis: &usize| numbers[*axis].fixed.checked_rem(batch) == Some(0);
-    let candidates: Vec<usize> = (0..numbers.len()).filter(stands).filter(divides).collect();
-    let exact = candidates.iter().find(|axis| numbers[**axis] == dims_at(dims[from], batch));
-    let axis = *exact.or(candidates.first())?;
+    let axis = (0..numbers.len()).filter(stands).find(divides)?;
     let mut target = numbers.to_vec();
     target[axis] = Dim { batch: numbers[axis].fixed / batch, fixed: 0 };
     (product(&target)? == product(dims)?).then_some(target)
-}
-
-fn dims_at(dim: Dim, batch: i64) -> Dim {
-    dim.at(batch).map_or(dim, Dim::fixed)
 }
 
 #[cfg(test)]
@@ -92,5 +86,8 @@ mod tests {
         let dims = [fixed(&[5]), free(1, &[8])].concat();
         let expected = [fixed(&[5]), free(2, &[4])].concat();
         assert_eq!(resolve(&dims, &fixed(&[5, 2, 4]), Some(1)), Some(expected));
+        // (64 N, 3, 4), which is 64 windows of each example, to (1, 64, 3, 4).
+        let expected = free(1, &[64, 3, 4]);
+        assert_eq!(resolve(&free(64, &[3, 4]), &fixed(&[1, 64, 3, 4]), Some(1)), Some(expected));
     }
 }

@@ -27,8 +27,8 @@ const OLDEST: i64 = 17;
 const GELU: i64 = 20;
 /// `Resize` names its axes since this opset.
 const RESIZE: i64 = 18;
-/// `AveragePool` has dilations since this opset.
-const DILATED_AVERAGE: i64 = 19;
+/// `AveragePool` has dilations since this opset, and runtimes count the last, partial window right.
+const PRECISE_AVERAGE: i64 = 19;
 
 /// Writes a graph, with opset 17, the original's or the one its operators need, whichever is highest.
 ///
@@ -63,7 +63,9 @@ fn opset(graph: &Graph) -> i64 {
     let needed = graph.nodes.iter().map(|node| match &node.op {
         Op::Gelu { .. } => GELU,
         Op::Resize { .. } => RESIZE,
-        Op::AveragePool { window, .. } if window.dilations.iter().any(|dilation| *dilation != 1) => DILATED_AVERAGE,
+        Op::AveragePool { window, .. } if window.ceil || window.dilations.iter().any(|dilation| *dilation != 1) => {
+            PRECISE_AVERAGE
+        }
         _ => OLDEST,
     });
     needed.fold(graph.opset.max(OLDEST), i64::max)

@@ -96,6 +96,10 @@ pub(super) fn names(graph: &GraphProto) -> FreeNames {
     values.chain(ports).chain(graph.initializer.iter().map(|tensor| tensor.name().to_owned())).collect()
 }
 
+const FREE_BATCH: &str = "Export it with a free batch, and an example of two inputs: torch.onnx.export(model.eval(), (example,), \
+    file, dynamic_shapes=({0: torch.export.Dim(\"batch\")},)), or with dynamic_axes={\"input\": {0: \"batch\"}} where \
+    dynamo=False.";
+
 /// A node in words.
 fn describe(node: &NodeProto) -> String {
     match (node.name(), node.output.first()) {
@@ -201,7 +205,11 @@ pub(super) fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize
         match result {
             Ok(()) => {}
             Err(Refusal::Unsupported(reason)) => causes.push(cause(node, &reason)),
-            Err(Refusal::Invalid(reason)) => return Err(invalid(format!("{}: {reason}.", describe(node)))),
+            Err(Refusal::Invalid(reason)) => {
+                let problem = invalid(format!("{}: {reason}.", describe(node)));
+                // What a file with a fixed batch computes with it cannot always be told from other numbers.
+                return Err(if lowering.batch.is_some() { problem.hint(FREE_BATCH) } else { problem });
+            }
         }
         for output in call.outputs().filter(|name| !name.is_empty()) {
             if lowering.value(output).is_none() {

@@ -123,6 +123,7 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("relu6", "self"),
     ("replication_pad1d", "self padding"),
     ("replication_pad2d", "self padding"),
+    ("repeat", "self repeats"),
     ("reshape", "self shape"),
     ("reshape_as", "self other"),
     ("rsqrt", "self"),

@@ -9,6 +9,7 @@ use crate::formats::{
         lower::Context,
     },
     graph::{Binary, Op},
+    lowering::cast::{Kind, convert},
     refusal::Refusal,
     value::{Known, Value},
 };
@@ -37,13 +38,13 @@ pub fn operand(graph: &mut Context, call: &Call, name: &str) -> Result<Value, Re
     Ok(graph.constant(call, name, Array::floats(vec![], vec![number])))
 }
 
-/// Known integers take part in arithmetic of floats as floats do.
+/// Known integers and truths take part in arithmetic of floats as floats do.
 fn floats(graph: &mut Context, call: &Call, name: &str, value: &Value) -> Result<Value, Refusal> {
     let Value::Known(Known { array, repeated, .. }) = value else { return Ok(value.clone()) };
-    let Elements::Int(ints) = &array.elements else { return Ok(value.clone()) };
-    let numbers = ints.iter().map(|dim| dim.number().map(|number| number as f32)).collect::<Option<Vec<_>>>();
-    let numbers = numbers.ok_or_else(|| Refusal::unsupported("it computes with a number that depends on the batch"))?;
-    let array = Array::floats(array.shape.clone(), numbers);
+    if matches!(array.elements, Elements::F32(_)) {
+        return Ok(value.clone());
+    }
+    let array = Array { shape: array.shape.clone(), elements: convert(array, Kind::Float)? };
     Ok(match graph.constant(call, name, array) {
         Value::Known(known) => Value::Known(Known { repeated: *repeated, ..known }),
         other => other,

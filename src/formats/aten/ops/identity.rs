@@ -4,8 +4,8 @@ use super::Lower;
 use crate::formats::{
     aten::{call::Call, lower::Context},
     dim::{Dim, show},
+    lowering::cast::{Kind, convert_to},
     refusal::Refusal,
-    value::Value,
 };
 
 pub const OPERATORS: &[(&str, Lower)] = &[
@@ -32,21 +32,24 @@ fn identity(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     graph.alias(call, call.x()?.clone())
 }
 
-/// Every float is float32 here, so a change of type among floats is none. A known value keeps its type: whoever computes
-/// with it takes it as floats.
+/// Every float is float32 here, so a change of type among floats is none. A known value that becomes one keeps its type:
+/// whoever computes with it takes it as floats.
 fn cast(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     let x = call.x()?;
-    let to_integers = call.arg("dtype").is_some() && call.int("dtype", 0).is_ok_and(|to| !is_float(to));
-    if to_integers && matches!(x, Value::Runtime { .. }) {
-        return Err(Refusal::unsupported("it casts a computed value to integers or booleans"));
+    match call.arg("dtype").and_then(|_| call.int("dtype", 0).ok()).map(kind) {
+        None | Some(Kind::Float) => graph.alias(call, x.clone()),
+        Some(kind) => convert_to(&mut graph.lowering, call, x, kind),
     }
-    graph.alias(call, x.clone())
 }
 
-/// Half, float, double and bfloat16, as <https://github.com/pytorch/pytorch/blob/main/torch/_export/serde/schema.py> counts
-/// types.
-fn is_float(kind: i64) -> bool {
-    matches!(kind, 6..=8 | 13)
+/// Half, float, double and bfloat16, and booleans, as
+/// <https://github.com/pytorch/pytorch/blob/main/torch/_export/serde/schema.py> counts types.
+fn kind(number: i64) -> Kind {
+    match number {
+        6..=8 | 13 => Kind::Float,
+        12 => Kind::Bool,
+        _ => Kind::Int,
+    }
 }
 
 /// A view of memory; one that only names the order of axes with one element is the value itself.

@@ -1,10 +1,11 @@
 //! <https://onnx.ai/onnx/operators/onnx__Attention.html> (from opset 23): scaled dot-product attention, in terms of products and
 //! a softmax. Classifiers answer at once, so a cache of earlier keys and values is refused; so is a mask that is computed.
 
-use super::{Lower, tile};
+use super::Lower;
 use crate::formats::{
     dim::{Dim, show},
     graph::{Binary, Op, Unary},
+    lowering::tile,
     onnx::{
         array::{Array, Elements},
         call::{Call, Value},
