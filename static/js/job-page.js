@@ -157,7 +157,7 @@ export function jobPage(id) {
         return 60_000;
       }
       if (stream === null) openStream();
-      if (!streaming) await Promise.all([losses.refresh(), samples.refresh()]);
+      if (!streaming && !document.hidden) await Promise.all([losses.refresh(), samples.refresh()]);
       return streaming ? STREAMING_MS : POLLING_MS;
     } catch (error) {
       show(loading, false);
