@@ -3,7 +3,7 @@
 import { h, show } from './dom.js';
 import { picture } from './picture.js';
 import { PHASES } from './status.js';
-import { classNames, isImage, magnification } from './samples.js';
+import { classOptions, isImage, magnification } from './samples.js';
 
 const MODES = [['vary', 'vary'], ['interpolate', 'interpolate']];
 
@@ -45,7 +45,7 @@ export function latentRows(path) {
       if (drawn || !trained || !isImage(job)) return;
       drawn = true;
       scale = magnification(job, { rows: ROWS, columns: COLUMNS });
-      classes.replaceChildren(...classNames(job).map((name, index) => h('option', { value: index }, name)));
+      classes.replaceChildren(...classOptions(job).map(([value, name]) => h('option', { value }, name)));
       show(element, true);
       draw();
     },

@@ -16,6 +16,16 @@ export function classNames(job) {
   return job.config?.classes ?? Array.from({ length: job.model?.classes ?? 0 }, (_, index) => String(index));
 }
 
+/**
+ * The classes to choose from: [what the server takes for one, its name]. The server looks names up first, so it needs the
+ * name where the number is also the name of a class; it takes the first class of a name, so it gets the number elsewhere.
+ */
+export function classOptions(job) {
+  const names = classNames(job);
+  const known = new Set(names);
+  return names.map((name, index) => [known.has(String(index)) ? name : index, name]);
+}
+
 /** Whether inputs of this job are pictures: [null, channels, height, width]. */
 export const isImage = (job) => job.model?.input.shape.length >= 3;
 
@@ -33,6 +43,7 @@ function choice(id, label, onchange) {
   return {
     element: h('span', { class: 'choice' }, h('label', { for: id }, label), select),
     value: () => select.value,
+    text: () => select.selectedOptions[0].textContent,
     /** `options`: [value, text]. */
     fill(options) {
       if (options.length === select.options.length) return;
@@ -51,11 +62,11 @@ function controls(onchange) {
   const element = h('div', { class: 'controls', hidden: true }, name.element, generator.element, epoch.element);
   return {
     element,
-    className: name.value,
+    className: name.text,
     fill(job, index) {
-      const names = classNames(job);
-      const all = magnification(job, { rows: names.length, columns: COLUMNS }) > 0 ? [['', 'all']] : [];
-      name.fill([...all, ...names.map((text, number) => [number, text])]);
+      const classes = classOptions(job);
+      const all = magnification(job, { rows: classes.length, columns: COLUMNS }) > 0 ? [['', 'all']] : [];
+      name.fill([...all, ...classes]);
       generator.fill([['', 'all'], ...index.generators.map((number) => [number, String(number + 1)])]);
       epoch.fill([['', 'latest'], ...index.epochs.map((number) => [number, String(number)])]);
       show(element, true);
@@ -92,8 +103,7 @@ export function sampleGrid(path) {
     const key = `${query} ${index.count}`;
     if (key === shown) return;
     shown = key;
-    const names = classNames(job);
-    const rows = query.has('class') ? [names[Number(query.get('class'))]] : names;
+    const rows = query.has('class') ? [chosen.className()] : classNames(job);
     if (await sheet.load(`${path}/samples.png?${query}`)) labels.replaceChildren(...rows.map((name) => h('li', {}, name)));
     show(frame, true);
     show(waiting, false);
