@@ -29,12 +29,17 @@ export function classOptions(job) {
 /** Whether inputs of this job are pictures: [null, channels, height, width]. */
 export const isImage = (job) => job.model?.input.shape.length >= 3;
 
-/** Magnification that fills a sheet's width and keeps to its pixels; 0 where even the inputs themselves are too many. */
-export function magnification(job, { rows, columns }) {
+/** Pixels of a sheet without magnification. */
+function pixels(job, { rows, columns }) {
   const [height, width] = job.model.input.shape.slice(-2);
-  const across = Math.max(1, Math.floor(SHEET_WIDTH / (columns * width)));
-  const whole = Math.floor(Math.sqrt(SHEET_PIXELS / (rows * columns * width * height)));
-  return Math.min(8, across, whole);
+  return rows * columns * width * height;
+}
+
+/** Magnification that fills a sheet's width and keeps to its pixels: 1 where even the inputs themselves are too many. */
+export function magnification(job, sheet) {
+  const across = Math.floor(SHEET_WIDTH / (sheet.columns * job.model.input.shape.at(-1)));
+  const whole = Math.floor(Math.sqrt(SHEET_PIXELS / pixels(job, sheet)));
+  return Math.max(1, Math.min(8, across, whole));
 }
 
 /** A labelled list to choose from, which keeps what is chosen when its options grow. */
@@ -65,7 +70,7 @@ function controls(onchange) {
     className: name.text,
     fill(job, index) {
       const classes = classOptions(job);
-      const all = magnification(job, { rows: classes.length, columns: COLUMNS }) > 0 ? [['', 'all']] : [];
+      const all = pixels(job, { rows: classes.length, columns: COLUMNS }) <= SHEET_PIXELS ? [['', 'all']] : [];
       name.fill([...all, ...classes]);
       generator.fill([['', 'all'], ...index.generators.map((number) => [number, String(number + 1)])]);
       epoch.fill([['', 'latest'], ...index.epochs.map((number) => [number, String(number)])]);
@@ -74,9 +79,7 @@ function controls(onchange) {
     /** As the server's query. */
     query(job) {
       const rows = name.value() === '' ? job.model.classes : 1;
-      const query = new URLSearchParams({
-        per_class: COLUMNS, scale: Math.max(1, magnification(job, { rows, columns: COLUMNS })),
-      });
+      const query = new URLSearchParams({ per_class: COLUMNS, scale: magnification(job, { rows, columns: COLUMNS }) });
       for (const [key, chosen] of [['class', name], ['generator', generator], ['epoch', epoch]]) {
         if (chosen.value() !== '') query.set(key, chosen.value());
       }
