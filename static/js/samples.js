@@ -59,6 +59,15 @@ function choice(id, label, onchange) {
   };
 }
 
+/** Why there is no sheet, or not yet. */
+function absence(job) {
+  if (job.model && !isImage(job)) return 'The inputs of this model are no pictures. Download the samples to look at them.';
+  if (job.status === 'succeeded') return 'Loading…';
+  if (isFinal(job)) return 'No samples were made.';
+  if (job.config.extraction.sampler === 'kegnet') return 'Samples appear as soon as a generator has trained for an epoch.';
+  return 'This job trains no generator. The noise that it takes instead appears when it has succeeded.';
+}
+
 /** Which samples to look at. */
 function controls(onchange) {
   const name = choice('samples-class', 'Class', onchange);
@@ -74,6 +83,9 @@ function controls(onchange) {
       name.fill([...all, ...classes]);
       generator.fill([['', 'all'], ...index.generators.map((number) => [number, String(number + 1)])]);
       epoch.fill([['', 'latest'], ...index.epochs.map((number) => [number, String(number)])]);
+      // The inputs of a job without generators are of no generator and no epoch.
+      show(generator.element, index.generators.length > 0);
+      show(epoch.element, index.generators.length > 0);
       show(element, true);
     },
     /** As the server's query. */
@@ -91,7 +103,7 @@ function controls(onchange) {
 export function sampleGrid(path) {
   const labels = h('ol', { class: 'class-labels', 'aria-hidden': 'true' });
   const sheet = picture('Generated inputs, one row for each class');
-  const waiting = h('p', { class: 'muted placeholder' }, 'Samples appear as soon as a generator has trained for an epoch.');
+  const waiting = h('p', { class: 'muted placeholder' }, 'Loading…');
   const chosen = controls(() => draw());
   const frame = h('div', { class: 'sheet', hidden: true }, labels, sheet.element);
   const element = h('section', { class: 'samples', 'aria-labelledby': 'samples-title' },
@@ -115,7 +127,9 @@ export function sampleGrid(path) {
   async function refresh() {
     if (!job?.model || !isImage(job)) return;
     const answer = await getJson(`${path}/samples`).catch(() => null);
-    if (job === null || !answer || answer.count === 0) return;
+    if (job === null || !answer) return;
+    // What a job has learned from is there once it has succeeded, also where no generator made it.
+    if (answer.count === 0 && job.status !== 'succeeded') return;
     index = answer;
     chosen.fill(job, index);
     await draw();
@@ -129,14 +143,10 @@ export function sampleGrid(path) {
       sheet.close();
     },
     update(next) {
-      const news = !job?.model || job.status !== next.status;
+      const news = !job?.model || job.status !== next.status || (next.status === 'succeeded' && index === null);
       job = next;
       show(element, Boolean(job.model) || !isFinal(job));
-      if (job.model && !isImage(job)) {
-        setText(waiting, 'The inputs of this model are no pictures. Download the samples to look at them.');
-        return;
-      }
-      if (isFinal(job)) setText(waiting, 'No samples were made.');
+      setText(waiting, absence(job));
       if (news) refresh();
     },
   };
