@@ -140,6 +140,8 @@ export function newJob(onCreated) {
     event.preventDefault();
     if (!config.isValid()) return;
     submit.disabled = true;
+    // Who tries again in vain shall hear of it again.
+    showFailure(failure, null);
     // The server says the same of a bad model twice: once is enough.
     plan.forgive();
     try {
