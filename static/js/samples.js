@@ -105,7 +105,8 @@ export function sampleGrid(path) {
   const sheet = picture('Generated inputs, one row for each class');
   const waiting = h('p', { class: 'muted placeholder' }, 'Loading…');
   const chosen = controls(() => draw());
-  const frame = h('div', { class: 'sheet', hidden: true }, labels, sheet.element);
+  const frame = h('div', { class: 'sheet', tabindex: 0, role: 'region', 'aria-label': 'Sheet of generated inputs', hidden: true },
+    labels, sheet.element);
   const element = h('section', { class: 'samples', 'aria-labelledby': 'samples-title' },
     h('div', { class: 'section-head' }, h('h2', { id: 'samples-title' }, 'Generated inputs'), chosen.element), frame, waiting);
   let job = null;
