@@ -10,8 +10,8 @@ const dark = window.matchMedia('(prefers-color-scheme: dark)');
 /** A colour of the style sheet; read when drawing, since it changes with the colour scheme. */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Which of the style sheet's line colours a line has: 1 to 6. */
-export const keyOf = (index) => (index % 6) + 1;
+/** Which of the style sheet's line colours a line has: 1 to 8, as many as a sweep has students at most. */
+export const keyOf = (index) => (index % 8) + 1;
 
 /** Lines with steps of their own, as uPlot wants them: one list of steps, and one list of values for each line. */
 function aligned(lines) {
