@@ -26,8 +26,12 @@ fi
 need cc gcc
 need c++ g++
 need python3 python3
+# What Cargo.toml asks for: an older cargo, such as a distribution's, cannot even read that file. Images are built from
+# scripts/ alone up to here, with a cargo of their own choice: then nothing is asked for.
+wanted=$(sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml 2>/dev/null || true)
+remedy="Install Rust${wanted:+ $wanted or later} as https://rustup.rs says."
 if ! command -v cargo >/dev/null 2>&1; then
-    say "missing: cargo. Install Rust 1.95 or later as https://rustup.rs says."
+    say "missing: cargo. $remedy"
     missing=1
 elif ! version=$(cargo --version 2>&1); then
     say "cargo is there but does not run:"
@@ -35,6 +39,14 @@ elif ! version=$(cargo --version 2>&1); then
     say "rustup keeps its toolchains in \$RUSTUP_HOME (default \$HOME/.rustup):"
     say "set it, or run: rustup toolchain install stable"
     missing=1
+else
+    # rustup may say more than the version.
+    found=$(printf '%s\n' "$version" | sed -n 's/^cargo \([0-9][0-9.]*\).*/\1/p')
+    if [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
+        say "too old: $(command -v cargo) is version ${found:-unknown}. $remedy"
+        say "where rustup is already: rustup update stable, with its cargo first in PATH"
+        missing=1
+    fi
 fi
 if [ -n "$packages" ]; then
     say "on Debian or Ubuntu: sudo apt-get install$packages"

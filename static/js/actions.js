@@ -53,10 +53,14 @@ async function resumeJob(job) {
   return true;
 }
 
-/** The buttons that fit where a job stands. `after` hears what was done, `onFailure` what went wrong. */
+/**
+ * The buttons that fit where a job stands. `after` hears what was done, `onFailure` what went wrong, and `null` when somebody
+ * tries again.
+ */
 export function jobActions({ after, onFailure }) {
   let job = null;
   const act = (work, what) => async () => {
+    onFailure(null);
     try {
       if (await work(job)) after(what, job);
     } catch (error) {

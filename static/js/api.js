@@ -58,8 +58,8 @@ export async function getText(path, type, signal) {
   return response.text();
 }
 
-export async function getBlob(path) {
-  const response = await request(path);
+export async function getBlob(path, signal) {
+  const response = await request(path, { signal });
   return response.blob();
 }
 

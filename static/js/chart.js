@@ -10,8 +10,8 @@ const dark = window.matchMedia('(prefers-color-scheme: dark)');
 /** A colour of the style sheet; read when drawing, since it changes with the colour scheme. */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-/** Which of the style sheet's line colours a line has: 1 to 6. */
-export const keyOf = (index) => (index % 6) + 1;
+/** Which of the style sheet's line colours a line has: 1 to 8, as many as a sweep has students at most. */
+export const keyOf = (index) => (index % 8) + 1;
 
 /** Lines with steps of their own, as uPlot wants them: one list of steps, and one list of values for each line. */
 function aligned(lines) {
@@ -30,7 +30,11 @@ function axis(extra) {
 
 /** A line of a few points shows them: of one alone there would be nothing to see. */
 const FEW = 12;
-const sparse = (plot, index) => plot.data[index].filter((value) => value !== null && value !== undefined).length <= FEW;
+const known = (value) => value !== null && value !== undefined;
+const sparse = (plot, index) => plot.data[index].filter(known).length <= FEW;
+
+/** The value of each line at a place of the steps; its newest where that is `null`. */
+const valuesAt = (plot, at) => plot.data.slice(1).map((series) => (at === null ? series.findLast(known) : series[at]));
 
 const compact = new Intl.NumberFormat('en', { notation: 'compact' });
 
@@ -64,12 +68,7 @@ export function lineChart({ title, logarithmic }) {
 
   function read(plot) {
     const at = plot.cursor.idx ?? null;
-    const values = plot.data.slice(1).map((series) => {
-      if (at !== null && series[at] !== null && series[at] !== undefined) return series[at];
-      return at === null ? series.findLast((value) => value !== null && value !== undefined) : null;
-    });
-    const known = (value) => value !== null && value !== undefined;
-    readout.replaceChildren(at === null ? '' : `step ${format.integer(plot.data[0][at])}`, ...values.map((value, index) =>
+    readout.replaceChildren(at === null ? '' : `step ${format.integer(plot.data[0][at])}`, ...valuesAt(plot, at).map((value, index) =>
       h('span', { class: `key-${keyOf(index)}`, title: lines[index]?.label }, known(value) ? format.metric(value) : '')));
   }
 
@@ -99,7 +98,7 @@ export function lineChart({ title, logarithmic }) {
         plot.setData(aligned(lines));
         read(plot);
       }
-      place.setAttribute('aria-label', `${title}: newest ${readout.textContent}`);
+      place.setAttribute('aria-label', `${title}: newest ${valuesAt(plot, null).map(format.metric).join(', ')}`);
     },
     setLogarithmic(next) {
       logarithmic = next;

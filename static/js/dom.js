@@ -48,6 +48,7 @@ export function throttle(work, interval) {
   };
   throttled.cancel = () => {
     clearTimeout(timer);
+    timer = null;
     again = false;
   };
   return throttled;

@@ -21,6 +21,7 @@ export function link(href, label, size, onFailure, kind = '') {
   const onclick = (event) => {
     if (currentKey() === null) return;
     event.preventDefault();
+    onFailure(null);
     save(href).then(() => onFailure(null), onFailure);
   };
   return h('a', { class: `button ${kind}`, href, download: true, onclick }, label,

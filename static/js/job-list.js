@@ -54,6 +54,8 @@ export function jobList() {
   let filter = '';
   let pages = 1;
   const failure = h('div', {});
+  // Apart from the other, which every look at the jobs fills or empties.
+  const refusal = h('div', {});
   const list = h('ul', { class: 'job-list', 'aria-label': 'Jobs' });
   const nothing = h('div', { class: 'empty' }, h('p', { class: 'muted' }, 'Loading…'));
   const more = h('button', { type: 'button', class: 'button', hidden: true, onclick: () => { pages += 1; loop.now(); } }, 'Show more');
@@ -62,9 +64,9 @@ export function jobList() {
   const element = h('section', { class: 'jobs', 'aria-labelledby': 'jobs-title' },
     h('div', { class: 'section-head' }, h('h2', { id: 'jobs-title' }, 'Jobs'),
       h('div', { class: 'filter' }, h('label', { for: 'filter', class: 'sr-only' }, 'Show'), select)),
-    failure, list, nothing, more);
+    refusal, failure, list, nothing, more);
 
-  const handlers = { after: () => loop.now(), onFailure: (error) => showFailure(failure, error) };
+  const handlers = { after: () => loop.now(), onFailure: (error) => showFailure(refusal, error) };
 
   async function fetchPages() {
     const jobs = [];

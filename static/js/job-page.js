@@ -105,6 +105,8 @@ function details(path) {
 export function jobPage(id) {
   const path = `jobs/${id}`;
   const failure = h('div', {});
+  // Apart from the other, which every look at the job fills or empties.
+  const refusal = h('div', {});
   const handlers = {
     after(what) {
       if (what === 'deleted') location.assign('#/');
@@ -112,7 +114,7 @@ export function jobPage(id) {
       else if (what === 'retried') window.dispatchEvent(new HashChangeEvent('hashchange'));
       else loop.now();
     },
-    onFailure: (error) => showFailure(failure, error),
+    onFailure: (error) => showFailure(refusal, error),
   };
   const head = heading(handlers);
   const files = downloads(path);
@@ -157,7 +159,7 @@ export function jobPage(id) {
         return 60_000;
       }
       if (stream === null) openStream();
-      if (!streaming) await Promise.all([losses.refresh(), samples.refresh()]);
+      if (!streaming && !document.hidden) await Promise.all([losses.refresh(), samples.refresh()]);
       return streaming ? STREAMING_MS : POLLING_MS;
     } catch (error) {
       show(loading, false);
@@ -169,7 +171,7 @@ export function jobPage(id) {
   const loop = repeat(refresh);
   return {
     title: 'Job · kegd',
-    elements: [head.element, failure, loading, body],
+    elements: [head.element, refusal, failure, loading, body],
     close() {
       loop.stop();
       stream?.stop();

@@ -1,15 +1,24 @@
 // What the latent vector does: rows of one class with one latent at a time varied, or walks between two of them.
 
+import { getJson } from './api.js';
 import { h, show } from './dom.js';
 import { picture } from './picture.js';
-import { PHASES } from './status.js';
-import { classNames, isImage, magnification } from './samples.js';
+import { classOptions, isImage, magnification } from './samples.js';
 
 const MODES = [['vary', 'vary'], ['interpolate', 'interpolate']];
 
 const ROWS = 6;
 /** About what the server draws in a row; only the magnification depends on it. */
 const COLUMNS = 10;
+
+/**
+ * The numbers of the generators that are done. Not of those that have samples: these come while a generator trains, and a
+ * job that stopped short may have no more of it.
+ */
+async function trainedGenerators(path) {
+  const { data } = await getJson(`${path}/artifacts`);
+  return data.filter(({ role }) => role === 'generator').map(({ name }) => Number(name.match(/\d+/)[0]));
+}
 
 export function latentRows(path) {
   const sheet = picture('Generated inputs of one class with the latent vector varied');
@@ -28,24 +37,35 @@ export function latentRows(path) {
     h('div', { class: 'section-head' }, h('h2', { id: 'latent-title' }, 'Latent space'),
       h('div', { class: 'controls' }, field('Class', classes), field('Mode', mode), field('Seed', seed), another)),
     sheet.element);
-  let drawn = false;
+  let asked = '';
+  let generator = null;
   let scale = 1;
 
   function draw() {
-    const parameters = new URLSearchParams({ mode: mode.value, seed: seed.value || 0, rows: ROWS, scale });
+    const parameters = new URLSearchParams({ generator, mode: mode.value, seed: seed.value || 0, rows: ROWS, scale });
     if (classes.value !== '') parameters.set('class', classes.value);
     return sheet.load(`${path}/samples/latent.png?${parameters}`);
   }
 
   return {
     element,
-    close: sheet.close,
-    update(job) {
-      const trained = PHASES.indexOf(job.phase) > PHASES.indexOf('extracting') || job.status === 'succeeded';
-      if (drawn || !trained || !isImage(job)) return;
-      drawn = true;
+    close() {
+      asked = '';
+      sheet.close();
+    },
+    async update(job) {
+      const key = `${job.status}/${job.phase}`;
+      if (generator !== null || key === asked || !isImage(job)) return;
+      asked = key;
+      const trained = await trainedGenerators(path).catch(() => null);
+      // The job has gone on meanwhile, and was asked about again; or somebody has left it.
+      if (asked !== key) return;
+      // Without an answer it is asked again the next time that the page looks at the job.
+      if (trained === null) asked = '';
+      if (!trained?.length) return;
+      generator = Math.min(...trained);
       scale = magnification(job, { rows: ROWS, columns: COLUMNS });
-      classes.replaceChildren(...classNames(job).map((name, index) => h('option', { value: index }, name)));
+      classes.replaceChildren(...classOptions(job).map(([value, name]) => h('option', { value }, name)));
       show(element, true);
       draw();
     },

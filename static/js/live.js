@@ -43,21 +43,40 @@ export function repeat(refresh) {
 /** Between the end of a stream and the next attempt. */
 const RECONNECT_MS = 3000;
 
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+/** Until the page is shown or hidden; for ever once `signal` aborts. */
+const change = (signal) => new Promise((resolve) => {
+  document.addEventListener('visibilitychange', resolve, { once: true, signal });
+});
+
 /**
  * Listens to a job's events until there will be no more. `listeners` maps an event's name to what to do then, at most once
- * a `pace` ms each; `onStream` hears whether the stream stands.
+ * a `pace` ms each, and whenever the stream stands anew; `onStream` hears whether it stands.
+ *
+ * There is no stream while nobody looks at the page: browsers open six connections to a host for all their tabs together,
+ * so as many hidden ones with a stream each would leave none for anything else.
  */
 export function follow(path, listeners, { pace, onStream }) {
   const throttled = new Map(Object.entries(listeners).map(([name, work]) => [name, throttle(work, pace)]));
   const stopping = new AbortController();
-  const { signal } = stopping;
+  let connection = null;
   let last = null;
 
-  async function listen() {
+  function disconnect() {
+    connection?.abort();
+    throttled.forEach((listener) => listener.cancel());
+  }
+
+  async function listen(signal) {
     const stream = await getEvents(path, { last, signal });
     if (stream === null) return false;
     onStream(true);
+    // Not every event is sent again, and what was due when the last stream ended was not done.
+    throttled.forEach((listener) => listener());
     for await (const event of eventsOf(stream)) {
+      // What had come already when the stream was ended is left to the next one.
+      if (signal.aborted) break;
       last = event.id ?? last;
       throttled.get(event.name)?.();
     }
@@ -65,25 +84,36 @@ export function follow(path, listeners, { pace, onStream }) {
   }
 
   async function keepListening() {
-    while (!signal.aborted) {
+    while (!stopping.signal.aborted) {
+      if (document.hidden) {
+        await change(stopping.signal);
+        continue;
+      }
+      connection = new AbortController();
+      const { signal } = connection;
       try {
-        if (!await listen()) break;
+        if (!await listen(signal)) break;
       } catch (error) {
         // Gone, or not ours to see: asking again would not help. All else may pass, and meanwhile the page asks by itself.
         if ([401, 403, 404].includes(error.problem?.status)) break;
       }
-      if (signal.aborted) return;
+      if (stopping.signal.aborted) return;
       onStream(false);
-      await new Promise((resolve) => { setTimeout(resolve, RECONNECT_MS); });
+      if (!signal.aborted) await pause(RECONNECT_MS);
     }
-    if (!signal.aborted) onStream(false);
+    if (!stopping.signal.aborted) onStream(false);
   }
 
+  document.addEventListener('visibilitychange', () => {
+    if (!document.hidden) return;
+    disconnect();
+    onStream(false);
+  }, { signal: stopping.signal });
   keepListening();
   return {
     stop() {
       stopping.abort();
-      throttled.forEach((listener) => listener.cancel());
+      disconnect();
     },
   };
 }

@@ -105,23 +105,24 @@ export function newJob(onCreated) {
     }
   }
 
+  /** Takes a file back: `left` is what stays under its name. The plan is made of all but the test set. */
+  function drop(name, left) {
+    chosen = { ...chosen, [name]: left };
+    showFiles();
+    if (chosen.model && name !== 'eval') plan.update(chosen, config.get(), { fresh: true });
+  }
+
   function showFiles() {
-    const drop = (name, empty) => () => {
-      chosen = { ...chosen, [name]: empty };
-      showFiles();
-    };
     show(form, chosen.model !== null || chosen.eval !== null);
     zone.classList.toggle('compact', !form.hidden);
     fileList.replaceChildren(
       fileLine('Model', chosen.model, null,
         chooser({ name: 'model-again', label: chosen.model ? 'Change' : 'Choose', kind: 'link', onFiles: (files) => take(files, 'model') })),
-      ...chosen.external.map((file) => fileLine('Side file', file, () => {
-        chosen = { ...chosen, external: chosen.external.filter((other) => other !== file) };
-        showFiles();
-      })),
-      fileLine('Student', chosen.student, drop('student', null),
+      ...chosen.external.map((file) =>
+        fileLine('Side file', file, () => drop('external', chosen.external.filter((other) => other !== file)))),
+      fileLine('Student', chosen.student, () => drop('student', null),
         !chosen.student && chooser({ name: 'student', label: 'Add one of your own (.onnx)', accept: '.onnx', kind: 'link', onFiles: take })),
-      fileLine('Test set', chosen.eval, drop('eval', null),
+      fileLine('Test set', chosen.eval, () => drop('eval', null),
         !chosen.eval && chooser({ name: 'eval', label: 'Add .npz', accept: '.npz', kind: 'link', onFiles: take })),
       fileLine('Config', null, null,
         chooser({ name: 'config', label: 'Fill in from .json', accept: '.json,application/json', kind: 'link', onFiles: take })));
@@ -139,6 +140,8 @@ export function newJob(onCreated) {
     event.preventDefault();
     if (!config.isValid()) return;
     submit.disabled = true;
+    // Who tries again in vain shall hear of it again.
+    showFailure(failure, null);
     // The server says the same of a bad model twice: once is enough.
     plan.forgive();
     try {

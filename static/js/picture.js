@@ -11,7 +11,7 @@ export function picture(alt) {
   const image = h('img', { alt, hidden: true });
   const message = h('p', { class: 'muted', hidden: true });
   const element = h('div', { class: 'picture' }, image, message);
-  let asked = 0;
+  let loading = new AbortController();
 
   function fail(error) {
     if (!(error instanceof Failure)) throw error;
@@ -35,24 +35,26 @@ export function picture(alt) {
   return {
     element,
     async load(url) {
-      asked += 1;
-      const mine = asked;
+      // Nobody waits for the picture before any more: it would only hold a connection, and the server.
+      loading.abort();
+      loading = new AbortController();
+      const { signal } = loading;
       element.setAttribute('aria-busy', 'true');
       if (image.hidden) {
         setText(message, 'Drawing…');
         show(message, true);
       }
       try {
-        const blob = await getBlob(url);
-        return mine === asked && await swap(blob);
+        const blob = await getBlob(url, signal);
+        return !signal.aborted && await swap(blob);
       } catch (error) {
-        return mine === asked && fail(error);
+        return !signal.aborted && fail(error);
       } finally {
-        if (mine === asked) element.removeAttribute('aria-busy');
+        if (!signal.aborted) element.removeAttribute('aria-busy');
       }
     },
     close() {
-      asked += 1;
+      loading.abort();
       URL.revokeObjectURL(image.src);
     },
   };

@@ -37,11 +37,13 @@ export function planPreview() {
     running = new AbortController();
     const { signal } = running;
     element.setAttribute('aria-busy', 'true');
-    status.textContent = 'Reading the model…';
+    // Taken away as an element: by then the offer to plan again may stand in its place.
+    const reading = h('span', {}, 'Reading the model…');
+    status.replaceChildren(reading);
     try {
       const inspection = await upload('inspect', formOf(chosen, config, { withEval: false }), { signal });
       showFailure(failure, null);
-      status.textContent = '';
+      reading.remove();
       body.replaceChildren(facts(inspection),
         ...(inspection.warnings ?? []).map((warning) => h('p', { class: 'warning' }, warning)),
         layerTable(inspection.plan, {
@@ -49,7 +51,7 @@ export function planPreview() {
         }));
     } catch (error) {
       if (signal.aborted) return;
-      status.textContent = '';
+      reading.remove();
       body.replaceChildren();
       showFailure(failure, error);
     }

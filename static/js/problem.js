@@ -20,6 +20,17 @@ export function problemBox(problem) {
       [problem.code, problem.param, problem.request_id && `request ${problem.request_id}`].filter(Boolean).join(' · ')));
 }
 
+/** What each place shows, without the id of the request, which differs each time. */
+const shown = new WeakMap();
+
+/** A box that stands already stays: a new one is an alert, read out again at each attempt while the server is away. */
+function put(place, problem) {
+  const key = JSON.stringify({ ...problem, request_id: undefined });
+  if (place.hasChildNodes() && shown.get(place) === key) return;
+  shown.set(place, key);
+  place.replaceChildren(problemBox(problem));
+}
+
 /** Puts a failure's problem into `place`, or empties it. An aborted request is nobody's failure. */
 export function showFailure(place, error) {
   if (!error || error.name === 'AbortError') {
@@ -27,9 +38,9 @@ export function showFailure(place, error) {
     return;
   }
   if (error instanceof Failure) {
-    place.replaceChildren(problemBox(error.problem));
+    put(place, error.problem);
     return;
   }
-  place.replaceChildren(problemBox({ title: 'The page stumbled', detail: String(error) }));
+  put(place, { title: 'The page stumbled', detail: String(error) });
   throw error;
 }

@@ -16,15 +16,30 @@ export function classNames(job) {
   return job.config?.classes ?? Array.from({ length: job.model?.classes ?? 0 }, (_, index) => String(index));
 }
 
+/**
+ * The classes to choose from: [what the server takes for one, its name]. The server looks names up first, so it needs the
+ * name where the number is also the name of a class; it takes the first class of a name, so it gets the number elsewhere.
+ */
+export function classOptions(job) {
+  const names = classNames(job);
+  const known = new Set(names);
+  return names.map((name, index) => [known.has(String(index)) ? name : index, name]);
+}
+
 /** Whether inputs of this job are pictures: [null, channels, height, width]. */
 export const isImage = (job) => job.model?.input.shape.length >= 3;
 
-/** Magnification that fills a sheet's width and keeps to its pixels; 0 where even the inputs themselves are too many. */
-export function magnification(job, { rows, columns }) {
+/** Pixels of a sheet without magnification. */
+function pixels(job, { rows, columns }) {
   const [height, width] = job.model.input.shape.slice(-2);
-  const across = Math.max(1, Math.floor(SHEET_WIDTH / (columns * width)));
-  const whole = Math.floor(Math.sqrt(SHEET_PIXELS / (rows * columns * width * height)));
-  return Math.min(8, across, whole);
+  return rows * columns * width * height;
+}
+
+/** Magnification that fills a sheet's width and keeps to its pixels: 1 where even the inputs themselves are too many. */
+export function magnification(job, sheet) {
+  const across = Math.floor(SHEET_WIDTH / (sheet.columns * job.model.input.shape.at(-1)));
+  const whole = Math.floor(Math.sqrt(SHEET_PIXELS / pixels(job, sheet)));
+  return Math.max(1, Math.min(8, across, whole));
 }
 
 /** A labelled list to choose from, which keeps what is chosen when its options grow. */
@@ -33,6 +48,7 @@ function choice(id, label, onchange) {
   return {
     element: h('span', { class: 'choice' }, h('label', { for: id }, label), select),
     value: () => select.value,
+    text: () => select.selectedOptions[0].textContent,
     /** `options`: [value, text]. */
     fill(options) {
       if (options.length === select.options.length) return;
@@ -43,6 +59,15 @@ function choice(id, label, onchange) {
   };
 }
 
+/** Why there is no sheet, or not yet. */
+function absence(job) {
+  if (job.model && !isImage(job)) return 'The inputs of this model are no pictures. Download the samples to look at them.';
+  if (job.status === 'succeeded') return 'Loading…';
+  if (isFinal(job)) return 'No samples were made.';
+  if (job.config.extraction.sampler === 'kegnet') return 'Samples appear as soon as a generator has trained for an epoch.';
+  return 'This job trains no generator. The noise that it takes instead appears when it has succeeded.';
+}
+
 /** Which samples to look at. */
 function controls(onchange) {
   const name = choice('samples-class', 'Class', onchange);
@@ -51,21 +76,22 @@ function controls(onchange) {
   const element = h('div', { class: 'controls', hidden: true }, name.element, generator.element, epoch.element);
   return {
     element,
-    className: name.value,
+    className: name.text,
     fill(job, index) {
-      const names = classNames(job);
-      const all = magnification(job, { rows: names.length, columns: COLUMNS }) > 0 ? [['', 'all']] : [];
-      name.fill([...all, ...names.map((text, number) => [number, text])]);
+      const classes = classOptions(job);
+      const all = pixels(job, { rows: classes.length, columns: COLUMNS }) <= SHEET_PIXELS ? [['', 'all']] : [];
+      name.fill([...all, ...classes]);
       generator.fill([['', 'all'], ...index.generators.map((number) => [number, String(number + 1)])]);
       epoch.fill([['', 'latest'], ...index.epochs.map((number) => [number, String(number)])]);
+      // The inputs of a job without generators are of no generator and no epoch.
+      show(generator.element, index.generators.length > 0);
+      show(epoch.element, index.generators.length > 0);
       show(element, true);
     },
     /** As the server's query. */
     query(job) {
       const rows = name.value() === '' ? job.model.classes : 1;
-      const query = new URLSearchParams({
-        per_class: COLUMNS, scale: Math.max(1, magnification(job, { rows, columns: COLUMNS })),
-      });
+      const query = new URLSearchParams({ per_class: COLUMNS, scale: magnification(job, { rows, columns: COLUMNS }) });
       for (const [key, chosen] of [['class', name], ['generator', generator], ['epoch', epoch]]) {
         if (chosen.value() !== '') query.set(key, chosen.value());
       }
@@ -77,9 +103,10 @@ function controls(onchange) {
 export function sampleGrid(path) {
   const labels = h('ol', { class: 'class-labels', 'aria-hidden': 'true' });
   const sheet = picture('Generated inputs, one row for each class');
-  const waiting = h('p', { class: 'muted placeholder' }, 'Samples appear as soon as a generator has trained for an epoch.');
+  const waiting = h('p', { class: 'muted placeholder' }, 'Loading…');
   const chosen = controls(() => draw());
-  const frame = h('div', { class: 'sheet', hidden: true }, labels, sheet.element);
+  const frame = h('div', { class: 'sheet', tabindex: 0, role: 'region', 'aria-label': 'Sheet of generated inputs', hidden: true },
+    labels, sheet.element);
   const element = h('section', { class: 'samples', 'aria-labelledby': 'samples-title' },
     h('div', { class: 'section-head' }, h('h2', { id: 'samples-title' }, 'Generated inputs'), chosen.element), frame, waiting);
   let job = null;
@@ -92,8 +119,7 @@ export function sampleGrid(path) {
     const key = `${query} ${index.count}`;
     if (key === shown) return;
     shown = key;
-    const names = classNames(job);
-    const rows = query.has('class') ? [names[Number(query.get('class'))]] : names;
+    const rows = query.has('class') ? [chosen.className()] : classNames(job);
     if (await sheet.load(`${path}/samples.png?${query}`)) labels.replaceChildren(...rows.map((name) => h('li', {}, name)));
     show(frame, true);
     show(waiting, false);
@@ -102,7 +128,9 @@ export function sampleGrid(path) {
   async function refresh() {
     if (!job?.model || !isImage(job)) return;
     const answer = await getJson(`${path}/samples`).catch(() => null);
-    if (job === null || !answer || answer.count === 0) return;
+    if (job === null || !answer) return;
+    // What a job has learned from is there once it has succeeded, also where no generator made it.
+    if (answer.count === 0 && job.status !== 'succeeded') return;
     index = answer;
     chosen.fill(job, index);
     await draw();
@@ -116,14 +144,10 @@ export function sampleGrid(path) {
       sheet.close();
     },
     update(next) {
-      const news = !job?.model || job.status !== next.status;
+      const news = !job?.model || job.status !== next.status || (next.status === 'succeeded' && index === null);
       job = next;
       show(element, Boolean(job.model) || !isFinal(job));
-      if (job.model && !isImage(job)) {
-        setText(waiting, 'The inputs of this model are no pictures. Download the samples to look at them.');
-        return;
-      }
-      if (isFinal(job)) setText(waiting, 'No samples were made.');
+      setText(waiting, absence(job));
       if (news) refresh();
     },
   };
