@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
-use serde_json::json;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::{common::teacher::small_file, page::Page};
 
@@ -22,15 +22,27 @@ pub fn demo(file: &str) -> PathBuf {
 
 /// Chooses a small teacher and a small job's configuration, which lie in `folder` then.
 pub async fn choose_small(page: &Page<'_>, folder: &Path) -> Result<()> {
+    choose_small_with(page, folder, json!({})).await
+}
+
+/// The same, where the configuration's `extraction` has these members.
+pub async fn choose_small_with(page: &Page<'_>, folder: &Path, extraction: Value) -> Result<()> {
     let model = folder.join("small.onnx");
     std::fs::write(&model, small_file())?;
     page.choose("model", &model).await?;
-    choose_config(page, folder).await
+    let mut config: Value = serde_json::from_str(SMALL_JOB)?;
+    let members = extraction.as_object().cloned().unwrap_or_default();
+    config["extraction"].as_object_mut().context("SMALL_JOB has an extraction")?.extend(members);
+    choose_config_of(page, folder, &config.to_string()).await
 }
 
 pub async fn choose_config(page: &Page<'_>, folder: &Path) -> Result<()> {
+    choose_config_of(page, folder, SMALL_JOB).await
+}
+
+async fn choose_config_of(page: &Page<'_>, folder: &Path, text: &str) -> Result<()> {
     let config = folder.join("config.json");
-    std::fs::write(&config, SMALL_JOB)?;
+    std::fs::write(&config, text)?;
     page.choose("config", &config).await
 }
 

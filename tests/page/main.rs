@@ -6,6 +6,7 @@ mod common;
 mod browser;
 mod jobs;
 mod key;
+mod looks;
 mod page;
 mod process;
 mod refusals;

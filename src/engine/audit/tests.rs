@@ -7,6 +7,7 @@ use tch::Device;
 use super::*;
 use crate::{
     domain::{config::JobConfig, job::Progress, presets::TeacherKind},
+    engine::rival,
     formats::{
         graph::{Data, Graph},
         onnx,
@@ -126,8 +127,11 @@ fn a_generator_that_diverges_is_trained_calmly_and_costs_no_student() {
     let (agreement, audit) = audit_by(&settings, &teacher(), &mut steps).unwrap();
     assert_eq!(agreement.held_out_generator.top1, 1.0);
     assert!(audit.sources.iter().all(|found| found.kl.p99.is_finite()), "{audit:?}");
-    // The epoch that diverged, then both epochs of the calm one, and the search.
-    assert_eq!(steps.fractions.len(), 50 + 100 + search::STEPS as usize);
+    // 2,000 inputs of five sources go through both networks in eight pieces each.
+    let compared = 5 * 2 * 8 + 2;
+    // The epoch that diverged, then both epochs of the calm one, and the search with what is measured before it.
+    assert_eq!(steps.fractions.len(), 50 + 100 + search::STEPS as usize + rival::BATCHES as usize + compared);
+    assert_eq!(*steps.fractions.last().unwrap(), 1.0);
 }
 
 #[test]
