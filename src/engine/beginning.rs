@@ -141,11 +141,11 @@ impl Beginning {
     pub fn unpredictable(&self, teacher: &Teacher, settings: &Settings) -> Option<String> {
         let reason = if matches!(self.origin, Origin::Given(_)) {
             "the calibration saw compressed teachers alone, and this student is none."
-        } else if teacher.graph.input.shape.len() == 3 && settings.extraction.form == Form::Smooth {
-            "the held-out generator is of the kind that the student learned from (extraction.form), which the calibration never saw."
         } else if teacher.has_record(settings.extraction.batch_norm) {
             "the held-out generator keeps to what batch norm recorded (extraction.batch_norm), and small students agree with their \
              teachers on its inputs whatever they lose."
+        } else if teacher.graph.input.shape.len() == 3 && settings.extraction.form == Form::Smooth {
+            "the held-out generator is of the kind that the student learned from (extraction.form), which the calibration never saw."
         } else {
             return None;
         };

@@ -83,10 +83,11 @@ impl HeldOut {
     /// # Errors
     /// As training a generator.
     pub fn train(teacher: &Teacher, short: &Settings, ticker: &mut Ticker<'_>) -> Result<Self, Stop> {
+        let begin = ticker.step();
         let generator = match train(teacher, short, ticker) {
             Err(Stop::Failed(problem)) if problem.code == ErrorCode::TrainingDiverged => {
                 eprintln!("warning: the audit's generator is trained once more, more slowly: {problem}");
-                ticker.extend(steps(short));
+                ticker.extend(ticker.step() - begin);
                 train(teacher, &calm(short), ticker)?
             }
             trained => trained?,
