@@ -19,3 +19,14 @@ pub fn pad_last_step(window: &mut Window, x: &[Dim]) {
     }
     window.ceil = false;
 }
+
+/// Rounding up as padding that is not counted, where that says the same: in what they count of a last, partial window, runtimes
+/// differ otherwise. Returns whether padding is counted then.
+pub fn pad_average(window: &mut Window, count_include_pad: bool, x: &[Dim]) -> bool {
+    let is_padded = window.pads_begin.iter().chain(&window.pads_end).any(|pad| *pad > 0);
+    let is_counted = count_include_pad && (is_padded || !window.ceil);
+    if window.ceil && !is_counted {
+        pad_last_step(window, x);
+    }
+    is_counted
+}

@@ -1,5 +1,7 @@
 //! From a graph to the bytes of an ONNX file: the names it came with, a free batch, and nothing of the exporter's own.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use prost::Message;
 
 use super::{
@@ -15,7 +17,9 @@ use super::{
 use crate::{
     domain::problem::Problem,
     formats::{
+        dim::Dim,
         graph::{Data, Graph, Op, Port, Tensor},
+        lowering::pool::pad_average,
         safetensors::to_bytes,
         shapes,
     },
@@ -35,7 +39,8 @@ const PRECISE_AVERAGE: i64 = 19;
 /// # Errors
 /// `invalid_model` where the shapes of the graph do not fit together.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
-    shapes::infer(graph, 1)?;
+    let extents = shapes::infer(graph, 1)?;
+    let graph = &without_partial_windows(graph, &extents);
     let opset = opset(graph);
     let mut writer = Writer::new(graph, opset);
     let nodes: Vec<NodeProto> = graph.nodes.iter().map(|one| node(&mut writer, one)).collect();
@@ -57,6 +62,21 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
         ..ModelProto::default()
     };
     Ok(model.encode_to_vec())
+}
+
+/// The graph as ONNX tells it best: see [`pad_average`].
+fn without_partial_windows<'g>(graph: &'g Graph, extents: &BTreeMap<String, Vec<usize>>) -> Cow<'g, Graph> {
+    let mut graph = Cow::Borrowed(graph);
+    for index in 0..graph.nodes.len() {
+        let node = &graph.nodes[index];
+        let Op::AveragePool { window, count_include_pad } = &node.op else { continue };
+        let Some(x) = extents.get(&node.inputs[0]).filter(|_| window.ceil) else { continue };
+        let x: Vec<Dim> = x.iter().map(|extent| Dim::fixed(*extent as i64)).collect();
+        let (mut window, counted) = (window.clone(), *count_include_pad);
+        let count_include_pad = pad_average(&mut window, counted, &x);
+        graph.to_mut().nodes[index].op = Op::AveragePool { window, count_include_pad };
+    }
+    graph
 }
 
 fn opset(graph: &Graph) -> i64 {

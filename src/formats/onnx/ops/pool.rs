@@ -4,7 +4,7 @@
 use super::{Lower, window};
 use crate::formats::{
     graph::{Op, Window},
-    lowering::pool::pad_last_step,
+    lowering::pool::{pad_average, pad_last_step},
     onnx::{call::Call, lowering::Lowering},
     refusal::Refusal,
 };
@@ -27,9 +27,7 @@ fn max_pool(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
 fn average_pool(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let mut window = read(call)?;
     let count_include_pad = call.int("count_include_pad", 0)? != 0;
-    if window.ceil && !count_include_pad {
-        pad_last_step(&mut window, &call.dims(0)?);
-    }
+    let count_include_pad = pad_average(&mut window, count_include_pad, &call.dims(0)?);
     if window.ceil && window.dilations.iter().any(|dilation| *dilation != 1) {
         return Err(Refusal::unsupported("it counts the padding of a dilated window in its last, partial step"));
     }
