@@ -53,6 +53,7 @@ fn unnamed(name: &str, args: &[Item]) -> Option<Run<Item>> {
         ("add" | "sub" | "mul" | "floordiv" | "floor_divide" | "div" | "remainder" | "pow", [a, b, ..]) => {
             arithmetic(name, a, b)
         }
+        ("rsub", [a, b, ..]) => arithmetic("sub", b, a),
         _ => return None,
     })
 }

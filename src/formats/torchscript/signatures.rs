@@ -126,6 +126,7 @@ const SIGNATURES: &[(&str, &str)] = &[
     ("replication_pad2d", "self padding"),
     ("reshape", "self shape"),
     ("reshape_as", "self other"),
+    ("roll", "self shifts dims"),
     ("rsqrt", "self"),
     ("rsub", "self other alpha"),
     ("scalar_tensor", "s"),
