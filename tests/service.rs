@@ -239,17 +239,19 @@ fn the_command_line_does_the_same_without_a_service() {
     }
 }
 
+/// `kegd distill` without a word of progress.
+fn distill(model: &Path, config: &Path, made: &Path) -> std::process::Output {
+    let args = ["distill", "--threads", "1", "--device", "cpu", "--quiet"].map(Path::new);
+    Command::new(KEGD).args(args).args([model, Path::new("--config"), config, Path::new("-o"), made]).output().unwrap()
+}
+
 #[test]
 fn a_file_of_the_users_is_never_written_into() {
     let out = TempDir::new().unwrap();
     let (model, config) = (out.path().join("student.onnx"), out.path().join("config.json"));
     std::fs::write(&model, small_file()).unwrap();
     std::fs::write(&config, SMALL).unwrap();
-    let distill = |to: &str| {
-        let args = ["distill", "--threads", "1", "--device", "cpu", "--quiet"].map(Path::new);
-        let paths = [&model, Path::new("--config"), &config, Path::new("-o"), &out.path().join(to)];
-        Command::new(KEGD).args(args).args(paths).output().unwrap()
-    };
+    let distill = |to: &str| distill(&model, &config, &out.path().join(to));
     let refused = distill("");
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--out"), "{refused:?}");
     let made = distill("further");
@@ -265,10 +267,7 @@ fn the_command_line_makes_a_sweep_too() {
     std::fs::write(&model, small_file()).unwrap();
     let distill = |more: Value| {
         std::fs::write(&config, small(more).to_string()).unwrap();
-        let made = out.path().join("made");
-        let args = ["distill", "--threads", "1", "--device", "cpu", "--quiet"].map(Path::new);
-        let paths = [&model, Path::new("--config"), &config, Path::new("-o"), &made];
-        Command::new(KEGD).args(args).args(paths).output().unwrap()
+        distill(&model, &config, &out.path().join("made"))
     };
     let swept = distill(json!({"compression": {"ratio": [2, 8]}}));
     let stdout = String::from_utf8_lossy(&swept.stdout);

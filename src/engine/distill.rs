@@ -83,7 +83,7 @@ impl Course<'_> {
         let further = all.second > 0;
         let total = steps(all) + if further { LOOKS_BACK } else { 0 };
         let mut opening = Ticker::new(observer, Phase::Distilling, share, total);
-        let game = Game::new::<Stop>(self.teacher, student, self.settings, opening.parts(BATCHES))?;
+        let game = Game::new(self.teacher, student, self.settings, opening.parts(BATCHES))?;
         let rivals = game.rivals(Leg::First)?;
         let learned = if further { student.copy()? } else { State::new() };
         let mut class = Class { student: &mut *student, game, rivals, learned };

@@ -11,7 +11,9 @@ use tch::{TchError, Tensor, no_grad};
 use super::{
     adam::{Adam, Rate},
     checkpoint::{Stage, State, trainable, under, variables},
-    losses, procedural,
+    losses,
+    observer::Stop,
+    procedural,
     rival::{Apart, Sought, apart, challenge},
     sampler::{Draw, Trained, shape},
     seed::{Stream, seed},
@@ -19,10 +21,7 @@ use super::{
     teacher::Teacher,
 };
 use crate::{
-    domain::{
-        config::{Distillation, Form, Settings},
-        problem::Problem,
-    },
+    domain::config::{Distillation, Form, Settings},
     nets::generator::Shape,
 };
 
@@ -144,12 +143,12 @@ impl Rivals {
 impl<'a> Game<'a> {
     /// # Errors
     /// Where the graphs do not fit together, and what `after`, called after each of [`super::rival::BATCHES`], reports.
-    pub fn new<E: From<TchError> + From<Problem>>(
+    pub fn new(
         teacher: &'a Teacher,
         student: &Student,
         settings: &'a Settings,
-        after: impl FnMut() -> Result<(), E>,
-    ) -> Result<Self, E> {
+        after: impl FnMut() -> Result<(), Stop>,
+    ) -> Result<Self, Stop> {
         // Exporters call values alike in networks that have nothing to do with each other.
         let landmarks = match settings.student {
             Some(_) => Vec::new(),

@@ -54,7 +54,7 @@ mod tests {
             weights: [
                 ("bias".to_owned(), constant(&[1.0, 2.0, 3.0, 4.0])),
                 ("epsilon".to_owned(), constant(&[1e-5])),
-                ("mask".to_owned(), constant(&[0.0, -100.0, 0.0, 0.0])),
+                ("mask".to_owned(), constant(&[0.0, -1e9, 0.0, f32::MIN])),
                 ("slope".to_owned(), constant(&[0.1])),
             ]
             .into(),
@@ -66,6 +66,12 @@ mod tests {
     fn biases_and_slopes_are_trained_and_what_formulas_add_is_not() {
         let trained = Executor::new(&network(), Device::Cpu).unwrap().train().unwrap();
         assert_eq!(trained.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["bias", "slope"]);
+    }
+
+    #[test]
+    fn a_mask_of_windows_is_one_too() {
+        let add = Op::Binary(Binary::Add);
+        assert!(is_parameter(&add, 4, 99.0) && !is_parameter(&add, 4, 100.0));
     }
 
     #[test]

@@ -5,13 +5,15 @@ use tch::{TchError, no_grad};
 use super::{
     adam::{Adam, Rate},
     executor::Executor,
-    losses, procedural,
+    losses,
+    observer::Stop,
+    procedural,
     sampler::{Draw, Trained, shape},
     samples::MOST_ELEMENTS,
     seed::{Stream, seed},
     teacher::{Teacher, answer},
 };
-use crate::domain::{config::Settings, problem::Problem};
+use crate::domain::config::Settings;
 
 /// What distances are relative to is at least this times the teacher's spread on images from formulas.
 const FLOOR: f64 = 2.0;
@@ -48,12 +50,12 @@ pub struct Sought {
 
 /// # Errors
 /// What libtorch and `after`, called after each of [`BATCHES`], report.
-pub fn apart<E: From<TchError> + From<Problem>>(
+pub fn apart(
     teacher: &Teacher,
     student: &Executor,
     settings: &Settings,
-    mut after: impl FnMut() -> Result<(), E>,
-) -> Result<Apart, E> {
+    mut after: impl FnMut() -> Result<(), Stop>,
+) -> Result<Apart, Stop> {
     let count = teacher.bearable(MEASURED * BATCHES as i64)? / BATCHES as i64;
     seed(settings.seed, Stream::Apart);
     no_grad(|| {

@@ -49,12 +49,12 @@ fn distance(
     let distillation = Distillation { adversarial_steps: rounds, ..settings.distillation.clone() };
     let settings = &Settings { distillation, ..settings.clone() };
     let mut student = Student::new(graph, teacher.device(), 0.0)?;
-    let game = Game::new::<Stop>(teacher, &student, settings, ticker.parts(BATCHES))?;
+    let game = Game::new(teacher, &student, settings, ticker.parts(BATCHES))?;
     let mut rivals = game.rivals(Leg::First)?;
     for round in 1..=rounds {
         game.play((Leg::First, round), &mut student, &mut rivals, || ticker.tick())?;
     }
-    Ok(apart::<Stop>(teacher, &student.executor, settings, ticker.parts(BATCHES))?.distance)
+    Ok(apart(teacher, &student.executor, settings, ticker.parts(BATCHES))?.distance)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ const LEARNING_RATE: f64 = 3e-3;
 /// [`Stop::Canceled`], and what libtorch reports.
 pub fn worst_case(pair: &Pair<'_>, count: i64, ticker: &mut Ticker<'_>) -> Result<Tensor, Stop> {
     let Pair { teacher, student, settings } = pair;
-    let floor = rival::apart::<Stop>(teacher, student, settings, ticker.parts(rival::BATCHES))?.floor;
+    let floor = rival::apart(teacher, student, settings, ticker.parts(rival::BATCHES))?.floor;
     let sought = Sought { floor, batch_norm: settings.distillation.batch_norm };
     seed(settings.seed, stream(InputSource::WorstCase));
     let generator = Trained::fresh(shape(&teacher.graph, settings), Form::Smooth, teacher.device());
