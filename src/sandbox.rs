@@ -10,6 +10,7 @@
 
 mod calls;
 mod enter;
+mod excess;
 mod files;
 mod launch;
 mod memory;
@@ -19,6 +20,7 @@ mod support;
 
 pub use self::{
     enter::{enter, on_gpu},
+    excess::{Excess, Look, field},
     launch::{Place, Terms},
     spawner::Spawner,
     support::Support,

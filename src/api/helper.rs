@@ -11,7 +11,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, process::Child, sync::Semaphore};
+use tokio::{io::AsyncReadExt, process::Child, sync::Semaphore, time::Instant};
 
 use super::error::{ApiError, ApiResult};
 use crate::{
@@ -20,11 +20,14 @@ use crate::{
         problem::{ErrorCode, Problem},
         query::EngineQuery,
     },
-    sandbox::{Place, SandboxMode, Spawner, Terms},
+    sandbox::{Excess, Place, SandboxMode, Spawner, Terms},
 };
 
 /// Last words of a child that are kept for the log.
 const LAST_WORDS: u64 = 4096;
+
+/// How often a child is looked at from outside.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Largest problem that a child may write.
 const MAX_PROBLEM: u64 = 1 << 20;
@@ -81,14 +84,14 @@ impl Helper {
             }
             String::from_utf8_lossy(&words).trim().to_owned()
         });
-        let Ok(status) = tokio::time::timeout(self.patience, child.wait()).await else {
-            child.kill().await?;
-            let seconds = self.patience.as_secs_f64();
-            return Err(Problem::new(ErrorCode::Unavailable, format!("No answer within {seconds} s."))
-                .hint("Submit the model as a job, which may take longer, or raise --helper-timeout.")
-                .into());
+        let pid = child.id().unwrap_or_default();
+        let status = tokio::select! {
+            status = child.wait() => status?,
+            problem = self.overrun(pid, directory.path()) => {
+                child.kill().await?;
+                return Err(problem.into());
+            }
         };
-        let status = status?;
         let answer = directory.path().join(query.answer());
         if status.success() && answer.is_file() {
             return Ok(answer);
@@ -99,6 +102,20 @@ impl Helper {
         let words = words.await.unwrap_or_default();
         tracing::error!(%status, words = %words.escape_debug(), "a helper ended without an answer");
         Err(crashed(status.signal()).into())
+    }
+
+    /// Returns why a child has to be ended, once it has.
+    async fn overrun(&self, pid: u32, directory: &Path) -> Problem {
+        let begun = Instant::now();
+        while begun.elapsed() < self.patience {
+            tokio::time::sleep(LOOK_EVERY.min(self.patience.saturating_sub(begun.elapsed()))).await;
+            if let Some(excess) = self.terms.look(pid, directory).excess {
+                return excessive(excess);
+            }
+        }
+        let seconds = self.patience.as_secs_f64();
+        Problem::new(ErrorCode::Unavailable, format!("No answer within {seconds} s."))
+            .hint("Submit the model as a job, which may take longer, or raise --helper-timeout.")
     }
 
     async fn start(&self, directory: &Path) -> io::Result<Child> {
@@ -116,6 +133,26 @@ async fn problem(directory: &Path) -> Option<Problem> {
     let mut json = Vec::new();
     file.take(MAX_PROBLEM).read_to_end(&mut json).await.ok()?;
     serde_json::from_slice(&json).ok()
+}
+
+fn excessive(excess: Excess) -> Problem {
+    tracing::error!(?excess, "a helper was ended");
+    let what = "The process that read the model was ended";
+    match excess {
+        Excess::Memory { limit, .. } => {
+            let detail = format!("{what}: it used more than {} MiB of memory.", limit >> 20);
+            Problem::new(ErrorCode::OutOfMemory, detail)
+                .hint("Send a smaller model, or run the service with a larger --child-memory.")
+        }
+        Excess::Disk { limit, .. } => {
+            Problem::new(ErrorCode::DiskFull, format!("{what}: it filled more than {} MiB of disk.", limit >> 20))
+                .hint("Send a smaller model, or run the service with a larger --child-disk.")
+        }
+        Excess::Files(_) | Excess::Threads(_) | Excess::Said(_) => {
+            Problem::new(ErrorCode::WorkerCrashed, format!("{what}: it did what reading a model takes nothing of."))
+                .hint("This is a fault of the program, or an upload that took it over; the server's log says more.")
+        }
+    }
 }
 
 fn crashed(signal: Option<i32>) -> Problem {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{process::Exit, watch::Excess};
+use super::process::Exit;
 use crate::{
     domain::problem::{ErrorCode, Problem},
     protocol::exit,
+    sandbox::Excess,
 };
 
 /// Why the supervisor ended the child.

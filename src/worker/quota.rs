@@ -4,8 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use tokio::time::Instant;
 
-use super::watch::Excess;
-use crate::protocol::Event;
+use crate::{protocol::Event, sandbox::Excess};
 
 /// Events in a second: ours sends some twenty.
 const MOST_EVENTS: u64 = 10_000;

@@ -1,4 +1,4 @@
-//! What the supervisor sees of a child by itself, whatever the child says: whether it moves, and what it uses.
+//! What the supervisor sees of a run by itself, whatever the child says: whether it moves, and what it uses.
 
 use std::{
     fs,
@@ -14,39 +14,18 @@ use super::{
     process::Exit,
     quota::Quota,
 };
-use crate::{domain::job::Phase, protocol::Event, sandbox::Terms};
-
-/// Files that a run may have in its directory: ours leave some dozens.
-const MOST_FILES: u64 = 10_000;
-/// Threads that a child may have: a few for each core, and some of a driver's.
-const MOST_THREADS: u64 = 4_096;
-
-/// More than a run may have, with how much it had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
-    /// Bytes.
-    Memory {
-        used: u64,
-        limit: u64,
-    },
-    /// Bytes.
-    Disk {
-        used: u64,
-        limit: u64,
-    },
-    Files(u64),
-    Threads(u64),
-    /// What it said too much of.
-    Said(&'static str),
-}
+use crate::{
+    domain::job::Phase,
+    protocol::Event,
+    sandbox::{Terms, field},
+};
 
 /// A child under observation.
 #[derive(Debug)]
 pub(super) struct Watch {
     pid: u32,
     directory: PathBuf,
-    memory: u64,
-    disk: u64,
+    terms: Terms,
     quota: Quota,
     patience: Duration,
     /// When it last got on.
@@ -63,8 +42,7 @@ impl Watch {
         Self {
             pid,
             directory: directory.to_owned(),
-            memory: terms.memory,
-            disk: terms.disk,
+            terms: terms.clone(),
             quota: Quota::new(terms.disk),
             patience,
             moved: Instant::now(),
@@ -108,7 +86,9 @@ impl Watch {
         if now.duration_since(self.moved) > self.patience {
             return Some(Cause::Stalled(self.patience));
         }
-        self.excess().map(Cause::Overran)
+        let look = self.terms.look(self.pid, &self.directory);
+        self.peak = self.peak.max(look.memory);
+        look.excess.map(Cause::Overran)
     }
 
     /// Closes the log of a child that has ended, and tells what memory had to do with that.
@@ -121,49 +101,11 @@ impl Watch {
             _ => Memory::Fine,
         }
     }
-
-    fn excess(&mut self) -> Option<Excess> {
-        // A process that has just ended tells nothing more, and needs no limit.
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let used = memory(&status);
-        self.peak = self.peak.max(used);
-        let threads = field(&status, "Threads:");
-        let (files, bytes) = extent(&self.directory);
-        let limits = [
-            (used > self.memory, Excess::Memory { used, limit: self.memory }),
-            (bytes > self.disk, Excess::Disk { used: bytes, limit: self.disk }),
-            (files > MOST_FILES, Excess::Files(files)),
-            (threads > MOST_THREADS, Excess::Threads(threads)),
-        ];
-        limits.into_iter().find_map(|(over, excess)| over.then_some(excess))
-    }
 }
 
 /// How many processes the kernel has killed for memory, on this machine, since it started.
 fn killings() -> u64 {
     field(&fs::read_to_string("/proc/vmstat").unwrap_or_default(), "oom_kill ")
-}
-
-/// Bytes of memory that are a process's own: without the files that it has mapped, which can be read again.
-fn memory(status: &str) -> u64 {
-    ["RssAnon:", "RssShmem:", "VmSwap:"].iter().map(|name| field(status, name) << 10).sum()
-}
-
-/// A number of `/proc/PID/status`; sizes there are in kB.
-fn field(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-/// Files and bytes of a directory; counted no further than to see that there are too many.
-fn extent(directory: &Path) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
-    let sizes = entries.take(MOST_FILES as usize + 1).map(|entry| {
-        // What it takes on the disk: a file of holes takes nothing.
-        entry.metadata().map_or(0, |facts| facts.blocks() * 512)
-    });
-    sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
 }
 
 #[cfg(test)]
@@ -172,6 +114,7 @@ mod tests {
     use crate::{
         domain::{job::Progress, metric::MetricPoint},
         protocol::FileRef,
+        sandbox::Excess,
     };
 
     fn watch(directory: &Path) -> Watch {
@@ -220,11 +163,11 @@ mod tests {
         assert_eq!(watch.look(Instant::now()), None);
         assert!(watch.peak > 1 << 16, "this process uses some: {}", watch.peak);
         fs::write(directory.path().join("f"), vec![1; 1 << 20]).unwrap();
-        watch.disk = 1 << 19;
+        watch.terms.disk = 1 << 19;
         assert!(
             matches!(watch.look(Instant::now()), Some(Cause::Overran(Excess::Disk { used, .. })) if used >= 1 << 20)
         );
-        watch.memory = 1;
+        watch.terms.memory = 1;
         assert!(matches!(watch.look(Instant::now()), Some(Cause::Overran(Excess::Memory { limit: 1, .. }))));
     }
 }

@@ -63,6 +63,14 @@ async fn a_child_that_dies_costs_one_request() {
 }
 
 #[tokio::test]
+async fn a_child_that_makes_files_without_end_is_ended() {
+    let program = "#!/bin/sh\ncd \"$3\" && seq 10500 | xargs touch; exec sleep 1000\n";
+    let service = Service::with_program(program).await;
+    assert_eq!(service.upload("/inspect", &[model()], &[]).await.problem(500), "worker_crashed");
+    assert_eq!(service.kept(), [""; 0]);
+}
+
+#[tokio::test]
 async fn an_answer_without_end_is_not_read_to_its_end() {
     let service = Service::with_program("#!/bin/sh\ntruncate -s 67108865 \"$3/inspection.json\"\n").await;
     assert_eq!(service.upload("/inspect", &[model()], &[]).await.problem(422), "invalid_model");
