@@ -1,12 +1,15 @@
 //! Progress of one run: which share of it is done, and how long the rest will take at the speed seen so far.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use super::observer::{Observer, Stop, leave_if_asked};
 use crate::{
     domain::job::{Phase, Progress},
     protocol::MetricPoint,
 };
+
+/// Points of a series in one stretch, about: more than any plot shows, and with some series at once fewer than a run may send.
+const MOST_POINTS: u64 = 100_000;
 
 /// A stretch of work with countable steps, which takes the share `from..to` of the run.
 pub struct Ticker<'a> {
@@ -19,12 +22,23 @@ pub struct Ticker<'a> {
     before: u64,
     has_checkpoints: bool,
     started: Instant,
+    /// In which part of the stretch each series had its latest point, where not every step can have one.
+    pointed: HashMap<String, u64>,
 }
 
 impl<'a> Ticker<'a> {
     pub fn new(observer: &'a mut dyn Observer, phase: Phase, share: (f64, f64), steps: u64) -> Self {
-        let started = Instant::now();
-        Self { observer, phase, share, steps: steps.max(1), step: 0, before: 0, has_checkpoints: false, started }
+        Self {
+            observer,
+            phase,
+            share,
+            steps: steps.max(1),
+            step: 0,
+            before: 0,
+            has_checkpoints: false,
+            started: Instant::now(),
+            pointed: HashMap::new(),
+        }
     }
 
     /// Of a stretch that writes checkpoints, of which an earlier run has done `step` steps. A run that is asked to leave goes
@@ -87,11 +101,18 @@ impl<'a> Ticker<'a> {
         if self.has_checkpoints { Ok(()) } else { leave_if_asked(self.observer) }
     }
 
-    /// Reports values of series at the present step.
+    /// Reports values of series at the present step; of a very long stretch, some of them.
     pub fn metrics(&mut self, values: &[(&str, f64)]) {
-        let step = self.step;
-        let points = values.iter().map(|&(name, value)| MetricPoint { name: name.to_owned(), step, value }).collect();
-        self.observer.metrics(points);
+        let (step, every) = (self.step, self.steps.div_ceil(MOST_POINTS));
+        let mut points = Vec::with_capacity(values.len());
+        for &(name, value) in values {
+            if every == 1 || self.pointed.insert(name.to_owned(), step / every) != Some(step / every) {
+                points.push(MetricPoint { name: name.to_owned(), step, value });
+            }
+        }
+        if !points.is_empty() {
+            self.observer.metrics(points);
+        }
     }
 }
 
@@ -104,7 +125,7 @@ mod tests {
 
     /// What was reported: step, fraction, and whether the time left was.
     #[derive(Default)]
-    struct Seen(Vec<(u64, f64, bool)>);
+    struct Seen(Vec<(u64, f64, bool)>, HashMap<String, u64>);
 
     impl Observer for Seen {
         fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
@@ -112,7 +133,11 @@ mod tests {
             Ok(())
         }
 
-        fn metrics(&mut self, _: Vec<MetricPoint>) {}
+        fn metrics(&mut self, points: Vec<MetricPoint>) {
+            for point in points {
+                *self.1.entry(point.name).or_default() += 1;
+            }
+        }
 
         fn sample(&mut self, _: &Path, _: u32, _: u32, _: u64) {}
 
@@ -134,6 +159,20 @@ mod tests {
         // Of a run that goes on from step 2, nothing can be told of its speed before it has done anything.
         let expected = [(2, 0.75, false), (3, 0.875, true), (3, 0.90625, true), (3, 0.9375, true), (4, 1.0, true)];
         assert_eq!(seen.0, expected);
+    }
+
+    #[test]
+    fn a_series_of_a_long_stretch_has_an_end() {
+        for (steps, expected) in [(1_000, 1_000), (100_000, 100_000), (250_000, 83_334)] {
+            let mut seen = Seen::default();
+            let mut ticker = Ticker::new(&mut seen, Phase::Distilling, (0.0, 1.0), steps);
+            for _ in 0..steps {
+                ticker.metrics(&[("often", 1.0)]);
+                ticker.tick().unwrap();
+            }
+            ticker.metrics(&[("seldom", 1.0)]);
+            assert_eq!((seen.1["often"], seen.1["seldom"]), (expected, 1), "{steps}");
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub fn by_class<R: Read + Seek>(files: Vec<R>, contents: &Contents) -> Result<Ve
     let mut sheet = blank(&mut files, grid, contents)?;
     let mut cells = vec![Vec::new(); files.len()];
     for (row, &class) in contents.classes.iter().enumerate() {
-        for (column, (file, index)) in in_turns(&labels, class).take(contents.per_class).enumerate() {
+        for (column, (file, index)) in in_turns(&labels, class, contents.per_class).enumerate() {
             cells[file].push(Cell { index, row, column });
         }
     }
@@ -119,15 +119,15 @@ pub fn by_class<R: Read + Seek>(files: Vec<R>, contents: &Contents) -> Result<Ve
     sheet.encode()
 }
 
-/// The samples of `class` as (file, index): the first of each file, then the second of each, and so on.
-fn in_turns(labels: &[Vec<i64>], class: i64) -> impl Iterator<Item = (usize, usize)> {
-    let of_file = |(file, labels): (usize, &Vec<i64>)| {
-        let indices = labels.iter().enumerate().filter(|&(_, &label)| label == class);
+/// The first `most` samples of `class` as (file, index): the first of each file, then the second of each, and so on.
+fn in_turns(labels: &[Vec<i64>], class: i64, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let of_file = move |(file, labels): (usize, &Vec<i64>)| {
+        let indices = labels.iter().enumerate().filter(|&(_, &label)| label == class).take(most);
         indices.enumerate().map(|(turn, (index, _))| (turn, file, index)).collect::<Vec<_>>()
     };
     let mut all: Vec<_> = labels.iter().enumerate().flat_map(of_file).collect();
     all.sort_unstable();
-    all.into_iter().map(|(_, file, index)| (file, index))
+    all.into_iter().take(most).map(|(_, file, index)| (file, index))
 }
 
 /// A sheet of a grid as it lies in the file, in `rows` rows of equally many samples, whatever their labels.
