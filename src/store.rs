@@ -26,6 +26,7 @@ mod reuse;
 mod rows;
 mod runs;
 mod samples;
+mod schema;
 mod signals;
 mod submit;
 mod tasks;
@@ -48,7 +49,7 @@ pub use self::{
     events::{JobEvent, NewEvent},
     expiry::FinishedJob,
     idempotency::{IdempotencyKey, KEY_LIFETIME},
-    jobs::{Job, JobPage, JobQuery, Order},
+    jobs::{Job, JobPage, JobQuery, Order, Standing},
     keys::{KeyRow, KeyState, NewKey},
     metrics::{MetricQuery, Pages, Points, Series, SeriesKey},
     queue_facts::{OpenTasks, StoredBytes},
@@ -56,6 +57,7 @@ pub use self::{
     reuse::Reused,
     runs::{Run, RunEnd},
     samples::SampleRow,
+    schema::Schema,
     signals::Signal,
     submit::{NewJob, Submission},
     tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
@@ -66,8 +68,6 @@ pub use self::{
 };
 use self::{file::DatabaseFile, signals::Signals};
 use crate::clock::Clock;
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// The database of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -85,10 +85,16 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is no database, or was written by a newer version.
     pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let at_open = |cause| StoreError::at_open(path.to_owned(), cause);
-        let writer = connections::writer(path).await.map_err(at_open)?;
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
-        MIGRATIONS.run(&writer).await.map_err(|error| StoreError::at_migration(path.to_owned(), known, error))?;
+        Self::open_with(path, clock, Schema::UpToDate).await
+    }
+
+    /// As [`Store::open`], where a database that is there may be another version's.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and what `schema` does not allow.
+    pub async fn open_with(path: &Path, clock: Clock, schema: Schema) -> Result<Self, StoreError> {
+        let writer = connections::writer(path).await.map_err(|cause| StoreError::at_open(path.to_owned(), cause))?;
+        schema::settle(&writer, path, schema).await?;
         let readers = connections::readers(path).await?;
         let file = Arc::new(DatabaseFile::at(path)?);
         Ok(Self { writer, readers, signals: Arc::default(), clock, file })

@@ -137,7 +137,7 @@ pub async fn run(
     for plan in plans {
         slots.spawn(slot::work(Arc::clone(&shop), plan));
     }
-    let reaper = tokio::spawn(reap(Arc::clone(&shop)));
+    let reaper = tokio::spawn(reap(shop.queue.clone(), Some(shop.config.name.clone())));
     while let Some(ended) = slots.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a slot ended early");
@@ -170,12 +170,14 @@ async fn take_directory(runs: &Path) -> Result<File, WorkerError> {
     Ok(lock)
 }
 
-/// Looks for runs whose lease ran out, a few times within each lease.
-async fn reap(shop: Arc<Shop>) {
-    let mut turn = tokio::time::interval(shop.queue.config().look_every());
+/// Looks for runs whose lease ran out, a few times within each lease, and says that `worker` is there. Never returns.
+///
+/// Without a worker it is for a service whose workers are elsewhere, where nobody else would see that the last one is gone.
+pub async fn reap(queue: Queue, worker: Option<String>) {
+    let mut turn = tokio::time::interval(queue.config().look_every());
     loop {
         turn.tick().await;
-        match shop.queue.reap(&shop.config.name).await {
+        match queue.reap(worker.as_deref()).await {
             Ok(0) => {}
             Ok(lost) => tracing::warn!(lost, "runs lost their lease"),
             Err(error) => tracing::error!(%error, "cannot look for lost runs"),

@@ -210,3 +210,15 @@ async fn a_key_is_written_down_nowhere() {
         assert!(!answers.as_bytes().windows(32).any(|bytes| bytes == part), "a key is in an answer");
     }
 }
+
+#[test]
+fn where_nothing_was_kept_there_are_no_keys_to_list() {
+    let parent = TempDir::new().unwrap();
+    let data = parent.path().join("elsewhere");
+    for arguments in [&["list"][..], &["revoke", "ci"]] {
+        let told = keys(&data, arguments);
+        let said = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(!told.status.success() && said.contains("there is no kegd.db"), "{said}");
+        assert!(!data.exists(), "and nothing is made");
+    }
+}

@@ -20,6 +20,7 @@ use crate::{
     domain::{
         access::{ApiKey, KeyId, Scope},
         artifact::Role,
+        ids::JobId,
         problem::{ErrorCode, Problem},
     },
     store::{Job, KeyRow, KeyState},
@@ -51,18 +52,22 @@ impl Caller {
 
     /// Whether it is the caller's own job, or the caller an administrator.
     pub fn owns(&self, job: &Job) -> bool {
-        self.scope() == Scope::Admin || (job.owner.is_some() && job.owner.as_ref() == self.owner())
+        self.stands_for(job.owner.as_ref())
     }
 
-    /// Whether the caller may cancel, retry or delete `job`.
+    fn stands_for(&self, owner: Option<&KeyId>) -> bool {
+        self.scope() == Scope::Admin || (owner.is_some() && owner == self.owner())
+    }
+
+    /// Whether the caller may cancel, retry or delete the job `id` of `owner`.
     ///
     /// # Errors
     /// `forbidden` where it is somebody else's.
-    pub fn may_change(&self, job: &Job) -> ApiResult<()> {
-        if self.owns(job) {
+    pub fn may_change(&self, id: JobId, owner: Option<&KeyId>) -> ApiResult<()> {
+        if self.stands_for(owner) {
             return Ok(());
         }
-        Err(Problem::new(ErrorCode::Forbidden, format!("Job {} was not submitted with this key.", job.id))
+        Err(Problem::new(ErrorCode::Forbidden, format!("Job {id} was not submitted with this key."))
             .hint("Use the key that it was submitted with, or one with the scope `admin`.")
             .into())
     }

@@ -19,6 +19,7 @@ use super::{
     state::App,
 };
 use crate::{
+    artifacts::ArtifactError,
     domain::{
         artifact::{Artifact, Role},
         job::JobStatus,
@@ -31,9 +32,25 @@ use crate::{
 const MAX_JSON: u64 = 16 << 20;
 
 /// Answers a download of `artifact`, as the conditions and ranges of the request want it.
+///
+/// # Errors
+/// `not_found` where the file went after its row was read: a job was deleted, or a checkpoint took the place of another.
 pub async fn send(app: &App, artifact: &Artifact, download: &Download, request: &HeaderMap) -> ApiResult<Response> {
-    let open = |range| async { Ok(Body::from_stream(app.artifacts.read(artifact, Some(range)).await?)) };
+    let open = |range| async {
+        let bytes = app.artifacts.read(artifact, Some(range)).await.map_err(|error| gone_or(error, artifact))?;
+        Ok(Body::from_stream(bytes))
+    };
     download.respond(request, open).await
+}
+
+fn gone_or(error: ArtifactError, artifact: &Artifact) -> ApiError {
+    if !error.is_missing() {
+        return error.into();
+    }
+    tracing::warn!(name = %artifact.name, key = artifact.key, "a file that a row named is gone");
+    Problem::new(ErrorCode::NotFound, format!("The file `{}` has just been replaced or deleted.", artifact.name))
+        .hint("Ask again; GET /jobs/{id}/artifacts lists the files that there are.")
+        .into()
 }
 
 /// The bytes of a range of an open file.

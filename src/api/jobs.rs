@@ -201,7 +201,7 @@ pub async fn get(
     )
 )]
 pub async fn cancel(State(app): State<App>, caller: Caller, Path(id): Path<JobId>) -> ApiResult<Response> {
-    app.job_to_change(id, &caller).await?;
+    app.may_change(id, &caller).await?;
     let status = match app.store.cancel(id).await? {
         Cancel::Canceled | Cancel::AlreadyCanceled => StatusCode::OK,
         Cancel::Asked => StatusCode::ACCEPTED,
@@ -273,7 +273,7 @@ pub async fn retry(
     Path(id): Path<JobId>,
     SmallBody(body): SmallBody,
 ) -> ApiResult<Response> {
-    app.job_to_change(id, &caller).await?;
+    app.may_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
     let most = app.limits.max_queue;
     let retry = match from {
@@ -332,7 +332,7 @@ pub async fn delete(
     Path(id): Path<JobId>,
     Query(query): Query<DeleteQuery>,
 ) -> ApiResult<StatusCode> {
-    app.job_to_change(id, &caller).await?;
+    app.may_change(id, &caller).await?;
     match app.store.delete(id, query.force).await? {
         Deletion::Deleted => {
             bury(&app).await;

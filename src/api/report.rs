@@ -106,8 +106,11 @@ pub async fn layers(
     }
 }
 
-/// The report of a student, if there is one.
+/// The report of a student that counts, if there is one: a run that was lost or canceled may have left one too.
 async fn report(app: &App, job: &Job, number: u32) -> ApiResult<Option<Report>> {
+    if !job.has_student(number) {
+        return Ok(None);
+    }
     json_file(app, job, Role::Report, &job.settings.file_of_student(number, "report.json")).await
 }
 

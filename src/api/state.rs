@@ -61,21 +61,16 @@ impl App {
     /// # Errors
     /// `not_found`, and whatever the database fails with.
     pub async fn job(&self, id: JobId) -> ApiResult<Job> {
-        self.store.job(id).await?.ok_or_else(|| {
-            Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
-                .hint("GET /jobs lists the jobs; a deleted one is gone for good.")
-                .into()
-        })
+        self.store.job(id).await?.ok_or_else(|| no_job(id).into())
     }
 
-    /// The job, if the caller may cancel, retry or delete it.
+    /// Lets through who may cancel, retry or delete the job, also where it cannot be read.
     ///
     /// # Errors
     /// `not_found`, `forbidden`, and whatever the database fails with.
-    pub async fn job_to_change(&self, id: JobId, caller: &Caller) -> ApiResult<Job> {
-        let job = self.job(id).await?;
-        caller.may_change(&job)?;
-        Ok(job)
+    pub async fn may_change(&self, id: JobId, caller: &Caller) -> ApiResult<()> {
+        let job = self.store.standing(id).await?.ok_or_else(|| no_job(id))?;
+        caller.may_change(id, job.owner.as_ref())
     }
 
     /// Whether one more job, with files of `bytes`, fits into the caller's quota. Asked before an upload is read; what
@@ -139,4 +134,9 @@ impl Deref for App {
     fn deref(&self) -> &Parts {
         &self.0
     }
+}
+
+fn no_job(id: JobId) -> Problem {
+    Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
+        .hint("GET /jobs lists the jobs; a deleted one is gone for good.")
 }

@@ -89,7 +89,7 @@ pub async fn get(
     let job = app.job(id).await?;
     let number = job.settings.student_with(query.target)?;
     // Of a sweep that has not ended, or not well, what is done is there.
-    if job.results.iter().all(|made| made.number != number) {
+    if !job.has_student(number) {
         return Err(files::not_ready(&job, "student").into());
     }
     let uploaded = job.model.as_ref().map_or("onnx", |model| model.format.as_str());

@@ -201,7 +201,7 @@ impl Upload {
         parts.sort_unstable();
         let mut hash = Sha256::new();
         hash.update(parts.join("\n"));
-        hash.update(serde_json::to_vec(&self.config).unwrap_or_default());
+        hash.update(self.config.written().map(|config| config.to_string()).unwrap_or_default());
         IdempotencyKey { key, body_sha256: hexadecimal(&hash.finalize()) }
     }
 }

@@ -23,7 +23,7 @@ impl Backup {
     pub fn run(self) -> anyhow::Result<()> {
         tokio::runtime::Runtime::new()?.block_on(async {
             anyhow::ensure!(!self.file.exists(), "{} is there already; choose another name", self.file.display());
-            let data = Data::open_existing(&self.storage).await?;
+            let data = Data::open_unchanged(&self.storage).await?;
             let cannot = || format!("the copy cannot be written to {}", self.file.display());
             data.store.back_up(&self.file).await.with_context(cannot)?;
             data.store.close().await;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     config::{RetentionConfig, StorageConfig},
     retention::{self, Collector, Policy},
-    store::{Store, StoreError},
+    store::{Schema, Store, StoreError},
 };
 
 const DATABASE: &str = "kegd.db";
@@ -28,38 +28,72 @@ pub struct Data {
     pub artifacts: Artifacts,
 }
 
-impl Data {
-    /// # Errors
-    /// The directory cannot be made or used, or the database is not ours.
-    pub async fn open(config: &StorageConfig) -> anyhow::Result<Self> {
-        let cannot = || format!("--data-dir {} cannot be used", config.data_dir.display());
-        std::fs::create_dir_all(&config.data_dir).with_context(cannot)?;
-        // Children have working directories of their own.
-        let directory = config.data_dir.canonicalize().with_context(cannot)?;
-        let store = Store::open(&directory.join(DATABASE), Clock::System).await.with_context(cannot)?;
-        let artifacts = Artifacts::open(directory.join("artifacts")).with_context(cannot)?;
-        Ok(Self { directory, store, artifacts })
-    }
+fn exists(config: &StorageConfig) -> anyhow::Result<()> {
+    let directory = &config.data_dir;
+    anyhow::ensure!(
+        directory.join(DATABASE).is_file(),
+        "there is no {DATABASE} in {}; --data-dir names the data directory of `kegd serve`",
+        directory.display()
+    );
+    Ok(())
+}
 
-    /// Makes this process the one that takes uploads here, for as long as what is returned lives.
+/// The directory, made where there is none. Absolute: children have working directories of their own.
+fn made(config: &StorageConfig) -> anyhow::Result<PathBuf> {
+    let cannot = || cannot_be_used(&config.data_dir);
+    std::fs::create_dir_all(&config.data_dir).with_context(cannot)?;
+    config.data_dir.canonicalize().with_context(cannot)
+}
+
+fn cannot_be_used(directory: &Path) -> String {
+    format!("--data-dir {} cannot be used", directory.display())
+}
+
+/// Makes this process the one that takes uploads in `directory`, for as long as what is returned lives.
+///
+/// # Errors
+/// Another one is, or the directory cannot be used.
+fn own(directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join("serve.lock");
+    let lock = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "another kegd serve uses {}; stop it first, or give this one a --data-dir of its own",
+                directory.display()
+            )
+        }
+        Err(TryLockError::Error(cause)) => Err(cause).with_context(|| format!("{} cannot be locked", path.display())),
+    }
+}
+
+impl Data {
+    /// For the service: owns the directory until the file that is returned is closed, and brings the database up to date.
     ///
     /// # Errors
-    /// Another one is, or the directory cannot be used.
-    pub fn own(&self) -> anyhow::Result<File> {
-        let path = self.directory.join("serve.lock");
-        let lock = File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "another kegd serve uses {}; stop it first, or give this one a --data-dir of its own",
-                    self.directory.display()
-                )
-            }
-            Err(TryLockError::Error(cause)) => {
-                Err(cause).with_context(|| format!("{} cannot be locked", path.display()))
-            }
-        }
+    /// The directory cannot be made or used, is another service's, or the database is not ours.
+    pub async fn owned(config: &StorageConfig) -> anyhow::Result<(Self, File)> {
+        let directory = made(config)?;
+        // First: what follows would change the database under another service, and clean up the files of its uploads.
+        let lock = own(&directory)?;
+        Ok((Self::within(directory, Schema::UpToDate).await?, lock))
+    }
+
+    /// For who works beside a service.
+    ///
+    /// # Errors
+    /// The directory cannot be made or used, or the database is not ours, or not of this version.
+    pub async fn open(config: &StorageConfig) -> anyhow::Result<Self> {
+        Self::within(made(config)?, Schema::Current).await
+    }
+
+    async fn within(directory: PathBuf, schema: Schema) -> anyhow::Result<Self> {
+        let cannot = || cannot_be_used(&directory);
+        let database = directory.join(DATABASE);
+        let store = Store::open_with(&database, Clock::System, schema).await.with_context(cannot)?;
+        let artifacts = Artifacts::open(directory.join("artifacts")).with_context(cannot)?;
+        Ok(Self { directory, store, artifacts })
     }
 
     /// Returns why, once the database is no longer where it was: from then on nothing that is written would last.
@@ -78,13 +112,17 @@ impl Data {
     /// # Errors
     /// As [`Data::open`], and where nothing was kept there.
     pub async fn open_existing(config: &StorageConfig) -> anyhow::Result<Self> {
-        let directory = &config.data_dir;
-        anyhow::ensure!(
-            directory.join(DATABASE).is_file(),
-            "there is no {DATABASE} in {}; --data-dir names the data directory of `kegd serve`",
-            directory.display()
-        );
+        exists(config)?;
         Self::open(config).await
+    }
+
+    /// As [`Data::open_existing`], for who leaves the database as it is, whichever version wrote it.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or nothing was kept there.
+    pub async fn open_unchanged(config: &StorageConfig) -> anyhow::Result<Self> {
+        exists(config)?;
+        Self::within(made(config)?, Schema::AsItIs).await
     }
 
     /// The collector of this directory.

@@ -157,7 +157,7 @@ fn expiry(Span(span): Span) -> anyhow::Result<Timestamp> {
 
 impl List {
     async fn run(self) -> anyhow::Result<()> {
-        let data = Data::open(&self.storage).await?;
+        let data = Data::open_existing(&self.storage).await?;
         let (keys, now) = (data.store.keys().await?, data.store.clock().now());
         data.store.close().await;
         let mut out = std::io::stdout().lock();
@@ -195,7 +195,7 @@ fn line(key: &KeyRow, now: i64) -> String {
 
 impl Revoke {
     async fn run(self) -> anyhow::Result<()> {
-        let data = Data::open(&self.storage).await?;
+        let data = Data::open_existing(&self.storage).await?;
         let revoked = data.store.revoke_key(&self.key).await?;
         data.store.close().await;
         let Some(key) = revoked else {

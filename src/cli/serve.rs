@@ -63,9 +63,7 @@ impl Serve {
         self.child.run_modules.get_or_insert(self.server.listen.ip().to_canonical().is_loopback());
         let stop = shutdown::on_signal()?;
         Support::of_kernel().announce(self.child.sandbox)?;
-        let data = Data::open(&self.storage).await?;
-        // Before anything is cleaned up: the files of another server's uploads look like litter.
-        let _owned = data.own()?;
+        let (data, _owned) = Data::owned(&self.storage).await?;
         admit(self.server.listen, &self.access, data.store.has_keys().await?)?;
         let scratch = data.clean().await?;
         let listener = TcpListener::bind(self.server.listen)
@@ -91,7 +89,11 @@ impl Serve {
         });
         let working = async {
             match self.no_worker {
-                true => Ok(()),
+                true => {
+                    let queue = Queue::new(data.store.clone(), QueueConfig::default());
+                    stop.run_until_cancelled(worker::reap(queue, None)).await;
+                    Ok(())
+                }
                 false => work_until((&self.worker, &self.child), &self.shutdown, &data, stop.clone()).await,
             }
         };

@@ -35,7 +35,7 @@ const GENERATOR_RATE: f64 = 3e-3;
 const LANDMARKS: f64 = 0.2;
 
 /// How far the student steps in the second game, as a share of each weight's size, for a learning rate of 1: at the presets'
-/// rate, and before the wound and the cosine lower it, 4.5 %. In the first game such steps ruin a student that is too small for what the generators find, and serve
+/// rate, and before the damage and the cosine lower it, 4.5 %. In the first game such steps ruin a student that is too small for what the generators find, and serve
 /// the others.
 const SECOND_RATE: f64 = 30.0;
 
@@ -156,7 +156,7 @@ impl<'a> Game<'a> {
         };
         let shape = Shape { latent: LATENT, ..shape(&teacher.graph, settings) };
         let Apart { floor, distance, temperature } = apart(teacher, &student.executor, settings, after)?;
-        // What compression hardly hurt has little to gain and much to lose: the steps are as large as the wound.
+        // What compression hardly hurt has little to gain and much to lose: the steps are as large as the damage.
         let rate = settings.distillation.learning_rate * distance.min(1.0).sqrt();
         Ok(Self { teacher, settings, shape, landmarks, floor, temperature, rate })
     }

@@ -106,7 +106,7 @@ impl Queue {
         Ok(held.len())
     }
 
-    /// Says that `worker` is there, and counts as lost every run whose lease has run out, whoever held it.
+    /// Says that `worker` is there, where there is one, and counts as lost every run whose lease has run out, whoever held it.
     ///
     /// To be called every [`QueueConfig::look_every`]. A lease runs out when its run has not renewed it for as long as a lease
     /// lasts, seen by this queue's own looks: clocks that are set, a machine that slept and a database that was locked cost
@@ -114,9 +114,11 @@ impl Queue {
     ///
     /// # Errors
     /// The database fails.
-    pub async fn reap(&self, worker: &str) -> Result<usize, QueueError> {
+    pub async fn reap(&self, worker: Option<&str>) -> Result<usize, QueueError> {
         let mut tx = self.store.begin().await?;
-        tx.see_worker(worker).await?;
+        if let Some(worker) = worker {
+            tx.see_worker(worker).await?;
+        }
         let leased = tx.leased_tasks().await?;
         let expired = {
             // A panic while looking leaves times that are still times.

@@ -246,7 +246,8 @@ async fn succeed(tx: &mut Tx, mut job: Job) -> Result<(), StoreError> {
     let before = (job.status, job.phase);
     time_phases(tx, &seconds(&job.results)).await?;
     if !job.settings.keep_upload {
-        tx.drop_uploads(&mut job, Reason::KeepUpload).await?;
+        tx.drop_uploads(job.id, Reason::KeepUpload).await?;
+        job.upload_deleted_at = Some(tx.timestamp());
     }
     job.result = job.results.first().map(|first| first.result.clone());
     let (step, steps) = job.progress.as_ref().map_or((0, 0), |progress| (progress.steps, progress.steps));

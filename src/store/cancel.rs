@@ -59,7 +59,7 @@ impl Store {
     /// The database fails.
     pub async fn delete(&self, id: JobId, force: bool) -> Result<Deletion, StoreError> {
         let mut tx = self.begin().await?;
-        let Some(job) = tx.job(id).await? else { return Ok(Deletion::NotFound) };
+        let Some(job) = tx.standing(id).await? else { return Ok(Deletion::NotFound) };
         if job.status == JobStatus::Running && !force {
             return Ok(Deletion::Running);
         }

@@ -20,6 +20,11 @@ pub enum StoreError {
          start that version, or choose another directory"
     )]
     Newer { found: i64, known: i64 },
+    #[error(
+        "the database was written by an older version of kegd (its schema is number {found}, and this version has {known}): \
+         stop that version if it runs, and start `kegd serve` of this one, which brings the database up to date"
+    )]
+    Older { found: i64, known: i64 },
     /// A file that is no database, or no longer one.
     #[error("{} is damaged, or is no database of kegd: put a backup of it in its place, or move it away to begin anew ({cause})", path.display())]
     Damaged { path: PathBuf, cause: sqlx::Error },

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::Row as _;
 
-use super::{Job, Store, StoreError, Total, Tx, rows};
+use super::{Signal, Store, StoreError, Total, Tx, rows};
 use crate::domain::{ids::JobId, retention::Reason};
 
 /// A finished job with what it keeps. No run of it goes on.
@@ -60,7 +60,7 @@ impl Store {
     pub async fn expire_job(&self, seen: &FinishedJob, reason: Reason) -> Result<Option<u64>, StoreError> {
         loop {
             let mut tx = self.begin().await?;
-            if tx.still_finished(seen).await?.is_none() {
+            if !tx.still_finished(seen).await? {
                 return Ok(None);
             }
             let deleted = tx.delete_some_metrics(seen.id).await?;
@@ -81,9 +81,13 @@ impl Store {
     /// The database fails: nothing was written.
     pub async fn expire_uploads(&self, seen: &FinishedJob, reason: Reason) -> Result<Option<u64>, StoreError> {
         let mut tx = self.begin().await?;
-        let Some(mut job) = tx.still_finished(seen).await? else { return Ok(None) };
-        let bytes = tx.drop_uploads(&mut job, reason).await?;
-        tx.put_job(&job).await?;
+        if !tx.still_finished(seen).await? {
+            return Ok(None);
+        }
+        let bytes = tx.drop_uploads(seen.id, reason).await?;
+        let sql = "update jobs set upload_deleted_at = ?, revision = revision + 1 where id = ?";
+        sqlx::query(sql).bind(tx.now).bind(seen.id.to_string()).execute(&mut *tx.sql).await?;
+        tx.announce(Signal::JobChanged(seen.id));
         tx.commit().await?;
         Ok(Some(bytes))
     }
@@ -105,10 +109,10 @@ fn row_name(row: &sqlx::sqlite::SqliteRow) -> Result<String, StoreError> {
 }
 
 impl Tx {
-    /// The job, if it still stands as it was seen.
-    async fn still_finished(&mut self, seen: &FinishedJob) -> Result<Option<Job>, StoreError> {
-        let job = self.job(seen.id).await?;
-        Ok(job.filter(|job| job.status.is_final() && job.finished_at == Some(seen.finished_at)))
+    /// Whether the job still stands as it was seen.
+    async fn still_finished(&mut self, seen: &FinishedJob) -> Result<bool, StoreError> {
+        let job = self.standing(seen.id).await?;
+        Ok(job.is_some_and(|job| job.status.is_final() && job.finished_at == Some(seen.finished_at)))
     }
 
     async fn delete_some_metrics(&mut self, job: JobId) -> Result<u64, StoreError> {
@@ -126,17 +130,17 @@ impl Tx {
         Ok(bytes)
     }
 
-    /// Deletes the rows of a job's uploads and dooms the files; says so on `job`, which the caller writes. Returns the bytes.
-    pub(crate) async fn drop_uploads(&mut self, job: &mut Job, reason: Reason) -> Result<u64, StoreError> {
-        let id = job.id.to_string();
-        let bytes = self.kept_bytes(job.id, UPLOADED).await?;
+    /// Deletes the rows of a job's uploads and dooms the files. That they are gone is for the caller to say on the job's row.
+    /// Returns the bytes.
+    pub(crate) async fn drop_uploads(&mut self, job: JobId, reason: Reason) -> Result<u64, StoreError> {
+        let id = job.to_string();
+        let bytes = self.kept_bytes(job, UPLOADED).await?;
         let keys = format!("select key from artifacts where job = ? and {UPLOADED}");
         for row in sqlx::query(&keys).bind(&id).fetch_all(&mut *self.sql).await? {
-            self.doom_file(job.id, row.try_get("key")?).await?;
+            self.doom_file(job, row.try_get("key")?).await?;
         }
         let sql = format!("delete from artifacts where job = ? and {UPLOADED}");
         sqlx::query(&sql).bind(&id).execute(&mut *self.sql).await?;
-        job.upload_deleted_at = Some(self.timestamp());
         self.add(Total::CollectedBytes(reason), bytes).await?;
         Ok(bytes)
     }

@@ -89,9 +89,35 @@ impl Job {
         })
     }
 
+    /// Whether the student of that number is done.
+    pub fn has_student(&self, number: u32) -> bool {
+        self.results.iter().any(|made| made.number == number)
+    }
+
     /// How far it has come, 0 to 1.
     pub fn fraction(&self) -> f64 {
         self.progress.as_ref().map_or(0.0, |progress| progress.fraction)
+    }
+}
+
+/// What has to be known of a job to end or delete it: no JSON, which another version may have written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// As [`Job::owner`].
+    pub owner: Option<KeyId>,
+    pub status: JobStatus,
+    pub finished_at: Option<Timestamp>,
+}
+
+const STANDING: &str = "select owner, status, finished_at from jobs where id = ?";
+
+impl Standing {
+    fn read(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            owner: rows::optional_parsed(row, "owner")?,
+            status: rows::parsed(row, "status")?,
+            finished_at: rows::optional_time(row, "finished_at")?,
+        })
     }
 }
 
@@ -128,8 +154,12 @@ pub struct JobPage {
     pub next: Option<JobId>,
 }
 
-/// Configurations on one page: a page is held in memory. A usual job has two thousand bytes.
-const PAGE_BYTES: usize = 4 << 20;
+/// JSON on one page: a page is held in memory. A usual job has some ten thousand bytes, and a sweep ten times as many.
+const PAGE_BYTES: u64 = 4 << 20;
+
+/// Bytes of the columns that a client, or a model, can make long.
+const JSON_BYTES: &str = "length(config) + length(settings) + length(coalesce(model, '')) + length(coalesce(result, '')) + \
+                          length(results) + length(warnings) + length(latest_metrics)";
 
 impl Store {
     /// # Errors
@@ -140,14 +170,25 @@ impl Store {
         row.as_ref().map(Job::read).transpose()
     }
 
+    /// Whose job it is, and how it stands, also where no more of it can be read.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn standing(&self, id: JobId) -> Result<Option<Standing>, StoreError> {
+        let row = sqlx::query(STANDING).bind(id.to_string()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(Standing::read).transpose()
+    }
+
     /// A page of jobs. Ids sort by age, so the last id of a page is the cursor, and new jobs shift nothing. A page of jobs
-    /// with long configurations is shorter than asked for.
+    /// with much JSON is shorter than asked for, and one with jobs that this version cannot read has the others.
     ///
     /// # Errors
     /// The database fails.
     pub async fn jobs(&self, query: &JobQuery) -> Result<JobPage, StoreError> {
         // The page is found in an index; only its own rows, which are large, are read and sorted.
-        let mut sql = QueryBuilder::<Sqlite>::new("select * from jobs where id in (select id from jobs where true");
+        let columns =
+            format!("select *, {JSON_BYTES} as json_bytes from jobs where id in (select id from jobs where true");
+        let mut sql = QueryBuilder::<Sqlite>::new(columns);
         if !query.statuses.is_empty() {
             let mut list = sql.push(" and status in (").separated(", ");
             for status in &query.statuses {
@@ -168,17 +209,23 @@ impl Store {
         // One more than asked for tells whether there is a next page.
         sql.push(order).push(" limit ").push_bind(i64::from(query.limit) + 1).push(")").push(order);
         let mut rows = sql.build().fetch(&self.readers);
-        let (mut jobs, mut bytes, mut more) = (Vec::new(), 0, false);
+        let (mut jobs, mut seen, mut bytes, mut last) = (Vec::new(), 0, 0, None);
         while let Some(row) = rows.try_next().await? {
-            bytes += row.try_get::<&str, _>("config")?.len() + row.try_get::<&str, _>("settings")?.len();
-            more = jobs.len() >= query.limit as usize || (bytes > PAGE_BYTES && !jobs.is_empty());
-            if more {
-                break;
+            bytes += rows::number::<u64>(&row, "json_bytes")?;
+            if seen == query.limit || (bytes > PAGE_BYTES && seen > 0) {
+                return Ok(JobPage { jobs, next: last });
             }
-            jobs.push(Job::read(&row)?);
+            let id = rows::parsed(&row, "id")?;
+            (seen, last) = (seen + 1, Some(id));
+            match Job::read(&row) {
+                Ok(job) => jobs.push(job),
+                Err(cause @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(job = %id, %cause, "a job cannot be read, and is not listed")
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let next = if more { jobs.last().map(|job: &Job| job.id) } else { None };
-        Ok(JobPage { jobs, next })
+        Ok(JobPage { jobs, next: None })
     }
 
     /// How many waiting jobs come before this one, plus one; `None` when it does not wait.
@@ -229,6 +276,11 @@ impl Tx {
         let row =
             sqlx::query("select * from jobs where id = ?").bind(id.to_string()).fetch_optional(&mut *self.sql).await?;
         row.as_ref().map(Job::read).transpose()
+    }
+
+    pub(crate) async fn standing(&mut self, id: JobId) -> Result<Option<Standing>, StoreError> {
+        let row = sqlx::query(STANDING).bind(id.to_string()).fetch_optional(&mut *self.sql).await?;
+        row.as_ref().map(Standing::read).transpose()
     }
 
     /// Writes every column of the job that can change, and raises its revision.

@@ -80,15 +80,4 @@ impl Store {
         connection.begin_with("begin immediate").await?.rollback().await?;
         Ok(())
     }
-
-    /// The number of the newest migration that the database has, and of the newest that this version knows.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn schema_versions(&self) -> Result<(i64, i64), StoreError> {
-        let sql = "select max(version) as version from _sqlx_migrations where success";
-        let row = sqlx::query(sql).fetch_one(&self.readers).await?;
-        let known = super::MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        Ok((row.try_get("version")?, known))
-    }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::StoreError;
-use crate::clock::Millis;
+use crate::{clock::Millis, domain::config::JobConfig};
 
 fn corrupt(column: &'static str, cause: impl Display) -> StoreError {
     StoreError::Corrupt { column, cause: cause.to_string() }
@@ -64,6 +64,11 @@ fn instant(millis: Millis, column: &'static str) -> Result<Timestamp, StoreError
 /// A value as a JSON column.
 pub(super) fn to_json<T: Serialize + ?Sized>(value: &T, column: &'static str) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|cause| corrupt(column, cause))
+}
+
+/// A configuration as the column `config` keeps it.
+pub(super) fn written(config: &JobConfig) -> Result<String, StoreError> {
+    config.written().map(|json| json.to_string()).map_err(|cause| corrupt("config", cause))
 }
 
 /// An unsigned number as SQLite keeps it; what does not fit is no real size, step or count.

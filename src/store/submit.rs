@@ -97,7 +97,7 @@ impl Tx {
             .bind(job.id.to_string())
             .bind(&job.settings.name)
             .bind(job.settings.priority)
-            .bind(rows::to_json(&job.config, "config")?)
+            .bind(rows::written(&job.config)?)
             .bind(rows::to_json(&job.settings, "settings")?)
             .bind(job.model_file.as_str())
             .bind(job.owner.as_ref().map(KeyId::as_str))

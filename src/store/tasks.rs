@@ -97,14 +97,15 @@ pub enum TaskUpdate {
     },
 }
 
-/// A wait that is longer than any of ours was reckoned on a clock that has been set back since: the task is not kept
+/// Of the highest priority, the oldest job's: as [`Store::queue_position`](super::Store::queue_position) counts. What waits before
+/// its next attempt keeps its job's place. A wait that is longer than any of ours was reckoned on a clock that has been set back since: the task is not kept
 /// waiting for the old time to come again.
 const CLAIM: &str = "\
 update tasks set status = 'running', run = run + 1, worker = ?1, slot = ?2, lease_until = ?3, started_at = ?4, \
     cancel_requested = 0, progress = null \
 where id = (select id from tasks where status = 'queued' and run_after not between ?4 + 1 and ?4 + ?5 \
     and (device = 'auto' or device = ?2 or (device = 'cuda' and ?2 like 'cuda:%')) \
-    order by priority desc, run_after, id limit 1) \
+    order by priority desc, job, id limit 1) \
 returning *";
 
 impl Tx {

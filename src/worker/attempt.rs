@@ -28,6 +28,8 @@ use crate::{
 
 /// How long the pipe of a child that has ended may stay open: by something that it started.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A write that takes longer has kept us from listening.
+const HELD_UP: Duration = Duration::from_secs(1);
 /// Points held back at most; more are written at once.
 const MOST_POINTS: usize = 5_000;
 
@@ -198,6 +200,12 @@ impl<'a> Attempt<'a> {
                     self.write().await;
                 }
             }
+            Event::Sample { generator, .. } if generator >= self.claim.settings.extraction.generators.max(1) => {
+                self.end(Cause::Misbehaved(format!(
+                    "it sent samples of generator {generator}, which there is none of"
+                )))
+                .await;
+            }
             Event::Sample { file, generator, epoch, count } => {
                 let sample = SampleOf { generator, epoch, count };
                 self.adopt(file, Role::Samples, Some(sample)).await;
@@ -273,7 +281,13 @@ impl<'a> Attempt<'a> {
     /// Writes down what was said, and asks whether to go on.
     async fn write(&mut self) {
         let beat = std::mem::take(&mut self.beat);
-        match self.shop.queue.record(self.claim, &beat).await {
+        let begun = Instant::now();
+        let recorded = self.shop.queue.record(self.claim, &beat).await;
+        // The database is locked: while it is, a tick that waits for it may come before the events that wait for us.
+        if begun.elapsed() > HELD_UP {
+            self.excuse();
+        }
+        match recorded {
             Ok(hold) => {
                 self.renewed = Instant::now();
                 self.obey(hold).await;

@@ -6,7 +6,7 @@ import * as format from './format.js';
 const PRESETS = [
   ['fast', 'Fast', 'A good student in minutes on a CPU'],
   ['paper', 'Paper', 'The reference method and its settings'],
-  ['best', 'Best', 'Usually the highest accuracy, in four to five times as long as Fast'],
+  ['best', 'Best', 'Usually the highest accuracy, in two to five times as long as Fast'],
 ];
 
 /** What is no number stays text, so that the server can name it. */

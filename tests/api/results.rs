@@ -1,7 +1,10 @@
 //! What a job leaves: student, report, layers.
 
 use axum::http::{Method, StatusCode};
-use kegd::domain::{artifact::Role, config::JobConfig, presets::TeacherKind, report::Report};
+use kegd::{
+    domain::{artifact::Role, config::JobConfig, presets::TeacherKind, report::Report},
+    queue::{Ending, Product},
+};
 use serde_json::json;
 
 use crate::{common::facts, service::Service};
@@ -107,4 +110,27 @@ async fn layers_are_the_plan_first_and_the_outcome_later() {
     let service = Service::new().await;
     let id = service.succeeded().await;
     assert_eq!(service.get(&format!("/jobs/{id}/layers")).await.json()["planned"], false);
+}
+
+#[tokio::test]
+async fn a_file_that_has_just_gone_is_not_found() {
+    let service = Service::new().await;
+    let id = service.succeeded().await;
+    let row = service.house.store.artifact(id, &"student.onnx".parse().unwrap()).await.unwrap().unwrap();
+    std::fs::remove_file(service.house.directory.path().join("artifacts").join(&row.artifact.key)).unwrap();
+    assert_eq!(service.get(&format!("/jobs/{id}/student")).await.problem(404), "not_found");
+    assert_eq!(service.get(&format!("/jobs/{id}/artifacts/student.onnx")).await.problem(404), "not_found");
+}
+
+#[tokio::test]
+async fn a_report_counts_once_its_student_does() {
+    let service = Service::new().await;
+    let (id, claim) = service.distilling().await;
+    let report = facts::report(claim.settings.clone());
+    service.keep(&claim, "report.json", Role::Report, &serde_json::to_vec(&report).unwrap()).await;
+    assert_eq!(service.get(&format!("/jobs/{id}/report")).await.problem(409), "not_ready");
+    service.house.store.cancel(id).await.unwrap();
+    service.house.queue.finish(&claim, Ending::Succeeded(Product::Distilled(Box::new(report)))).await.unwrap();
+    assert_eq!(service.get(&format!("/jobs/{id}")).await.json()["status"], "canceled");
+    assert_eq!(service.get(&format!("/jobs/{id}/report")).await.problem(409), "not_ready");
 }

@@ -126,10 +126,10 @@ impl House {
 
     /// Lets `worker` look after leases for as long as one lasts, while nobody renews any. Returns how many ran out.
     pub async fn lapse(&self, worker: &str) -> usize {
-        let mut expired = self.queue.reap(worker).await.unwrap();
+        let mut expired = self.queue.reap(Some(worker)).await.unwrap();
         for _ in 0..4 {
             self.clock.advance(self.queue.config().look_every());
-            expired += self.queue.reap(worker).await.unwrap();
+            expired += self.queue.reap(Some(worker)).await.unwrap();
         }
         expired
     }

@@ -11,7 +11,7 @@ use kegd::{
         task::{TaskKind, TaskStatus},
     },
     queue::{Beat, Ending, Hold, Product, QueueError, Settled},
-    store::{Cancel, Slot},
+    store::{Cancel, Deletion, JobQuery, Retry, Slot},
 };
 use serde_json::json;
 
@@ -118,7 +118,7 @@ async fn a_renewed_lease_is_not_reaped() {
         // Three looks find nothing new; the fourth would be the last.
         for _ in 0..3 {
             house.clock.advance(house.queue.config().look_every());
-            assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+            assert_eq!(house.queue.reap(Some("worker-1")).await.unwrap(), 0);
         }
         assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
     }
@@ -139,10 +139,10 @@ async fn setting_the_clock_takes_no_lease_and_keeps_none(#[case] by: i64) {
     house.submit(json!({})).await;
     let claim = house.claim().await.unwrap();
     for _ in 0..6 {
-        assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+        assert_eq!(house.queue.reap(Some("worker-1")).await.unwrap(), 0);
         house.clock.advance(house.queue.config().look_every());
         house.clock.set(house.clock.now() + by);
-        assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0, "it was renewed just now");
+        assert_eq!(house.queue.reap(Some("worker-1")).await.unwrap(), 0, "it was renewed just now");
         assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
     }
     house.clock.set(house.clock.now() - by);
@@ -154,10 +154,10 @@ async fn a_worker_that_slept_takes_no_lease_before_others_could_renew_it() {
     let house = House::standing().await;
     house.submit(json!({})).await;
     let claim = house.claim().await.unwrap();
-    assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+    assert_eq!(house.queue.reap(Some("worker-1")).await.unwrap(), 0);
     // A stopped process, or a database that was locked: nobody could renew, and nobody looked.
     house.clock.advance(LONG);
-    assert_eq!(house.queue.reap("worker-1").await.unwrap(), 0);
+    assert_eq!(house.queue.reap(Some("worker-1")).await.unwrap(), 0);
     assert_eq!(house.queue.record(&claim, &Beat::default()).await.unwrap(), Hold::GoOn);
 }
 
@@ -279,4 +279,47 @@ async fn a_job_that_cannot_be_read_holds_up_no_other() {
     let failed =
         ledger.texts("select id from jobs where status = 'failed' and error like '%cannot be read%' order by id");
     assert_eq!(failed.await, [running.to_string(), waiting.to_string()]);
+
+    let newest = JobQuery { limit: 1, ..JobQuery::default() };
+    let page = house.store.jobs(&newest).await.unwrap();
+    assert_eq!((page.jobs.len(), page.next), (1, Some(sound)));
+    let page = house.store.jobs(&JobQuery { after: page.next, ..newest }).await.unwrap();
+    assert_eq!((page.jobs.len(), page.next), (0, Some(waiting)), "a page without the one that cannot be read");
+    assert_eq!(house.store.jobs(&JobQuery::default()).await.unwrap().jobs.len(), 1);
+    assert_eq!(house.store.delete(waiting, false).await.unwrap(), Deletion::Deleted);
+}
+
+#[tokio::test]
+async fn what_was_lost_or_is_retried_keeps_its_place() {
+    let house = House::standing().await;
+    let old = house.submit(json!({})).await;
+    house.clock.advance(Duration::from_secs(1));
+    let young = house.submit(json!({})).await;
+    let first = house.claim().await.unwrap();
+    house.queue.finish(&first, lost("it was killed by SIGSEGV")).await.unwrap();
+    house.clock.advance(LONG);
+    assert_eq!(house.store.queue_position(old).await.unwrap(), Some(1));
+    let again = house.claim().await.unwrap();
+    assert_eq!(again.fence().job, old);
+
+    let failed = Ending::Failed(facts::problem());
+    house.queue.finish(&again, failed).await.unwrap();
+    assert_eq!(house.store.retry_from_start(old, u64::MAX).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.queue_position(old).await.unwrap(), Some(1));
+    assert_eq!(house.claim().await.unwrap().fence().job, old);
+    assert_eq!(house.claim().await.unwrap().fence().job, young);
+}
+
+#[tokio::test]
+async fn who_has_no_worker_can_see_that_the_last_one_is_gone() {
+    let house = House::standing().await;
+    let id = house.submit(json!({})).await;
+    let _claim = house.claim().await.unwrap();
+    assert_eq!(house.store.cancel(id).await.unwrap(), Cancel::Asked);
+    assert_eq!(house.queue.reap(None).await.unwrap(), 0);
+    for _ in 0..5 {
+        house.clock.advance(house.queue.config().look_every());
+        house.queue.reap(None).await.unwrap();
+    }
+    assert_eq!(house.job(id).await.status, JobStatus::Canceled);
 }

@@ -166,9 +166,9 @@ async fn what_is_offered_is_what_workers_offer_that_are_there() {
     assert_eq!(offered().await, ["cpu", "cuda:0"]);
     // Longer than a worker is silent that is there.
     house.clock.advance(std::time::Duration::from_secs(61));
-    house.queue.reap("one").await.unwrap();
+    house.queue.reap(Some("one")).await.unwrap();
     assert_eq!(offered().await, ["cpu"], "the other one is gone");
     house.clock.set(house.clock.now() - 86_400_000);
-    house.queue.reap("other").await.unwrap();
+    house.queue.reap(Some("other")).await.unwrap();
     assert_eq!(offered().await, ["cpu", "cuda:0"], "whatever the clock was before");
 }

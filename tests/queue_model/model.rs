@@ -98,7 +98,7 @@ impl Model {
         }
     }
 
-    /// The task that `desk` should get: of the highest priority the oldest.
+    /// The task that `desk` should get: of the highest priority, the oldest job's.
     pub fn claim(&mut self, desk: Desk) -> Option<(Run, TaskKind)> {
         let wall = self.wall;
         let waits = |task: &Task| task.run_after > wall && task.run_after <= wall + LONGEST_WAIT;
@@ -109,7 +109,7 @@ impl Model {
             .filter(|(_, job)| may_run(job.order.device, desk.device))
             .flat_map(|(index, job)| job.tasks.iter().enumerate().map(move |(at, task)| (index, job, at, task)))
             .filter(|(_, _, _, task)| task.status == TaskStatus::Queued && !waits(task))
-            .min_by_key(|(_, job, _, task)| (-job.order.priority, task.run_after, task.serial))
+            .min_by_key(|(_, job, _, task)| (-job.order.priority, job.id, task.serial))
             .map(|(job, _, at, _)| (job, at))?;
         let job = &mut self.jobs[job];
         job.status = JobStatus::Running;

@@ -124,7 +124,7 @@ impl World {
     }
 
     async fn reap(&mut self, worker: usize) {
-        let expired = self.queues[worker].reap(WORKERS[worker]).await.unwrap();
+        let expired = self.queues[worker].reap(Some(WORKERS[worker])).await.unwrap();
         assert_eq!(expired, self.model.reap(worker), "expired leases");
     }
 

@@ -108,3 +108,36 @@ async fn in_use_by_another_server() {
     assert!(first.stop());
     assert!(Server::start(data.path()).stop(), "the directory is free again");
 }
+
+/// What a command of ours says of a data directory, and whether it went well.
+fn kegd(data: &std::path::Path, arguments: &[&str]) -> (bool, String) {
+    let output =
+        std::process::Command::new(super::server::KEGD).args(arguments).arg("--data-dir").arg(data).output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn the_service_that_uses_it_is_of_an_older_version() {
+    const NUMBER: &str = "select max(version) from _sqlx_migrations";
+    let data = TempDir::new().unwrap();
+    let mut older = Server::start(data.path());
+    let mut database = connect(data.path()).await;
+    let newest: i64 = sqlx::query_scalar(NUMBER).fetch_one(&mut database).await.unwrap();
+    sqlx::query("delete from _sqlx_migrations where version = ?").bind(newest).execute(&mut database).await.unwrap();
+    let number: i64 = sqlx::query_scalar(NUMBER).fetch_one(&mut database).await.unwrap();
+    for command in [&["work", "--devices", "cpu"][..], &["gc", "--dry-run"], &["keys", "list"]] {
+        let (went_well, said) = kegd(data.path(), command);
+        assert!(!went_well && said.contains("older version") && said.contains("kegd serve"), "{command:?}: {said}");
+    }
+    assert!(fails(data.path()).contains("another kegd serve"));
+    let copy = data.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    let (went_well, said) = kegd(data.path(), &["backup", copy.join("kegd.db").to_str().unwrap()]);
+    assert!(went_well, "{said}");
+    for there in [&mut database, &mut connect(&copy).await] {
+        assert_eq!(sqlx::query_scalar::<_, i64>(NUMBER).fetch_one(there).await.unwrap(), number, "nobody changed it");
+    }
+    assert!(older.stop());
+    assert!(Server::start(data.path()).stop());
+    assert_eq!(sqlx::query_scalar::<_, i64>(NUMBER).fetch_one(&mut database).await.unwrap(), newest);
+}

@@ -376,3 +376,34 @@ async fn a_database_that_fails_while_a_file_is_made_costs_no_run() {
     assert_eq!(outcomes(&house, id).await, ["succeeded"; 4]);
     assert_eq!(files(&house, id, Role::Generator).await.len(), 2);
 }
+
+#[tokio::test]
+async fn a_locked_database_costs_no_run() {
+    let rules = QueueConfig { lease: Duration::from_secs(4), max_losses: 1, ..script::quick_rules() };
+    let house = House::with(kegd::clock::Clock::System, rules).await;
+    let work = house.work(script::worker(&house, WAITS_TO_MAKE_FILES_AND_MEASURES).await);
+    let id = house.submit(json!({})).await;
+    for generator in 0..2 {
+        house.note(&format!("there-{generator}")).await;
+    }
+    let database = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
+    let mut other = SqliteConnection::connect_with(&database).await.unwrap();
+    // Twice as long as a child may be silent, and shorter than what waits for the lock waits.
+    other.execute("begin immediate").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    other.execute("rollback").await.unwrap();
+    std::fs::write(house.directory.path().join("shared/go"), "").unwrap();
+    let job = house.ended(id).await;
+    assert_eq!((job.status, job.error), (JobStatus::Succeeded, None));
+    work.stop().await;
+    assert_eq!(outcomes(&house, id).await, ["succeeded"; 4]);
+}
+
+/// With news at every tick, so that each of them writes.
+const WAITS_TO_MAKE_FILES_AND_MEASURES: &str = r#"hello
+    if [ $(kind) = extract ]; then
+        echo there > $SHARED/there-$(generator)
+        step=0
+        until [ -e $SHARED/go ]; do sleep 0.05; step=$((step + 1)); metric loss $step 0.5; done
+    fi
+    work; finish"#;

@@ -167,6 +167,11 @@ async fn a_lie_about_a_file_fails_the_job(#[case] lie: &str, #[case] said: &str)
 )]
 #[case::events("yes '{\"type\":\"alive\"}' >&3", ErrorCode::Internal, "")]
 #[case::series("for i in $(seq 2000); do metric $i 1 1; done; exec sleep 1000", ErrorCode::Internal, "")]
+#[case::samples_of_no_generator(
+    "printf x > f; say '{\"type\":\"sample\",\"generator\":2,\"epoch\":1,\"count\":1,\"file\":'\"$(file f)\"'}'; exec sleep 1000",
+    ErrorCode::Internal,
+    ""
+)]
 #[case::a_multitude_of_files("seq 10500 | xargs touch; exec sleep 1000", ErrorCode::Internal, "")]
 #[tokio::test]
 async fn what_fills_disk_or_database_is_ended(#[case] body: &str, #[case] code: ErrorCode, #[case] remedy: &str) {
