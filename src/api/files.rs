@@ -32,9 +32,6 @@ use crate::{
 const MAX_JSON: u64 = 16 << 20;
 
 /// Answers a download of `artifact`, as the conditions and ranges of the request want it.
-///
-/// # Errors
-/// `not_found` where the file went after its row was read: a job was deleted, or a checkpoint took the place of another.
 pub async fn send(app: &App, artifact: &Artifact, download: &Download, request: &HeaderMap) -> ApiResult<Response> {
     let open = |range| async {
         let bytes = app.artifacts.read(artifact, Some(range)).await.map_err(|error| gone_or(error, artifact))?;
@@ -43,6 +40,7 @@ pub async fn send(app: &App, artifact: &Artifact, download: &Download, request: 
     download.respond(request, open).await
 }
 
+/// `not_found` where the file went after its row was read: a job was deleted, or a checkpoint took the place of another.
 fn gone_or(error: ArtifactError, artifact: &Artifact) -> ApiError {
     if !error.is_missing() {
         return error.into();
@@ -62,14 +60,14 @@ pub async fn send_file(file: File, range: Range<u64>) -> ApiResult<Body> {
 
 /// The whole of a JSON artifact.
 pub async fn read_json(app: &App, artifact: &Artifact) -> ApiResult<bytes::Bytes> {
-    Ok(app.artifacts.read_whole(artifact, MAX_JSON).await?)
+    app.artifacts.read_whole(artifact, MAX_JSON).await.map_err(|error| gone_or(error, artifact))
 }
 
 /// A copy that can be read out of order, and is gone when it is closed. Storage itself gives streams alone.
 pub async fn open(app: &App, artifact: &Artifact) -> ApiResult<File> {
     let directory = app.scratch()?;
     let path = directory.path().join("artifact");
-    app.artifacts.copy_to(artifact, &path).await?;
+    app.artifacts.copy_to(artifact, &path).await.map_err(|error| gone_or(error, artifact))?;
     // The directory goes when it is dropped; an open file stays readable.
     Ok(File::open(path)?)
 }

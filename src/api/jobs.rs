@@ -19,7 +19,7 @@ use super::{
     error::ApiResult,
     etag::is_known,
     extract::{Path, Query, SmallBody},
-    state::App,
+    state::{App, no_job},
     view::JobView,
 };
 use crate::{
@@ -209,7 +209,7 @@ pub async fn cancel(State(app): State<App>, caller: Caller, Path(id): Path<JobId
             let detail = format!("The job has {status} already; there is nothing left to cancel.");
             return Err(Problem::new(ErrorCode::Conflict, detail).hint("DELETE /jobs/{id} removes it.").into());
         }
-        Cancel::NotFound => return Err(gone(id).into()),
+        Cancel::NotFound => return Err(no_job(id).into()),
     };
     let job = app.job(id).await?;
     Ok((status, shown(&app, job).await?).into_response())
@@ -304,7 +304,7 @@ fn not_retried(id: JobId, retry: Retry) -> Problem {
         }
         Retry::NoUpload => conflict("The job's uploads were deleted; there is nothing to start from.".to_owned())
             .hint("Submit the model again: POST /jobs."),
-        Retry::NotFound | Retry::Queued => gone(id),
+        Retry::NotFound | Retry::Queued => no_job(id),
     }
 }
 
@@ -341,7 +341,7 @@ pub async fn delete(
         Deletion::Running => Err(Problem::new(ErrorCode::Conflict, "The job is running.")
             .hint("Cancel it first, or delete it with ?force=true.")
             .into()),
-        Deletion::NotFound => Err(gone(id).into()),
+        Deletion::NotFound => Err(no_job(id).into()),
     }
 }
 
@@ -351,10 +351,6 @@ async fn bury(app: &App) {
     if let Err(error) = app.collector.bury().await {
         tracing::error!(%error, "files of deleted rows are still there");
     }
-}
-
-fn gone(id: JobId) -> Problem {
-    Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
 }
 
 async fn view(app: &App, job: Job) -> ApiResult<JobView> {

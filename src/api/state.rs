@@ -136,7 +136,8 @@ impl Deref for App {
     }
 }
 
-fn no_job(id: JobId) -> Problem {
+/// The answer for a job that is not there.
+pub fn no_job(id: JobId) -> Problem {
     Problem::new(ErrorCode::NotFound, format!("There is no job {id}."))
         .hint("GET /jobs lists the jobs; a deleted one is gone for good.")
 }

@@ -212,9 +212,7 @@ impl JobConfig {
         })?;
         Ok(config)
     }
-}
 
-impl JobConfig {
     /// As a client could have written it: without the members that were left out, so that it reads, and hashes, the same in
     /// versions that know more members, and fewer.
     ///

@@ -24,8 +24,6 @@ pub enum Excess {
     },
     Files(u64),
     Threads(u64),
-    /// What it said too much of; for who listens to find out.
-    Said(&'static str),
 }
 
 /// What a look at a child showed.

@@ -154,7 +154,7 @@ pub struct JobPage {
     pub next: Option<JobId>,
 }
 
-/// JSON on one page: a page is held in memory. A usual job has some ten thousand bytes, and a sweep ten times as many.
+/// JSON on one page, about: a page is held in memory.
 const PAGE_BYTES: u64 = 4 << 20;
 
 /// Bytes of the columns that a client, or a model, can make long.

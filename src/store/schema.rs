@@ -37,13 +37,14 @@ pub(super) async fn settle(writer: &SqlitePool, path: &Path, schema: Schema) -> 
     MIGRATIONS.run(writer).await.map_err(|error| StoreError::at_migration(path.to_owned(), known, error))
 }
 
-/// The number of the schema; none where the database is new.
-async fn version(writer: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
+/// The number of the newest migration that the database has; none where it is new.
+async fn version(pool: &SqlitePool) -> Result<Option<i64>, sqlx::Error> {
     let sql = "select count(*) as n from sqlite_master where name = '_sqlx_migrations'";
-    if sqlx::query(sql).fetch_one(writer).await?.try_get::<i64, _>("n")? == 0 {
+    if sqlx::query(sql).fetch_one(pool).await?.try_get::<i64, _>("n")? == 0 {
         return Ok(None);
     }
-    sqlx::query("select max(version) as version from _sqlx_migrations").fetch_one(writer).await?.try_get("version")
+    let sql = "select max(version) as version from _sqlx_migrations where success";
+    sqlx::query(sql).fetch_one(pool).await?.try_get("version")
 }
 
 impl Store {
@@ -52,8 +53,6 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn schema_versions(&self) -> Result<(i64, i64), StoreError> {
-        let sql = "select max(version) as version from _sqlx_migrations where success";
-        let row = sqlx::query(sql).fetch_one(&self.readers).await?;
-        Ok((row.try_get("version")?, known()))
+        Ok((version(&self.readers).await?.unwrap_or_default(), known()))
     }
 }

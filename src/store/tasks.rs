@@ -97,9 +97,9 @@ pub enum TaskUpdate {
     },
 }
 
-/// Of the highest priority, the oldest job's: as [`Store::queue_position`](super::Store::queue_position) counts. What waits before
-/// its next attempt keeps its job's place. A wait that is longer than any of ours was reckoned on a clock that has been set back since: the task is not kept
-/// waiting for the old time to come again.
+/// Of the highest priority, the oldest job's: as [`Store::queue_position`](super::Store::queue_position) counts. What waits
+/// before its next attempt keeps its job's place. A wait that is longer than any of ours was reckoned on a clock that has been
+/// set back since: the task is not kept waiting for the old time to come again.
 const CLAIM: &str = "\
 update tasks set status = 'running', run = run + 1, worker = ?1, slot = ?2, lease_until = ?3, started_at = ?4, \
     cancel_requested = 0, progress = null \

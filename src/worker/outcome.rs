@@ -114,7 +114,6 @@ fn overran(excess: Excess) -> Problem {
         }
         Excess::Files(count) => misbehaved(&format!("it made more than {} files", count - 1)),
         Excess::Threads(count) => misbehaved(&format!("it had {count} threads")),
-        Excess::Said(what) => misbehaved(&format!("it sent {what}")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use tokio::time::Instant;
 
+use super::outcome::Cause;
 use crate::{protocol::Event, sandbox::Excess};
 
 /// Events in a second: ours sends some twenty.
@@ -35,34 +36,39 @@ impl Quota {
     }
 
     /// Takes account of an event; what is too much, if something is.
-    pub(super) fn takes(&mut self, event: &Event, now: Instant) -> Option<Excess> {
+    pub(super) fn takes(&mut self, event: &Event, now: Instant) -> Option<Cause> {
         if now.duration_since(self.since) > SECOND {
             (self.events, self.since) = (0, now);
         }
         self.events += 1;
         if self.events > MOST_EVENTS {
-            return Some(Excess::Said("more events than anybody can read"));
+            return Some(said("more events than anybody can read"));
         }
         match event {
             // Checkpoints replace each other; these stay, also when the run has removed its own copy.
             Event::Artifact { file, .. } | Event::Sample { file, .. } => {
                 self.kept = self.kept.saturating_add(file.bytes);
-                (self.kept > self.disk).then_some(Excess::Disk { used: self.kept, limit: self.disk })
+                let excess = Excess::Disk { used: self.kept, limit: self.disk };
+                (self.kept > self.disk).then_some(Cause::Overran(excess))
             }
             Event::Metrics { points } => {
                 self.points += points.len() as u64;
                 for point in points.iter().filter(|point| !self.series.contains(&point.name)).collect::<Vec<_>>() {
                     if point.name.len() > LONGEST_NAME {
-                        return Some(Excess::Said("a metric whose name is too long"));
+                        return Some(said("a metric whose name is too long"));
                     }
                     self.series.insert(point.name.clone());
                 }
                 let over = self.points > MOST_POINTS || self.series.len() > MOST_SERIES;
-                over.then_some(Excess::Said("more metrics than can be kept"))
+                over.then(|| said("more metrics than can be kept"))
             }
             _ => None,
         }
     }
+}
+
+fn said(what: &str) -> Cause {
+    Cause::Misbehaved(format!("it sent {what}"))
 }
 
 #[cfg(test)]
@@ -89,8 +95,11 @@ mod tests {
         let file = |bytes| FileRef { name: "f".into(), bytes, sha256: String::new() };
         let artifact = |bytes| Event::Artifact { file: file(bytes), role: Role::Report };
         assert_eq!(quota.takes(&artifact(60), now), None);
-        assert_eq!(quota.takes(&artifact(60), now), Some(Excess::Disk { used: 120, limit: 100 }));
-        assert!(matches!(quota.takes(&artifact(u64::MAX), now), Some(Excess::Disk { used: u64::MAX, .. })));
+        assert_eq!(quota.takes(&artifact(60), now), Some(Cause::Overran(Excess::Disk { used: 120, limit: 100 })));
+        assert!(matches!(
+            quota.takes(&artifact(u64::MAX), now),
+            Some(Cause::Overran(Excess::Disk { used: u64::MAX, .. }))
+        ));
 
         let mut quota = Quota::new(0);
         assert!((0..MOST_EVENTS).all(|_| quota.takes(&Event::Alive, now).is_none()));

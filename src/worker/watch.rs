@@ -73,7 +73,7 @@ impl Watch {
         if news {
             self.moved = now;
         }
-        self.quota.takes(event, now).map(Cause::Overran)
+        self.quota.takes(event, now)
     }
 
     /// Nobody listened until now: that it did not move meanwhile cannot be said.

@@ -333,8 +333,7 @@ async fn no_rows_of_files(house: &House, job: JobId, long: Duration) {
     for generator in 0..2 {
         house.note(&format!("there-{generator}")).await;
     }
-    let database = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
-    let mut other = SqliteConnection::connect_with(&database).await.unwrap();
+    let mut other = database(house).await;
     let fail = "create trigger broken before insert on artifacts begin select raise(abort, 'not now'); end";
     other.execute(fail).await.unwrap();
     std::fs::write(house.directory.path().join("shared/go"), "").unwrap();
@@ -343,19 +342,26 @@ async fn no_rows_of_files(house: &House, job: JobId, long: Duration) {
     other.execute("drop trigger broken").await.unwrap();
 }
 
-const WAITS_TO_MAKE_FILES: &str = r#"hello
-    if [ $(kind) = extract ]; then
-        echo there > $SHARED/there-$(generator)
-        until [ -e $SHARED/go ]; do sleep 0.05; say '{"type":"alive"}'; done
-    fi
-    work; finish"#;
+/// Generators wait to make their files, and do `what` meanwhile.
+fn waits_to_make_files(what: &str) -> String {
+    let wait = format!("until [ -e $SHARED/go ]; do sleep 0.05; {what}; done");
+    format!("hello; if [ $(kind) = extract ]; then echo there > $SHARED/there-$(generator); {wait}; fi; work; finish")
+}
+
+const LIVES: &str = r#"say '{"type":"alive"}'"#;
+
+/// The database, past the store.
+async fn database(house: &House) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
 
 #[tokio::test]
 async fn a_lease_lasts_while_a_file_is_kept() {
     let lease = Duration::from_secs(1);
     let rules = QueueConfig { lease, max_losses: 1, ..script::quick_rules() };
     let house = House::with(kegd::clock::Clock::System, rules).await;
-    let work = house.work(script::worker(&house, WAITS_TO_MAKE_FILES).await);
+    let work = house.work(script::worker(&house, &waits_to_make_files(LIVES)).await);
     let id = house.submit(json!({})).await;
     no_rows_of_files(&house, id, 3 * lease).await;
     let job = house.ended(id).await;
@@ -367,7 +373,7 @@ async fn a_lease_lasts_while_a_file_is_kept() {
 #[tokio::test]
 async fn a_database_that_fails_while_a_file_is_made_costs_no_run() {
     let house = House::living().await;
-    let work = house.work(script::worker(&house, WAITS_TO_MAKE_FILES).await);
+    let work = house.work(script::worker(&house, &waits_to_make_files(LIVES)).await);
     let id = house.submit(json!({})).await;
     // Long enough to try; a machine that is slower than that has nothing to wait for.
     no_rows_of_files(&house, id, Duration::from_millis(500)).await;
@@ -381,13 +387,14 @@ async fn a_database_that_fails_while_a_file_is_made_costs_no_run() {
 async fn a_locked_database_costs_no_run() {
     let rules = QueueConfig { lease: Duration::from_secs(4), max_losses: 1, ..script::quick_rules() };
     let house = House::with(kegd::clock::Clock::System, rules).await;
-    let work = house.work(script::worker(&house, WAITS_TO_MAKE_FILES_AND_MEASURES).await);
+    // With news at every tick, so that each of them writes.
+    let work = house
+        .work(script::worker(&house, &waits_to_make_files("metric loss ${step:=0} 0.5; step=$((step + 1))")).await);
     let id = house.submit(json!({})).await;
     for generator in 0..2 {
         house.note(&format!("there-{generator}")).await;
     }
-    let database = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
-    let mut other = SqliteConnection::connect_with(&database).await.unwrap();
+    let mut other = database(&house).await;
     // Twice as long as a child may be silent, and shorter than what waits for the lock waits.
     other.execute("begin immediate").await.unwrap();
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -398,12 +405,3 @@ async fn a_locked_database_costs_no_run() {
     work.stop().await;
     assert_eq!(outcomes(&house, id).await, ["succeeded"; 4]);
 }
-
-/// With news at every tick, so that each of them writes.
-const WAITS_TO_MAKE_FILES_AND_MEASURES: &str = r#"hello
-    if [ $(kind) = extract ]; then
-        echo there > $SHARED/there-$(generator)
-        step=0
-        until [ -e $SHARED/go ]; do sleep 0.05; step=$((step + 1)); metric loss $step 0.5; done
-    fi
-    work; finish"#;
