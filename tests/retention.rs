@@ -382,17 +382,11 @@ async fn a_job_deleted_by_force_leaves_nothing_of_a_run_that_writes() {
     assert_eq!(runs.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
 }
 
-async fn past_the_store(house: &House, sql: &str) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    sqlx::raw_sql(sql).execute(&pool).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_job_that_cannot_be_read_goes_too() {
     let house = House::standing().await;
     let damaged = canceled(&house).await;
-    past_the_store(&house, &format!("update jobs set settings = 'no JSON' where id = '{damaged}'")).await;
+    house.garble(damaged).await;
     let uploads = Policy { uploads: Some(Duration::ZERO), ..Policy::default() };
     assert_eq!(house.collector(uploads).collect().await.unwrap().uploads, 1);
     assert!(house.store.artifacts(damaged).await.unwrap().is_empty());
@@ -406,7 +400,8 @@ async fn a_job_that_cannot_go_keeps_no_other() {
     let house = House::standing().await;
     let (damaged, whole) = (canceled(&house).await, canceled(&house).await);
     let when = format!("before delete on jobs when old.id = '{damaged}'");
-    past_the_store(&house, &format!("create trigger broken {when} begin select raise(abort, 'not now'); end")).await;
+    let trigger = format!("create trigger broken {when} begin select raise(abort, 'not now'); end");
+    sqlx::raw_sql(&trigger).execute(&mut house.database().await).await.unwrap();
     let collector = house.collector(Policy { jobs: Some(Duration::ZERO), ..Policy::default() });
     assert!(collector.collect().await.is_err(), "it says that something is left");
     assert_eq!(house.store.job_ids().await.unwrap(), [damaged]);

@@ -111,6 +111,13 @@ impl From<StoreError> for Problem {
                 }
                 Some(Trouble::Damaged) | None => {}
             },
+            StoreError::Corrupt { .. } => {
+                return Self::new(
+                    ErrorCode::Internal,
+                    "What the database keeps of this was written by another version of kegd, or changed by hand: this version cannot read it.",
+                )
+                .hint("The version that wrote it can; whoever runs the server finds the column in its log. A job can still be deleted.");
+            }
             _ => {}
         }
         Self::new(ErrorCode::Internal, "the database did not do what it should; the server's log has the cause")

@@ -46,6 +46,22 @@ async fn a_failed_job_carries_its_problem() {
 }
 
 #[tokio::test]
+async fn a_job_of_another_version_says_so_and_can_be_deleted() {
+    let service = Service::new().await;
+    let id = service.submitted().await;
+    service.post(&format!("/jobs/{id}/cancel")).await;
+    service.house.garble(id).await;
+    let answer = service.get(&format!("/jobs/{id}")).await;
+    assert_eq!(answer.problem(500), "internal");
+    let said = answer.json();
+    assert!(said["detail"].as_str().unwrap().contains("another version of kegd"), "{said}");
+    assert!(said["hint"].as_str().unwrap().contains("can still be deleted"), "{said}");
+    let gone = service.ask(Method::DELETE, &format!("/jobs/{id}"), &[], "").await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    assert_eq!(service.get(&format!("/jobs/{id}")).await.problem(404), "not_found");
+}
+
+#[tokio::test]
 async fn jobs_are_listed_page_by_page_and_by_status() {
     let service = Service::new().await;
     let mut ids = Vec::new();

@@ -15,6 +15,7 @@ use kegd::{
     store::{IdempotencyKey, Job, NewJob, Slot, Store, StoreError, Submission},
     worker::{WorkerConfig, WorkerError},
 };
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +98,18 @@ impl House {
     pub fn collector(&self, policy: Policy) -> Collector {
         let temporary = ["runs", "scratch"].map(|name| self.directory.path().join(name)).to_vec();
         Collector::new(self.store.clone(), self.artifacts.clone(), policy, temporary)
+    }
+
+    /// The database, past the store: for what no store of this version writes.
+    pub async fn database(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.directory.path().join("kegd.db"));
+        SqliteConnection::connect_with(&options).await.unwrap()
+    }
+
+    /// Makes a job one that this version cannot read.
+    pub async fn garble(&self, id: JobId) {
+        let sql = "update jobs set settings = '{\"of\": \"another version\"}' where id = ?";
+        sqlx::query(sql).bind(id.to_string()).execute(&mut self.database().await).await.unwrap();
     }
 
     pub async fn job(&self, id: JobId) -> Job {

@@ -253,15 +253,6 @@ async fn what_an_update_returns_is_what_the_row_holds() {
     assert!(house.store.tasks(id).await.unwrap()[0].cancel_requested);
 }
 
-/// Breaks what the database holds of a job, past the store.
-async fn garble(house: &House, id: kegd::domain::ids::JobId) {
-    use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-    let options = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-    let sql = "update jobs set settings = '{\"of\": \"another version\"}' where id = ?";
-    sqlx::query(sql).bind(id.to_string()).execute(&mut database).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_job_that_cannot_be_read_holds_up_no_other() {
     let house = House::standing().await;
@@ -269,8 +260,8 @@ async fn a_job_that_cannot_be_read_holds_up_no_other() {
         (house.submit(json!({})).await, house.submit(json!({})).await, house.submit(json!({})).await);
     let claim = house.claim().await.unwrap();
     assert_eq!(claim.fence().job, running);
-    garble(&house, running).await;
-    garble(&house, waiting).await;
+    house.garble(running).await;
+    house.garble(waiting).await;
     assert_eq!(house.claim().await.expect("the one that can be read").fence().job, sound);
     assert_eq!(house.queue.begin_life("worker-1", &["cpu".into()]).await.unwrap(), 2, "and a worker can begin");
     assert_eq!(house.claim().await.unwrap().fence().job, sound);

@@ -14,7 +14,6 @@ use kegd::{
     store::{Cancel, MetricQuery, Retry},
 };
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::common::{
     facts,
@@ -166,9 +165,7 @@ async fn jobs_of_before_have_their_result_among_the_results() {
     let migration = include_str!("../../migrations/0008_targets.sql");
     let (_, filling) = migration.split_once("update jobs").unwrap();
     let before = "update jobs set results = '[]'; update tasks set target = null; update jobs";
-    let file = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
-    let mut database = SqliteConnection::connect_with(&file).await.unwrap();
-    sqlx::raw_sql(&format!("{before}{filling}")).execute(&mut database).await.unwrap();
+    sqlx::raw_sql(&format!("{before}{filling}")).execute(&mut house.database().await).await.unwrap();
     let mut filled = house.job(id).await.results;
     filled[0].artifacts.sort();
     let mut expected = job.results;

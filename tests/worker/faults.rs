@@ -14,7 +14,7 @@ use kegd::{
     worker::WorkerError,
 };
 use serde_json::json;
-use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::Executor;
 
 use crate::common::{
     facts,
@@ -333,7 +333,7 @@ async fn no_rows_of_files(house: &House, job: JobId, long: Duration) {
     for generator in 0..2 {
         house.note(&format!("there-{generator}")).await;
     }
-    let mut other = database(house).await;
+    let mut other = house.database().await;
     let fail = "create trigger broken before insert on artifacts begin select raise(abort, 'not now'); end";
     other.execute(fail).await.unwrap();
     std::fs::write(house.directory.path().join("shared/go"), "").unwrap();
@@ -349,12 +349,6 @@ fn waits_to_make_files(what: &str) -> String {
 }
 
 const LIVES: &str = r#"say '{"type":"alive"}'"#;
-
-/// The database, past the store.
-async fn database(house: &House) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(house.directory.path().join("kegd.db"));
-    SqliteConnection::connect_with(&options).await.unwrap()
-}
 
 #[tokio::test]
 async fn a_lease_lasts_while_a_file_is_kept() {
@@ -394,7 +388,7 @@ async fn a_locked_database_costs_no_run() {
     for generator in 0..2 {
         house.note(&format!("there-{generator}")).await;
     }
-    let mut other = database(&house).await;
+    let mut other = house.database().await;
     // Twice as long as a child may be silent, and shorter than what waits for the lock waits.
     other.execute("begin immediate").await.unwrap();
     tokio::time::sleep(Duration::from_secs(8)).await;
