@@ -24,3 +24,4 @@ pub mod reuse;
 pub mod students;
 pub mod targets;
 pub mod task;
+pub mod warnings;

@@ -14,6 +14,7 @@ use crate::{
         retention::Reason,
         students::{self, StudentResult},
         task::{Fence, TaskKind, TaskStatus},
+        warnings,
     },
     store::{Job, NewEvent, NewTask, RunEnd, StoreError, TaskRow, TaskUpdate, Timing, Total, Tx},
 };
@@ -189,7 +190,8 @@ async fn carry_on(tx: &mut Tx, mut job: Job, verdict: Verdict) -> Result<(), Sto
         Verdict::Inspected { inspection, settings } => {
             job.settings = *settings;
             job.model = Some(inspection.model);
-            job.warnings = inspection.warnings;
+            job.warnings.clear();
+            warnings::add(&mut job.warnings, inspection.warnings);
             for kind in plan::after_inspection(&job.settings) {
                 enqueue(tx, &job, kind).await?;
             }
@@ -231,13 +233,9 @@ async fn enqueue(tx: &mut Tx, job: &Job, kind: TaskKind) -> Result<(), StoreErro
 }
 
 /// Records what came of a target. The job has succeeded with its last one.
-async fn take_in(tx: &mut Tx, mut job: Job, made: StudentResult, warnings: Vec<String>) -> Result<(), StoreError> {
+async fn take_in(tx: &mut Tx, mut job: Job, made: StudentResult, found: Vec<String>) -> Result<(), StoreError> {
     students::record(&mut job.results, made);
-    for warning in warnings {
-        if !job.warnings.contains(&warning) {
-            job.warnings.push(warning);
-        }
-    }
+    warnings::add(&mut job.warnings, found);
     let unfinished = tx.tasks(job.id).await?.iter().any(|task| task.status != TaskStatus::Succeeded);
     if unfinished { tx.put_job(&job).await } else { succeed(tx, job).await }
 }
