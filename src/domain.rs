@@ -11,6 +11,7 @@ pub mod given;
 pub mod ids;
 pub mod job;
 pub mod latent;
+pub mod layer_choice;
 pub mod metric;
 pub mod model;
 pub mod operators;

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, fs::File, path::PathBuf};
 
 use kegd::{
-    domain::config::{Compression, LayerChoice},
+    domain::{config::Compression, layer_choice::LayerChoice},
     engine::{
         compress::{self, plan::Plan},
         executor::Executor,

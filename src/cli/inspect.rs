@@ -38,7 +38,9 @@ impl Inspect {
 
 /// What the inspection comes to: the compression, or the student that was given.
 fn planned(inspection: &Inspection) -> String {
-    let Some(student) = &inspection.student else { return plan(inspection.model.parameters, &inspection.plan) };
+    let Some(student) = &inspection.student else {
+        return plan((inspection.model.parameters, inspection.planned_parameters), &inspection.plan);
+    };
     let fewer = inspection.model.parameters as f64 / student.parameters.max(1) as f64;
     format!(
         "{}\ngiven student: {} parameters, {fewer:.2}x fewer, {} MACs\n",
@@ -68,7 +70,7 @@ fn text(inspection: &Inspection) -> String {
             "\n{} {}\n{}",
             planned.by.name(),
             planned.target,
-            plan(model.parameters, &planned.plan)
+            plan((model.parameters, planned.parameters), &planned.plan)
         ));
     }
     if inspection.sweep.is_empty() {
@@ -81,11 +83,8 @@ fn text(inspection: &Inspection) -> String {
 }
 
 /// A compression table, and what it comes to.
-fn plan(parameters: u64, plan: &[LayerRow]) -> String {
-    let after: u64 = plan.iter().map(|row| row.parameters_after).sum();
-    let before: u64 = plan.iter().map(|row| row.parameters_before).sum();
-    let student = (parameters + after).saturating_sub(before);
-    let fewer = parameters as f64 / student.max(1) as f64;
+fn plan((teacher, student): (u64, u64), plan: &[LayerRow]) -> String {
+    let fewer = teacher as f64 / student.max(1) as f64;
     format!("{}\nplanned student: {} parameters, {fewer:.2}x fewer\n", render(&rows(plan)), counted(student))
 }
 

@@ -9,6 +9,7 @@ use super::{
     architecture::Architecture,
     given::{GivenStudent, StudentConfig},
     ids::JobId,
+    layer_choice::LayerChoice,
     problem::{ErrorCode, Problem},
     targets::OneOrMore,
 };
@@ -58,19 +59,6 @@ pub enum Method {
     Tucker,
     /// Distil into an uncompressed copy.
     None,
-}
-
-/// What happens to one named layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LayerChoice {
-    /// Leave the layer as it is.
-    Keep,
-    /// Ranks by empirical variational Bayes matrix factorisation.
-    Evbmf,
-    /// Given ranks: `[in, out]` for a convolution, `[rank]` or `[in, out]` for a linear layer.
-    #[serde(untagged)]
-    Ranks { ranks: Vec<usize> },
 }
 
 /// `input`: what the model takes, where the file does not say, and how its training data was normalised.
@@ -141,7 +129,7 @@ pub struct DistillationConfig {
     pub adversarial_steps: Option<u32>,
     /// Steps of a second game with fresh generators, for a student that has learned the first. It counts as far as the
     /// student is no farther from the teacher on the samples of any generator, and only where the first has steps. A twentieth
-    /// of them is taken anew, twice at most, should it ruin the student.
+    /// of them is taken anew, twice at most, should it ruin the student. It goes without `epochs`, which learn from these samples.
     pub further_steps: Option<u32>,
     pub student_steps: Option<u32>,
     /// Adversarial generators, which take their steps in turn.

@@ -156,6 +156,10 @@ pub struct Inspection {
     pub layers: Vec<super::model::LayerFacts>,
     /// The compression table that the configuration would give; of a sweep, that of its first target.
     pub plan: Vec<LayerRow>,
+    /// Of the student that `plan` makes: fewer than its rows take from the model where layers take in batch norms. 0 in files
+    /// of older versions.
+    #[serde(default)]
+    pub planned_parameters: u64,
     /// Of a sweep, the tables of all its targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<super::students::PlannedStudent>,

@@ -14,6 +14,9 @@ pub struct PlannedStudent {
     pub by: Measured,
     pub target: f64,
     pub plan: Vec<LayerRow>,
+    /// Of the whole student.
+    #[serde(default)]
+    pub parameters: u64,
 }
 
 /// What came of one target.

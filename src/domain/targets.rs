@@ -225,10 +225,10 @@ impl Compression {
                 &format!("Leave out all but one of {}.", listed(&given)),
             ));
         }
-        if self.method == Method::None && !targets.is_empty() {
+        if self.method == Method::None && !given.is_empty() {
             return Err(invalid(
                 "compression",
-                &format!("the method `none` and {} exclude each other: it compresses nothing", listed(&targets)),
+                &format!("the method `none` and {} exclude each other: it compresses nothing", listed(&given)),
                 "Leave out one of the two.",
             ));
         }
@@ -347,6 +347,12 @@ mod tests {
     #[case(r#"{"ratio": 2, "layers": {}}"#, "`ratio` and `layers` exclude each other")]
     #[case(r#"{"ratio": 2, "macs": 9, "bytes": 9}"#, "`ratio`, `macs` and `bytes` exclude each other")]
     #[case(r#"{"method": "none", "latency": 2}"#, "the method `none` and `latency`")]
+    #[case(r#"{"method": "none", "layers": {}}"#, "the method `none` and `layers`")]
+    #[case(r#"{"layers": {"a": {"rank": [4]}}}"#, "compression.layers.a: unknown field `rank`, expected `ranks`")]
+    #[case(
+        r#"{"layers": {"a": "kept"}}"#,
+        "compression.layers.a: invalid value: string \"kept\", expected `keep`, `evbmf`"
+    )]
     #[case(r#"{"layers": {}, "keep": ["a"]}"#, "`keep` belongs to a target")]
     #[case(r#"{"ratio": []}"#, "1 to 8 targets")]
     #[case(r#"{"ratio": [1, 2, 3, 4, 5, 6, 7, 8, 9]}"#, "has 9")]

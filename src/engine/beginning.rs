@@ -3,7 +3,7 @@
 use super::{
     checkpoint::Keeper,
     compress::{
-        self,
+        self, Network,
         layer::Layer,
         plan::{Plan, Planned},
     },
@@ -167,11 +167,12 @@ fn plan(
     }
     let compression = &settings.compression;
     let measures = reading::measures((teacher, whole), settings)?;
+    let network = Network { uploaded: &teacher.graph, whole };
     let measures = (&measures, teacher.device());
     let plan = if settings.distillation.trial_steps == 0 {
-        compress::plan_measured(whole, compression, measures, pace)?
+        compress::plan_measured(network, compression, measures, pace)?
     } else {
-        match compress::alternatives(whole, compression, measures, pace)? {
+        match compress::alternatives(network, compression, measures, pace)? {
             (plan, None) => plan,
             (one, Some(other)) => trial::nearer((teacher, whole), settings, (one, other), ticker)?,
         }

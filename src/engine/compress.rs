@@ -16,6 +16,7 @@ pub mod layer;
 pub mod measure;
 pub mod moments;
 mod named;
+pub mod network;
 pub mod pace;
 pub mod plan;
 pub mod rewrite;
@@ -26,5 +27,6 @@ pub mod tucker;
 
 pub use absorb::absorb;
 pub use alternatives::alternatives;
+pub use network::Network;
 pub use plan::{plan, plan_measured, plans};
 pub use rewrite::{apply, apply_paced};

@@ -23,7 +23,7 @@ use crate::{
         targets::Target,
         task::{TaskKind, TaskSpec},
     },
-    engine::compress::{self, plan::Plan},
+    engine::compress::{self, Network},
     formats::{
         facts, file,
         imported::{ImportOptions, Imported},
@@ -174,12 +174,23 @@ fn check_settings(facts: &ModelFacts, spec: &TaskSpec) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A student as it is planned.
+struct Sketch {
+    plan: Vec<LayerRow>,
+    parameters: u64,
+}
+
 /// The plans by their targets, where there are several.
-fn sweep(targets: &[Target], plans: Vec<Vec<LayerRow>>) -> Vec<PlannedStudent> {
+fn sweep(targets: &[Target], plans: Vec<Sketch>) -> Vec<PlannedStudent> {
     if targets.len() < 2 {
         return Vec::new();
     }
-    let planned = |(target, plan): (&Target, _)| PlannedStudent { by: target.by, target: target.value, plan };
+    let planned = |(target, Sketch { plan, parameters }): (&Target, _)| PlannedStudent {
+        by: target.by,
+        target: target.value,
+        plan,
+        parameters,
+    };
     targets.iter().zip(plans).map(planned).collect()
 }
 
@@ -196,18 +207,19 @@ fn inspect(
     let (_, layers) = facts::facts(graph)?;
     let given = given::read(spec, dir, graph)?;
     let compression = &spec.settings.compression;
-    let plans: Vec<Vec<LayerRow>> = match &given {
+    let plans: Vec<Sketch> = match &given {
         Some(given) => {
             given.check_export(&model.facts.format)?;
-            vec![given.rows()?]
+            vec![Sketch { plan: given.rows()?, parameters: given.facts()?.parameters }]
         }
         None => {
             let whole = &compress::absorb(graph)?;
             let steps = compress::pace::steps(whole)? * compression.targets().len().max(1) as u64;
             let mut ticker = Ticker::new(observer, Phase::Importing, (0.0, 1.0), steps);
             let measures = reading::measures((&Teacher::new(graph.clone(), device)?, whole), &spec.settings)?;
-            let plans = compress::plans(whole, compression, &measures, &mut || ticker.tick())?;
-            plans.iter().map(Plan::rows).collect()
+            let network = Network { uploaded: graph, whole };
+            let plans = compress::plans(network, compression, &measures, &mut || ticker.tick())?;
+            plans.iter().map(|plan| Sketch { plan: plan.rows(), parameters: plan.parameters(whole) }).collect()
         }
     };
     let warnings = given.iter().flat_map(|given| &given.warnings).chain(&model.imported.warnings).cloned().collect();
@@ -215,7 +227,8 @@ fn inspect(
         model: model.facts.clone(),
         kind: facts::kind(graph),
         layers,
-        plan: plans.first().cloned().unwrap_or_default(),
+        planned_parameters: plans.first().map_or(0, |first| first.parameters),
+        plan: plans.first().map(|first| first.plan.clone()).unwrap_or_default(),
         sweep: sweep(&compression.targets(), plans),
         student: given.as_ref().map(given::Given::facts).transpose()?,
         warnings,

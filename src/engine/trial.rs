@@ -66,8 +66,9 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            config::{Compression, JobConfig, LayerChoice},
+            config::{Compression, JobConfig},
             job::{Phase, Progress},
+            layer_choice::LayerChoice,
             presets::TeacherKind,
         },
         engine::{

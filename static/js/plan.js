@@ -12,12 +12,11 @@ const QUIET_BYTES = 64e6;
 const PAUSE_MS = 500;
 
 function facts(inspection) {
-  const after = inspection.student?.parameters ?? inspection.plan.reduce((sum, row) => sum + row.parameters_after - row.parameters_before, inspection.parameters);
   const entries = [
     ['Format', inspection.format],
     ['Input', `${format.shape(inspection.input.shape)} ${inspection.input.dtype}`],
     ['Classes', format.integer(inspection.classes)],
-    ['Parameters', `${format.count(inspection.parameters)} → ${format.count(after)}`],
+    ['Parameters', `${format.count(inspection.parameters)} → ${format.count(inspection.planned_parameters)}`],
     ['MACs', format.count(inspection.macs)],
   ];
   return h('dl', { class: 'facts' }, entries.map(([term, value]) => h('div', {}, h('dt', {}, term), h('dd', {}, value))));

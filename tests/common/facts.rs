@@ -36,6 +36,7 @@ pub fn inspection(kind: TeacherKind) -> Inspection {
         kind,
         layers: vec![],
         plan: vec![],
+        planned_parameters: 0,
         sweep: vec![],
         student: None,
         warnings: vec!["the batch is fixed".into()],

@@ -7,9 +7,10 @@ use std::{
 
 use kegd::{
     domain::{
-        config::{Compression, JobConfig, LayerChoice},
+        config::{Compression, JobConfig},
         ids::JobId,
         job::{Phase, Progress},
+        layer_choice::LayerChoice,
         presets::TeacherKind,
         report::Report,
         task::{TaskKind, TaskSpec},

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::domain::{
     presets::Traits,
-    report::{Inspection, LayerRow, Report, Score},
+    report::{Inspection, Report, Score},
 };
 
 /// Moments of a training that are looked at where the best of them is shown.
@@ -211,8 +211,6 @@ fn answered<T: serde::de::DeserializeOwned>(process: &mut Command) -> anyhow::Re
 
 /// Of the student that is planned, rounded up to five decimals: whoever has to keep to it is no larger.
 fn ratio(inspection: &Inspection) -> f64 {
-    let sum = |of: fn(&LayerRow) -> u64| inspection.plan.iter().map(of).sum::<u64>();
-    let teacher = inspection.model.parameters;
-    let student = (teacher + sum(|row| row.parameters_after)).saturating_sub(sum(|row| row.parameters_before));
+    let (teacher, student) = (inspection.model.parameters, inspection.planned_parameters);
     (1e5 * teacher as f64 / student.max(1) as f64).ceil() / 1e5
 }

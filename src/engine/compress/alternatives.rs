@@ -5,33 +5,32 @@ use tch::Device;
 use super::{
     layer::layers,
     measure::Measures,
+    network::Network,
     pace::Pace,
     plan::{Plan, allocator, plan_measured, planned},
 };
-use crate::{
-    domain::{config::Compression, problem::Problem, targets::Measured},
-    formats::graph::Graph,
-};
+use crate::domain::{config::Compression, problem::Problem, targets::Measured};
 
 /// The plan of [`plan_measured`] for the first target, and one that spares large layers, if that differs. Where there is no
 /// target, or one of time, it never does.
 ///
 /// # Errors
 /// As [`plan_measured`].
-pub fn alternatives<E: From<Problem>>(
-    graph: &Graph,
+pub fn alternatives<'a, E: From<Problem>>(
+    network: impl Into<Network<'a>>,
     compression: &Compression,
     (measures, device): (&Measures, Device),
     pace: Pace<'_, E>,
 ) -> Result<(Plan, Option<Plan>), E> {
+    let network = network.into();
     let Some(target) = compression.target().filter(|target| target.by != Measured::Latency) else {
-        return Ok((plan_measured(graph, compression, (measures, device), pace)?, None));
+        return Ok((plan_measured(network, compression, (measures, device), pace)?, None));
     };
-    let layers = layers(graph)?;
-    let allocator = allocator(graph, &layers, (compression, measures), pace)?;
+    let layers = layers(network.whole)?;
+    let allocator = allocator(network, &layers, (compression, measures), pace)?;
     let (first, other) = (allocator.decide(target)?, allocator.sparing_the_large().decide(target)?);
-    let other = (other != first).then(|| planned(graph, layers.clone(), other, pace)).transpose()?;
-    Ok((planned(graph, layers.clone(), first, pace)?, other))
+    let other = (other != first).then(|| planned(network.whole, layers.clone(), other, pace)).transpose()?;
+    Ok((planned(network.whole, layers.clone(), first, pace)?, other))
 }
 
 #[cfg(test)]

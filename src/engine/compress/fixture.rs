@@ -99,6 +99,27 @@ pub fn network() -> Graph {
         .finish(6)
 }
 
+/// As torch.export names it: nodes are numbered by operator, from one without a number.
+pub fn numbered() -> Graph {
+    let gemm = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };
+    Builder::new(&[8])
+        .add("linear", gemm.clone(), &[("linear_1.weight", &[7, 8])])
+        .relu("relu")
+        .add("linear_1", gemm.clone(), &[("linear_2.weight", &[6, 7])])
+        .relu("relu_1")
+        .add("linear_2", gemm, &[("linear_3.weight", &[5, 6])])
+        .finish(5)
+}
+
+/// The same network with many more nodes, which take their time and have no layer.
+pub fn slower(graph: &Graph) -> Graph {
+    let mut builder = Builder { graph: graph.clone(), value: graph.output.name.clone() };
+    for node in 0..400 {
+        builder = builder.relu(&format!("slow{node}"));
+    }
+    builder.finish(graph.classes())
+}
+
 /// Two linear layers that share one weight.
 pub fn shared() -> Graph {
     let gemm = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };

@@ -49,9 +49,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Whether a configuration that says `name` means this layer.
-    pub fn answers_to(&self, name: &str) -> bool {
-        name == self.name || name == self.node_name || self.weight.strip_suffix(".weight") == Some(name)
+    fn is_called(&self, name: &str) -> bool {
+        name == self.name || self.weight.strip_suffix(".weight") == Some(name)
     }
 
     /// Whether it is this node, of a graph in which the layer may have another place.
@@ -114,6 +113,13 @@ pub fn layers(graph: &Graph) -> Result<Vec<Layer>, Problem> {
         layer.positions_out = positions(shapes.get(&node.outputs[0]), layer.kind);
     }
     Ok(layers)
+}
+
+/// Which layers a configuration means by `name`: those that are called so and, where none is, those whose node is. Exporters
+/// number nodes on their own: torch.export calls the node of `linear_2` `linear_1`.
+pub fn meant(layers: &[Layer], name: &str) -> Vec<bool> {
+    let called: Vec<bool> = layers.iter().map(|layer| layer.is_called(name)).collect();
+    if called.contains(&true) { called } else { layers.iter().map(|layer| layer.node_name == name).collect() }
 }
 
 /// How many inputs of nodes name each value.

@@ -7,13 +7,13 @@ use tch::Tensor;
 use super::{
     action::Action,
     algebra, evbmf,
-    layer::Layer,
+    layer::{Layer, meant},
     plan::{Decision, keep},
     tucker::Ranks,
 };
 use crate::{
     domain::{
-        config::LayerChoice,
+        layer_choice::LayerChoice,
         problem::{Cause, ErrorCode, Problem},
     },
     formats::graph::Graph,
@@ -22,28 +22,34 @@ use crate::{
 /// The choices by name, and every other layer as it is.
 ///
 /// # Errors
-/// `invalid_compression`, listing every unknown layer and every rank that cannot be had.
+/// `invalid_compression`, listing every unknown layer, every one named twice and every rank that cannot be had.
 pub fn decide(
     graph: &Graph,
     layers: &[Layer],
     choices: &BTreeMap<String, LayerChoice>,
 ) -> Result<Vec<Decision>, Problem> {
     let mut causes = Vec::new();
+    let mut chosen: Vec<Option<(&String, &LayerChoice)>> = vec![None; layers.len()];
     for (name, choice) in choices {
-        let named: Vec<&Layer> = layers.iter().filter(|layer| layer.answers_to(name)).collect();
-        if named.is_empty() {
+        let meant = meant(layers, name);
+        if !meant.contains(&true) {
             causes.push(cause(name, "this model has no such layer".to_owned()));
         }
-        causes.extend(named.iter().filter_map(|layer| impossible(layer, choice)).map(|detail| cause(name, detail)));
+        for ((layer, chosen), _) in layers.iter().zip(&mut chosen).zip(meant).filter(|(_, meant)| *meant) {
+            if let Some((other, _)) = chosen.replace((name, choice)) {
+                causes.push(cause(name, format!("`{other}` is another name of the same layer")));
+            }
+            causes.extend(impossible(layer, choice).map(|detail| cause(name, detail)));
+        }
     }
     if !causes.is_empty() {
         return Err(refuse(layers, causes));
     }
-    let of_layer = |layer: &Layer| match choices.iter().find(|(name, _)| layer.answers_to(name)) {
+    let of_layer = |(layer, chosen): (&Layer, Option<(_, &LayerChoice)>)| match chosen {
         None => Ok(keep("not named in `layers`")),
         Some((_, choice)) => by_choice(graph, layer, choice),
     };
-    layers.iter().map(of_layer).collect()
+    layers.iter().zip(chosen).map(of_layer).collect()
 }
 
 fn cause(name: &str, detail: String) -> Cause {

@@ -7,6 +7,7 @@ use super::{
     layer::{Layer, layers},
     measure::Measures,
     named,
+    network::Network,
     pace::Pace,
     svd,
     target::{self, Allocator},
@@ -45,6 +46,14 @@ impl Plan {
         self.layers.iter().map(Planned::row).collect()
     }
 
+    /// Parameters of the student that it makes of `whole`.
+    pub fn parameters(&self, whole: &Graph) -> u64 {
+        let (before, after) = self.layers.iter().fold((0, 0), |(before, after), Planned { layer, action, .. }| {
+            (before + layer.cost().parameters, after + action.cost(layer).parameters)
+        });
+        (whole.parameters() + after).saturating_sub(before)
+    }
+
     /// What it decides: enough for [`repeat`].
     pub fn decisions(&self) -> Vec<Decision> {
         self.layers.iter().map(|planned| (planned.action, planned.reason.clone())).collect()
@@ -76,8 +85,8 @@ impl Planned {
 /// # Errors
 /// `invalid_compression` for an unknown layer, impossible ranks, or a target out of reach; `invalid_weights` for a weight
 /// with NaN or infinity.
-pub fn plan(graph: &Graph, compression: &Compression) -> Result<Plan, Problem> {
-    plan_with(graph, compression, &Measures::new(), &mut || Ok(()))
+pub fn plan<'a>(network: impl Into<Network<'a>>, compression: &Compression) -> Result<Plan, Problem> {
+    plan_with(network.into(), compression, &Measures::new(), &mut || Ok(()))
 }
 
 /// Plans by the weights and by what is known of the layers' inputs, for the first target.
@@ -85,56 +94,57 @@ pub fn plan(graph: &Graph, compression: &Compression) -> Result<Plan, Problem> {
 /// # Errors
 /// As [`plan`], and what `pace` reports.
 fn plan_with<E: From<Problem>>(
-    graph: &Graph,
+    network: Network<'_>,
     compression: &Compression,
     measures: &Measures,
     pace: Pace<'_, E>,
 ) -> Result<Plan, E> {
-    let layers = layers(graph)?;
+    let layers = layers(network.whole)?;
     let decisions = match compression.target() {
-        Some(target) => allocator(graph, &layers, (compression, measures), pace)?.decide(target)?,
-        None => untargeted(graph, &layers, compression)?,
+        Some(target) => allocator(network, &layers, (compression, measures), pace)?.decide(target)?,
+        None => untargeted(network.whole, &layers, compression)?,
     };
-    planned(graph, layers, decisions, pace)
+    planned(network.whole, layers, decisions, pace)
 }
 
 /// A plan for each target; one plan where there is no target.
 ///
 /// # Errors
 /// As [`plan`], and what `pace` reports.
-pub fn plans<E: From<Problem>>(
-    graph: &Graph,
+pub fn plans<'a, E: From<Problem>>(
+    network: impl Into<Network<'a>>,
     compression: &Compression,
     measures: &Measures,
     pace: Pace<'_, E>,
 ) -> Result<Vec<Plan>, E> {
-    let targets = compression.targets();
+    let (network, targets) = (network.into(), compression.targets());
     if targets.is_empty() {
-        return Ok(vec![plan_with(graph, compression, measures, pace)?]);
+        return Ok(vec![plan_with(network, compression, measures, pace)?]);
     }
-    let layers = layers(graph)?;
-    let allocator = allocator(graph, &layers, (compression, measures), pace)?;
-    targets.iter().map(|&target| planned(graph, layers.clone(), allocator.decide(target)?, pace)).collect()
+    let layers = layers(network.whole)?;
+    let allocator = allocator(network, &layers, (compression, measures), pace)?;
+    targets.iter().map(|&target| planned(network.whole, layers.clone(), allocator.decide(target)?, pace)).collect()
 }
 
 /// A plan for the first target, where one of time is met by measurements on `device`, with as many threads as the process has.
 ///
 /// # Errors
 /// As [`plan`], what libtorch reports, and what `pace` does.
-pub fn plan_measured<E: From<Problem>>(
-    graph: &Graph,
+pub fn plan_measured<'a, E: From<Problem>>(
+    network: impl Into<Network<'a>>,
     compression: &Compression,
     (measures, device): (&Measures, Device),
     pace: Pace<'_, E>,
 ) -> Result<Plan, E> {
+    let network = network.into();
     match compression.target() {
         Some(target) if target.by == Measured::Latency => {
-            let layers = layers(graph)?;
-            let allocator = allocator(graph, &layers, (compression, measures), pace)?;
+            let layers = layers(network.whole)?;
+            let allocator = allocator(network, &layers, (compression, measures), pace)?;
             let decisions = timing::decide(&allocator, target, device, pace)?;
-            planned(graph, layers, decisions, pace)
+            planned(network.whole, layers, decisions, pace)
         }
-        _ => plan_with(graph, compression, measures, pace),
+        _ => plan_with(network, compression, measures, pace),
     }
 }
 
@@ -165,14 +175,14 @@ pub(super) fn planned<E: From<Problem>>(
 }
 
 pub(super) fn allocator<'a, E: From<Problem>>(
-    graph: &'a Graph,
+    network: Network<'a>,
     layers: &'a [Layer],
     (compression, measures): (&Compression, &Measures),
     pace: Pace<'_, E>,
 ) -> Result<Allocator<'a>, E> {
     let kept = target::kept(layers, compression.keep.as_deref().unwrap_or_default())?;
     let by = compression.target().map_or(Measured::Ratio, |target| target.by);
-    Allocator::new(graph, layers, (kept, measures), by, pace)
+    Allocator::new(network, layers, (kept, measures), by, pace)
 }
 
 fn untargeted(graph: &Graph, layers: &[Layer], compression: &Compression) -> Result<Vec<Decision>, Problem> {
@@ -202,7 +212,7 @@ fn error(graph: &Graph, layer: &Layer, action: Action) -> Result<f64, Problem> {
 mod tests {
     use super::*;
     use crate::{
-        domain::config::LayerChoice,
+        domain::layer_choice::LayerChoice,
         engine::compress::{
             fixture,
             measure::Measure,
@@ -240,6 +250,21 @@ mod tests {
         let of = |name: &str| plan(&graph, &choices(&[(name, ranks(&[2, 3]))])).unwrap().layers[0].action;
         assert_eq!(of("conv1"), Action::Tucker(Ranks { input: 2, output: 3 }));
         assert_eq!(of("/conv1/Conv"), of("conv1"));
+    }
+
+    #[test]
+    fn a_layers_own_name_goes_before_the_name_of_anothers_node() {
+        let graph = fixture::numbered();
+        let asked = choices(&[("linear_1", ranks(&[4])), ("linear_2", ranks(&[2])), ("linear_3", LayerChoice::Keep)]);
+        let actions: Vec<Action> = plan(&graph, &asked).unwrap().layers.iter().map(|planned| planned.action).collect();
+        assert_eq!(actions, [Action::Svd { rank: 4 }, Action::Svd { rank: 2 }, Action::Keep]);
+        let kept = Compression { keep: Some(vec!["linear_1".to_owned()]), ..ratio(1.5) };
+        let reasons: Vec<String> = plan(&graph, &kept).unwrap().rows().into_iter().map(|row| row.reason).collect();
+        assert_eq!(reasons.iter().position(|reason| reason == "kept as asked"), Some(0));
+        assert_eq!(reasons.iter().filter(|reason| *reason == "kept as asked").count(), 1);
+        let twice =
+            plan(&fixture::network(), &choices(&[("conv1", ranks(&[2, 3])), ("/conv1/Conv", LayerChoice::Keep)]));
+        assert!(twice.unwrap_err().detail.contains("is another name of the same layer"));
     }
 
     #[test]
@@ -336,7 +361,7 @@ mod tests {
             let channels = tch::Tensor::from_slice(&there).diag(0);
             let taps = tch::Tensor::eye(9, (tch::Kind::Double, Device::Cpu)) / 9.0;
             let measures = Measures::from([("conv2".to_owned(), Measure::Inputs { channels, taps })]);
-            let plan = plan_with::<Problem>(&graph, &ratio(2.0), &measures, &mut || Ok(())).unwrap();
+            let plan = plan_with::<Problem>((&graph).into(), &ratio(2.0), &measures, &mut || Ok(())).unwrap();
             plan.rows()[3].parameters_after
         };
         assert!(after(2) < after(12));

@@ -125,10 +125,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{
-            config::{Compression, LayerChoice},
-            model::LayerKind,
-        },
+        domain::{config::Compression, layer_choice::LayerChoice, model::LayerKind},
         engine::{
             compress::{fixture, plan::plan, svd, tucker},
             executor::Executor,

@@ -3,8 +3,9 @@
 use super::{
     action::Action,
     budget::{self, Choices, Currency},
-    layer::Layer,
+    layer::{Layer, meant},
     measure::Measures,
+    network::Network,
     pace::Pace,
     plan::{Decision, Plan, Planned},
     rewrite,
@@ -22,18 +23,20 @@ use crate::{
 /// # Errors
 /// `invalid_compression` for names that no layer has.
 pub fn kept(layers: &[Layer], names: &[String]) -> Result<Vec<bool>, Problem> {
-    let unknown = |name: &&String| !layers.iter().any(|layer| layer.answers_to(name));
-    let causes: Vec<Cause> = names
-        .iter()
-        .filter(unknown)
-        .map(|name| Cause {
-            detail: format!("`{name}`: this model has no such layer"),
-            param: Some("config.compression.keep".to_owned()),
-            operator: None,
-        })
-        .collect();
+    let (mut kept, mut causes) = (vec![false; layers.len()], Vec::new());
+    for name in names {
+        let meant = meant(layers, name);
+        if !meant.contains(&true) {
+            causes.push(Cause {
+                detail: format!("`{name}`: this model has no such layer"),
+                param: Some("config.compression.keep".to_owned()),
+                operator: None,
+            });
+        }
+        kept.iter_mut().zip(meant).for_each(|(kept, meant)| *kept |= meant);
+    }
     if causes.is_empty() {
-        return Ok(layers.iter().map(|layer| names.iter().any(|name| layer.answers_to(name))).collect());
+        return Ok(kept);
     }
     let known: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
     let details: Vec<&str> = causes.iter().map(|cause| cause.detail.as_str()).collect();
@@ -45,7 +48,7 @@ pub fn kept(layers: &[Layer], names: &[String]) -> Result<Vec<bool>, Problem> {
 
 /// The choices of all layers of a network: computed once, whatever the number of targets.
 pub struct Allocator<'a> {
-    pub graph: &'a Graph,
+    pub network: Network<'a>,
     pub layers: &'a [Layer],
     pub kept: Vec<bool>,
     pub choices: Vec<Choices>,
@@ -58,7 +61,7 @@ impl<'a> Allocator<'a> {
     /// # Errors
     /// `invalid_weights` for a weight with NaN or infinity, what libtorch reports, and what `pace` does.
     pub fn new<E: From<Problem>>(
-        graph: &'a Graph,
+        network: Network<'a>,
         layers: &'a [Layer],
         (kept, measures): (Vec<bool>, &Measures),
         by: Measured,
@@ -72,12 +75,12 @@ impl<'a> Allocator<'a> {
             if kept {
                 return Ok(Choices::kept());
             }
-            let choices = Choices::new(layer, &layer.load(graph)?, measures.get(&layer.name), currency)?;
+            let choices = Choices::new(layer, &layer.load(network.whole)?, measures.get(&layer.name), currency)?;
             pace()?;
             Ok(choices)
         });
         let choices = choices.collect::<Result<_, E>>()?;
-        Ok(Self { graph, layers, kept, choices, by })
+        Ok(Self { network, layers, kept, choices, by })
     }
 
     /// The same network, where a layer's loss counts with the square root of its parameters: a large layer is spared at the
@@ -93,12 +96,13 @@ impl<'a> Allocator<'a> {
     /// # Errors
     /// `invalid_compression` where the target is out of reach, naming what can be reached.
     pub fn decide(&self, target: Target) -> Result<Vec<Decision>, Problem> {
-        let parameters = self.graph.parameters();
+        let parameters = self.network.whole.parameters();
         match target.by {
             Measured::Ratio => {
-                let allowed = (parameters as f64 / target.value).floor() as u64;
+                let uploaded = self.network.uploaded.parameters() as f64;
+                let allowed = (uploaded / target.value).floor() as u64;
                 let actions = budget::allocate(&self.choices, parameters, allowed)
-                    .map_err(|least| self.too_large_a_ratio(target, parameters as f64 / least as f64))?;
+                    .map_err(|least| self.too_large_a_ratio(target, uploaded / least as f64))?;
                 Ok(self.decisions(&actions, |action, layer| {
                     let (after, before) = (action.cost(layer).parameters, layer.cost().parameters);
                     format!("the ratio leaves it {after} of {before} parameters")
@@ -111,7 +115,7 @@ impl<'a> Allocator<'a> {
             }
             Measured::Bytes => Ok(self.decisions(&self.within_bytes(target)?, left_parameters)),
             Measured::Macs => {
-                let actions = budget::allocate(&self.choices, facts::facts(self.graph)?.0, target.value as u64)
+                let actions = budget::allocate(&self.choices, facts::facts(self.network.whole)?.0, target.value as u64)
                     .map_err(|least| too_small(target, least))?;
                 Ok(self.decisions(&actions, left_macs))
             }
@@ -121,7 +125,7 @@ impl<'a> Allocator<'a> {
 
     /// What multiply-accumulates suggest; where they cannot be lowered as far, as far as they can.
     fn estimate(&self, target: Target) -> Result<Vec<Decision>, Problem> {
-        let total = facts::facts(self.graph)?.0;
+        let total = facts::facts(self.network.whole)?.0;
         let allowed = (total as f64 / target.value).floor() as u64;
         let actions =
             budget::allocate(&self.choices, total, allowed).unwrap_or_else(|_| budget::cheapest(&self.choices));
@@ -134,7 +138,7 @@ impl<'a> Allocator<'a> {
     /// The parameters that a file of that size has room for: found by writing it, for the rest of it depends on the layers. No number in it changes its size.
     fn within_bytes(&self, target: Target) -> Result<Vec<Action>, Problem> {
         const PARAMETER: u64 = 4;
-        let (parameters, allowed) = (self.graph.parameters(), target.value as u64);
+        let (parameters, allowed) = (self.network.whole.parameters(), target.value as u64);
         let mut room = allowed / PARAMETER;
         // Each round leaves room for at least one parameter less.
         while let Ok(actions) = budget::allocate(&self.choices, parameters, room) {
@@ -165,7 +169,7 @@ impl<'a> Allocator<'a> {
             error: 0.0,
             reason: String::new(),
         };
-        rewrite::sketch(self.graph, &Plan { layers: self.layers.iter().zip(actions).map(planned).collect() })
+        rewrite::sketch(self.network.whole, &Plan { layers: self.layers.iter().zip(actions).map(planned).collect() })
     }
 
     /// The actions with their reasons; `reason` gives that of a layer that is decomposed.

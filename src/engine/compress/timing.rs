@@ -9,6 +9,7 @@ use super::{
     action::Action,
     budget::{self, Choice, Choices},
     layer::Layer,
+    network::Network,
     pace::Pace,
     plan::{Decision, Plan, Planned},
     rewrite,
@@ -75,11 +76,14 @@ pub fn decide<E: From<Problem>>(
         // The teacher itself; measured against itself, it would be now faster and now slower.
         return Ok(allocator.decisions(&vec![Action::Keep; allocator.layers.len()], |_, _| String::new()));
     }
-    let teacher = Executor::new(allocator.graph, device)?;
-    let shape = &allocator.graph.input.shape;
+    let Network { uploaded, whole } = allocator.network;
+    let (teacher, shape) = (Executor::new(uploaded, device)?, &uploaded.input.shape);
     let (choices, timed) = time_layers(allocator, device, pace)?;
-    let total = nanoseconds(latency::nodes(&teacher, shape).map_err(Problem::from)?.iter().sum());
-    let mut allowed = total as f64 / target.value;
+    let time =
+        |network: &Executor| -> Result<u64, Problem> { Ok(nanoseconds(latency::nodes(network, shape)?.iter().sum())) };
+    // Batch norms take their time, which a student without them has won already.
+    let mut allowed = time(&teacher)? as f64 / target.value;
+    let total = time(&Executor::new(whole, device)?)?;
     let (mut best, mut before) = (0.0_f64, None);
     for round in 0..=ROUNDS {
         let (actions, last) = match budget::allocate(&choices, total, allowed as u64) {
@@ -141,14 +145,15 @@ fn time_layers<E: From<Problem>>(
     device: Device,
     pace: Pace<'_, E>,
 ) -> Result<(Vec<Choices>, Vec<Option<Timed>>), E> {
-    let shapes = shapes::infer(allocator.graph, 1)?;
+    let whole = allocator.network.whole;
+    let shapes = shapes::infer(whole, 1)?;
     let forms: Vec<Vec<Choice>> = allocator.choices.iter().map(|choices| choices.thinned(&LEVELS)).collect();
     let count = forms.iter().map(|forms| forms.len() + 1).sum::<usize>().max(1);
     let each = MOST_EACH.min(BUDGET / count as u32);
     let (mut choices, mut timed) = (Vec::with_capacity(forms.len()), Vec::with_capacity(forms.len()));
     for (layer, forms) in allocator.layers.iter().zip(forms) {
-        let alone = shapes.get(&allocator.graph.nodes[layer.node].inputs[0]);
-        let alone = alone.and_then(|shape| Some((alone_with(allocator.graph, layer, shape)?, shape)));
+        let alone = shapes.get(&whole.nodes[layer.node].inputs[0]);
+        let alone = alone.and_then(|shape| Some((alone_with(whole, layer, shape)?, shape)));
         let Some((alone, shape)) = alone.filter(|_| !forms.is_empty()) else {
             choices.push(Choices::kept());
             timed.push(None);
@@ -251,9 +256,14 @@ mod tests {
         let graph = fixture::network();
         let layers = layers(&graph).unwrap();
         let kept = vec![false; layers.len()];
-        let allocator =
-            Allocator::new::<Problem>(&graph, &layers, (kept, &Measures::new()), Measured::Latency, &mut || Ok(()))
-                .unwrap();
+        let allocator = Allocator::new::<Problem>(
+            (&graph).into(),
+            &layers,
+            (kept, &Measures::new()),
+            Measured::Latency,
+            &mut || Ok(()),
+        )
+        .unwrap();
         let (choices, timed) = time_layers::<Problem>(&allocator, Device::Cpu, &mut || Ok(())).unwrap();
         assert_eq!((choices.len(), timed.len()), (layers.len(), layers.len()));
         // 14 x 10 numbers: an operator's own cost is most of the time, and two of them take longer than one.
@@ -272,6 +282,18 @@ mod tests {
         assert_eq!(problem.code, ErrorCode::InvalidCompression);
         assert_eq!(problem.param.as_deref(), Some("config.compression.latency"));
         assert!(problem.detail.contains("times as fast") && problem.hint.is_some(), "{problem}");
+    }
+
+    #[test]
+    fn what_the_upload_took_beside_its_layers_is_won_already() {
+        let whole = fixture::network();
+        let uploaded = fixture::slower(&whole);
+        let (compression, measures) = (faster(1.5, &[]), Measures::new());
+        let planned = |network: Network<'_>| {
+            plan_measured::<Problem>(network, &compression, (&measures, Device::Cpu), &mut || Ok(()))
+        };
+        let plan = planned(Network { uploaded: &uploaded, whole: &whole }).unwrap();
+        assert!(plan.layers.iter().all(|planned| planned.action == Action::Keep));
     }
 
     #[test]
