@@ -215,9 +215,22 @@ fn check(settings: &Settings) -> Result<(), Problem> {
     bounded("distillation.average_decay", distillation.average_decay, 0.0, 0.999_999)?;
     bounded("priority", f64::from(settings.priority), -100.0, 100.0)?;
     settings.compression.check()?;
+    check_second_game(distillation)?;
     check_input(settings)?;
     check_names(settings)?;
     Extent::configured(settings).check(settings)
+}
+
+/// What comes of the second game is judged by the job's samples. A student that learned from these is judged by nothing.
+fn check_second_game(distillation: &Distillation) -> Result<(), Problem> {
+    if distillation.epochs == 0 || distillation.further_steps == 0 {
+        return Ok(());
+    }
+    Err(invalid(
+        "distillation",
+        "`epochs` learn from the samples by which the second game of `further_steps` is judged",
+        "Set epochs to 0 for the second game, or further_steps to 0 to learn from the samples.",
+    ))
 }
 
 fn check_input(settings: &Settings) -> Result<(), Problem> {
@@ -309,6 +322,15 @@ mod tests {
         assert_eq!(distillation.batch_norm, expected);
         // Students of any ratio agree on what such generators make: nothing could be judged on it.
         assert_eq!((extraction.form, extraction.batch_norm), (Form::Reference, 0.0));
+    }
+
+    #[test]
+    fn a_second_game_is_not_judged_by_what_the_student_learned_from() {
+        let both = JobConfig::parse(br#"{"preset": "best", "distillation": {"epochs": 50}}"#).unwrap();
+        let problem = both.resolve(TeacherKind::PlainImage, "m").unwrap_err();
+        assert!(problem.detail.contains("by which the second game") && problem.hint.is_some(), "{problem}");
+        let alone = r#"{"preset": "best", "distillation": {"epochs": 50, "further_steps": 0}}"#;
+        assert_eq!(settings(alone, false).distillation.epochs, 50);
     }
 
     #[test]

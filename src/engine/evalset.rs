@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, ReadableElement};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::{npz_headers, observer::Stop};
 use crate::domain::{
@@ -12,12 +12,21 @@ use crate::domain::{
     problem::{ErrorCode, Problem},
 };
 
-/// Inputs as the teacher takes them, and their classes.
+/// Inputs as they were sent, and their classes.
 #[derive(Debug)]
 pub struct EvalSet {
-    pub x: Tensor,
-    pub y: Tensor,
+    x: Tensor,
+    y: Tensor,
+    /// Pixels from 0 to 255, which are normalised as declared.
+    bytes: bool,
+    input: InputConfig,
+    /// One input of the teacher, without the batch.
+    shape: Vec<usize>,
+    device: Device,
 }
+
+/// Rows that are made inputs of the teacher at once: bytes become floats, and images as large as the teacher's.
+const ROWS: i64 = 1000;
 
 const HINT: &str =
     "Send an .npz with `x` (N,C,H,W), (N,H,W) or (N,F), floats as the model takes it or uint8, and `y` (N) integers.";
@@ -69,8 +78,8 @@ pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
     if y.len() != 1 || x.first() != y.first() {
         return Err(invalid(format!("`x` is {x:?} and `y` {y:?}: they must have the same number of rows")).into());
     }
-    if x[0] == 0 {
-        return Err(invalid("`x` has no rows".to_owned()).into());
+    if x.contains(&0) {
+        return Err(invalid(format!("`x` is {x:?}: it holds nothing")).into());
     }
     let grey_image = shape.len() == 3 && shape[0] == 1 && x.len() == 3;
     let fits = match shape.len() {
@@ -109,7 +118,7 @@ fn names(reader: &mut Reader) -> Result<(String, String), Problem> {
 }
 
 impl EvalSet {
-    /// Reads the set and brings it to the input `shape` (without the batch) of a teacher with `classes` classes.
+    /// Reads a set for the input `shape` (without the batch) of a teacher with `classes` classes.
     ///
     /// # Errors
     /// `invalid_eval`, naming what does not fit.
@@ -126,7 +135,7 @@ impl EvalSet {
         let (x_name, y_name) = names(&mut reader)?;
         let y = read_labels(&mut reader, &y_name)?;
         let (x, bytes) = read_inputs(&mut reader, &x_name)?;
-        let x = fit(x, bytes, shape, input)?;
+        let x = fit(x, shape)?;
         if x.size()[0] != y.size()[0] || x.size()[0] == 0 {
             return Err(invalid(format!("`x` has {} rows and `y` {}", x.size()[0], y.size()[0])).into());
         }
@@ -136,7 +145,27 @@ impl EvalSet {
                 invalid(format!("labels run from {least} to {most}, but the model has {classes} classes")).into()
             );
         }
-        Ok(Self { x: x.f_to_device(device)?, y: y.f_to_device(device)? })
+        Ok(Self { x, y, bytes, input: input.clone(), shape: shape.to_vec(), device })
+    }
+
+    /// Rows.
+    pub fn count(&self) -> u64 {
+        self.y.size()[0] as u64
+    }
+
+    /// Share of the rows for which `answer`, which gives the logits of inputs, has the right class on top. Few rows at a time:
+    /// as the teacher takes them, images may be many times as large as they were sent.
+    ///
+    /// # Errors
+    /// What libtorch and `answer` report.
+    pub fn accuracy<E: From<TchError>>(&self, mut answer: impl FnMut(&Tensor) -> Result<Tensor, E>) -> Result<f64, E> {
+        let mut hits = 0;
+        for (x, y) in self.x.f_split(ROWS, 0)?.iter().zip(self.y.f_split(ROWS, 0)?) {
+            let x = prepare(x, self.bytes, &self.shape, &self.input)?.f_to_device(self.device)?;
+            let right = answer(&x)?.f_argmax(-1, false)?.f_eq_tensor(&y.f_to_device(self.device)?)?;
+            hits += right.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+        }
+        Ok(hits as f64 / self.count() as f64)
     }
 }
 
@@ -177,8 +206,8 @@ fn flat<T: Clone>(array: ArrayD<T>) -> Vec<T> {
     if array.is_standard_layout() { array.into_raw_vec_and_offset().0 } else { array.iter().cloned().collect() }
 }
 
-/// Adds the channel axis where it is missing, scales bytes to 0..1, resizes images, and normalises bytes.
-fn fit(x: Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<Tensor, Stop> {
+/// Adds the channel axis where it is missing.
+fn fit(x: Tensor, shape: &[usize]) -> Result<Tensor, Stop> {
     let mut x = x;
     if shape.len() == 3 && x.dim() == 3 {
         x = x.f_unsqueeze(1)?;
@@ -190,12 +219,11 @@ fn fit(x: Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<T
     if !matches || x.size()[1] != channels {
         return Err(wrong(&x).into());
     }
-    let parts = x.f_split(1000, 0)?;
-    let parts = parts.iter().map(|part| prepare(part, bytes, shape, input)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Tensor::f_cat(&parts, 0)?)
+    Ok(x)
 }
 
-fn prepare(x: &Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<Tensor, tch::TchError> {
+/// Scales bytes to 0..1, resizes images, and normalises bytes.
+fn prepare(x: &Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<Tensor, TchError> {
     let mut x = x.f_to_kind(Kind::Float)?;
     if bytes {
         x = x.f_div_scalar(255.0)?;

@@ -21,7 +21,7 @@ use super::{
     pool::Pool,
     second_game::SecondGame,
     student::Student,
-    teacher::{Teacher, accuracy, answer_paced, pieces},
+    teacher::{Teacher, answer_paced, pieces_of},
     ticker::Ticker,
 };
 use crate::{
@@ -30,7 +30,6 @@ use crate::{
         job::{Phase, Progress},
         model::ModelFacts,
         prediction,
-        problem::ErrorCode,
         report::{Accuracy, JobResult, LayerRow, NetworkSize, Ratios, Report},
         task::TaskSpec,
     },
@@ -103,8 +102,8 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
     // Only here, with the student's weights final, is the evaluation set read.
     let accuracy =
         match inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device(), observer)) {
-            Some(Err(Stop::Failed(problem))) if problem.code == ErrorCode::InvalidEval => {
-                // The student is worth keeping, whatever its labels are.
+            Some(Err(Stop::Failed(problem))) => {
+                // The student is worth keeping, whatever came of measuring it.
                 inputs.warnings.push(format!(
                     "Accuracy was not measured: {problem}. Mend the set, and measure the student with `kegd score`."
                 ));
@@ -200,15 +199,16 @@ impl Networks<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Accuracy, Stop> {
         let set = EvalSet::read(eval, &self.teacher.input.shape, self.teacher.classes(), &settings.input, device)?;
-        let mut ticker = Ticker::new(observer, Phase::Evaluating, (AUDITED, EVALUATED), 3 * pieces(&set.x));
+        let mut ticker = Ticker::new(observer, Phase::Evaluating, (AUDITED, EVALUATED), 3 * pieces_of(set.count()));
         let mut of = |graph: &Graph| -> Result<f64, Stop> {
-            Ok(accuracy(&answer_paced(&Executor::new(graph, device)?, &set.x, || ticker.tick())?, &set.y)?)
+            let executor = Executor::new(graph, device)?;
+            set.accuracy(|x| answer_paced(&executor, x, || ticker.tick()))
         };
         Ok(Accuracy {
             teacher: of(self.teacher)?,
             compressed: of(self.compressed)?,
             student: of(self.student)?,
-            n: set.x.size()[0] as u64,
+            n: set.count(),
         })
     }
 }

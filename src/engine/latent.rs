@@ -28,7 +28,7 @@ pub fn render(request: &LatentRequest, dir: &Path) -> Result<(), Stop> {
         classes: request.classes as i64,
         latent: request.latent_dim as i64,
         output: request.shape.iter().map(|&extent| extent as i64).collect(),
-        pixels: pixels(&request.input),
+        pixels: pixels(&request.input, &request.shape),
     };
     let generator = Trained::load(&dir.join(&request.generator), shape.clone(), request.form, Device::Cpu)?;
     seed(request.seed, Stream::Latent);

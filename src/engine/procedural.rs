@@ -10,21 +10,28 @@ use crate::nets::pixels::{Pixels, each_image};
 const PARTS: i64 = 8;
 
 /// `count` inputs of `shape` (without the batch). Images have the pixels that the upload speaks of; feature vectors are
-/// standard normal.
+/// standard normal, and so are the channels of images of one pixel, which have no form.
 ///
 /// # Errors
 /// What libtorch reports.
 pub fn draw(shape: &[i64], pixels: &Pixels, count: i64, device: Device) -> Result<Tensor, TchError> {
     let [channels, height, width] = *shape else {
-        let extents: Vec<i64> = std::iter::once(count).chain(shape.iter().copied()).collect();
-        return Tensor::f_randn(extents, (Kind::Float, Device::Cpu))?.f_to_device(device);
+        return normal(shape, count, device);
     };
+    if height * width == 1 {
+        return pixels.of(&normal(shape, count, device)?);
+    }
     let parts = (0..PARTS)
         .map(|part| (count * (part + 1)) / PARTS - (count * part) / PARTS)
         .filter(|&images| images > 0)
         .map(|images| part([images, channels, height, width]))
         .collect::<Result<Vec<_>, _>>()?;
     pixels.of(&Tensor::f_cat(&parts, 0)?.f_to_device(device)?)
+}
+
+fn normal(shape: &[i64], count: i64, device: Device) -> Result<Tensor, TchError> {
+    let extents: Vec<i64> = std::iter::once(count).chain(shape.iter().copied()).collect();
+    Tensor::f_randn(extents, (Kind::Float, Device::Cpu))?.f_to_device(device)
 }
 
 /// A random number in `low..high` from libtorch's stream.
@@ -82,7 +89,7 @@ mod tests {
     #[test]
     fn images_have_the_shape_and_the_scale_of_normalised_ones() {
         tch::manual_seed(4);
-        for shape in [vec![1, 32, 32], vec![3, 28, 20], vec![7], vec![2, 9, 9]] {
+        for shape in [vec![1, 32, 32], vec![3, 28, 20], vec![7], vec![2, 9, 9], vec![2, 1, 1]] {
             for pixels in [Pixels::Standardised, Pixels::declared(&[0.3; 3][..shape[0].min(3) as usize], &[0.3; 3])] {
                 let x = draw(&shape, &pixels, 101, Device::Cpu).unwrap();
                 assert_eq!(x.size()[0], 101);

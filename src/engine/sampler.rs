@@ -22,14 +22,15 @@ pub fn shape(graph: &Graph, settings: &Settings) -> Shape {
         classes: graph.classes() as i64,
         latent: i64::from(settings.extraction.latent_dim),
         output: graph.input.shape.iter().map(|&extent| extent as i64).collect(),
-        pixels: pixels(&settings.input),
+        pixels: pixels(&settings.input, &graph.input.shape),
     }
 }
 
-/// What an upload says of its images.
-pub fn pixels(input: &InputConfig) -> Pixels {
+/// What an upload says of its images, which have three axes. Features are no pixels, and there may be thousands of them, each
+/// with a mean and a deviation of its own.
+pub fn pixels(input: &InputConfig, shape: &[usize]) -> Pixels {
     match (&input.mean, &input.std) {
-        (Some(mean), Some(std)) => Pixels::declared(mean, std),
+        (Some(mean), Some(std)) if shape.len() == 3 => Pixels::declared(mean, std),
         _ => Pixels::Standardised,
     }
 }

@@ -28,7 +28,8 @@ impl Shown {
     /// What libtorch reports.
     pub fn new(teacher: &Teacher, settings: &Settings, index: u32) -> Result<Self, Stop> {
         let shape = super::sampler::shape(&teacher.graph, settings);
-        let elements = shape.elements();
+        // Labels are one-hot: of many classes they are larger than the inputs.
+        let elements = shape.elements().max(shape.classes);
         let count = (shape.classes * PER_CLASS).min(MOST_ELEMENTS / elements).max(1);
         seed(settings.seed, Stream::Pool { index: u32::MAX - index });
         Ok(Self { draw: Draw::balanced(&shape, count, teacher.device())?, index })

@@ -8,7 +8,7 @@ use super::{
     executor::Executor,
     observer::Stop,
     run::{Model, device},
-    teacher::{accuracy, answer},
+    teacher::answer,
 };
 use crate::domain::{
     problem::{ErrorCode, Problem},
@@ -36,9 +36,8 @@ pub fn score(spec: &TaskSpec, dir: &Path, checkpoints: &[PathBuf]) -> Result<Vec
     let set = EvalSet::read(&eval, &imported.graph.input.shape, facts.classes, &spec.settings.input, device)?;
     let executor = Executor::new(&imported.graph, device)?;
     let of = |at: Option<String>| -> Result<Score, Stop> {
-        let accuracy = accuracy(&answer(&executor, &set.x)?, &set.y)?;
-        let n = set.x.size()[0] as u64;
-        Ok(Score { accuracy, n, parameters: facts.parameters, macs: facts.macs, at })
+        let accuracy = set.accuracy(|x| answer(&executor, x))?;
+        Ok(Score { accuracy, n: set.count(), parameters: facts.parameters, macs: facts.macs, at })
     };
     if checkpoints.is_empty() {
         return Ok(vec![of(None)?]);

@@ -126,7 +126,12 @@ pub fn answer_paced<E: From<TchError>>(
 
 /// In how many pieces a network answers `x`.
 pub fn pieces(x: &Tensor) -> u64 {
-    (x.size()[0] as u64).div_ceil(BATCH as u64)
+    pieces_of(x.size()[0] as u64)
+}
+
+/// As [`pieces`], of that many inputs.
+pub fn pieces_of(count: u64) -> u64 {
+    count.div_ceil(BATCH as u64)
 }
 
 /// Share of inputs whose largest logit is the given class.

@@ -38,9 +38,11 @@ pub enum Generator {
 }
 
 impl Generator {
-    /// Images for an output (C, H, W), feature vectors for everything else.
+    /// Images for an output (C, H, W), feature vectors for everything else: also for one pixel, whose deviation within its image
+    /// and channel, to which images are brought, is none.
     pub fn new(path: &nn::Path, shape: &Shape, form: Form) -> Self {
         match (&shape.output[..], form) {
+            (&[_, 1, 1], _) => Self::Vector(VectorGenerator::new(path, shape)),
             (&[channels, height, width], Form::Reference) => {
                 Self::Image(ImageGenerator::new(path, shape, [channels, height, width]))
             }
@@ -204,6 +206,10 @@ mod tests {
                 let x = generator.forward(&y, &z, true).unwrap();
                 assert_eq!(x.size()[1..], output[..]);
                 assert!(bool::try_from(x.isfinite().all()).unwrap());
+                assert!(
+                    (x.get(0) - x.get(1)).abs().max().double_value(&[]) > 1e-3,
+                    "{output:?}: one input for all classes"
+                );
             }
         }
     }

@@ -202,6 +202,8 @@ fn an_evaluation_set_that_cannot_be_used_is_refused_before_any_training() {
     };
     write_eval(directory.path(), ArrayD::<f32>::zeros(&[4, 7][..]), 0_i64);
     refused("[4, 7]");
+    write_eval(directory.path(), ArrayD::<u8>::zeros(&[3, 1, 0, 0][..]), 0_i64);
+    refused("`x` is [3, 1, 0, 0]: it holds nothing");
     write_eval(directory.path(), ArrayD::<i32>::zeros(&IMAGES[..]), 0_i64);
     refused("`x` is int32, and can be float32, float64, uint8");
     write_eval(directory.path(), ArrayD::<f32>::zeros(&IMAGES[..]), 0.0_f32);

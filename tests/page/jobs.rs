@@ -12,7 +12,7 @@ const SMALL_JOB: &str = r#"{
     "name": "page test",
     "input": {"mean": [0.1307], "std": [0.3081]},
     "extraction": {"generators": 2, "epochs": 2, "steps_per_epoch": 10, "batch_size": 32},
-    "distillation": {"samples_per_generator": 128, "epochs": 1, "batch_size": 32, "adversarial_steps": 10,
+    "distillation": {"samples_per_generator": 128, "epochs": 0, "batch_size": 32, "adversarial_steps": 10,
         "student_steps": 3, "further_steps": 2}
 }"#;
 
