@@ -42,7 +42,7 @@ pub struct Serve {
     #[command(flatten)]
     limits: LimitsConfig,
     /// Take jobs, but run none: for a service whose worker is a process of its own (`kegd work`).
-    #[arg(long, env = "KEGD_NO_WORKER")]
+    #[arg(long, env = "KEGD_NO_WORKER", value_parser = clap::builder::BoolishValueParser::new())]
     no_worker: bool,
     #[command(flatten)]
     worker: WorkerConfig,

@@ -9,7 +9,7 @@ pub struct AccessConfig {
     /// Without it the service refuses to start on an address that others can reach while no key exists. With it, whoever
     /// reaches the address can submit jobs, and read and delete everybody's: only inside a network that you trust, or
     /// behind a proxy that asks who is there. Once a key exists (`kegd keys create`), keys are asked for all the same.
-    #[arg(long, env = "KEGD_ALLOW_ANONYMOUS")]
+    #[arg(long, env = "KEGD_ALLOW_ANONYMOUS", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_anonymous: bool,
 
     /// Names under which the service is reached, comma-separated: `kegd.example.com`.

@@ -34,7 +34,7 @@ pub struct ChildConfig {
     /// Such a module is code, and runs in libtorch's interpreter, inside the sandbox of the run; every other model is only read.
     /// Default: for a service that listens to this machine alone, and not for `kegd work`. Behind a proxy that others reach, say
     /// `false`.
-    #[arg(long, env = "KEGD_RUN_MODULES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "KEGD_RUN_MODULES", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub run_modules: Option<bool>,
 
     /// How long a run may stand still (no step, no loss, no file) before its process is ended and it is tried again, in seconds.
