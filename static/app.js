@@ -9,7 +9,9 @@ import { reportPage } from './js/report-page.js';
 import { sessionControls } from './js/session.js';
 
 const main = document.getElementById('main');
+const session = sessionControls();
 let view = null;
+let address = '';
 
 function home() {
   const list = jobList();
@@ -23,6 +25,7 @@ function home() {
         + 'and a smaller network learns its answers on such inputs.'),
       form.element, list.element,
     ],
+    mayLeave: form.mayLeave,
     close() {
       form.close();
       list.close();
@@ -48,8 +51,14 @@ function viewFor(hash) {
 
 function route() {
   const first = view === null;
+  if (view?.mayLeave?.() === false) {
+    // By now the address is that of the other page.
+    history.replaceState(null, '', address);
+    return;
+  }
   view?.close();
   view = viewFor(location.hash);
+  address = location.hash || '#/';
   document.title = view.title;
   main.replaceChildren(...view.elements);
   if (!first) {
@@ -58,21 +67,24 @@ function route() {
   }
 }
 
-async function showHeader() {
-  const place = document.getElementById('devices');
-  const session = sessionControls();
-  document.querySelector('.top').append(session.element);
-  const usage = await getJson('usage').catch((error) => (error.problem?.status === 401 ? null : undefined));
-  if (usage !== undefined) session.update(usage);
-  // The others may not see them.
-  if (!usage || (usage.key && usage.key.scope !== 'admin')) return;
+/** The server's devices; '' for those who may not see them. */
+async function devicesFor(usage) {
+  if (!usage || (usage.key && usage.key.scope !== 'admin')) return '';
   try {
     const { data = [] } = await getJson('workers');
     const slots = data.flatMap((worker) => worker.slots ?? []);
-    setText(place, slots.map((slot) => slot.device ?? slot).join(', '));
+    return slots.map((slot) => slot.device ?? slot).join(', ');
   } catch {
     // The header says nothing rather than something wrong; the views report that the server is away.
+    return '';
   }
+}
+
+async function showHeader() {
+  const usage = await getJson('usage').catch((error) => (error.problem?.status === 401 ? null : undefined));
+  if (usage === undefined) return;
+  session.update(usage);
+  setText(document.getElementById('devices'), await devicesFor(usage));
 }
 
 document.querySelector('[data-skip]').addEventListener('click', (event) => {
@@ -81,5 +93,7 @@ document.querySelector('[data-skip]').addEventListener('click', (event) => {
   main.focus();
 });
 window.addEventListener('hashchange', route);
+window.addEventListener('keyasked', showHeader);
+document.querySelector('.top').append(session.element);
 route();
 showHeader();

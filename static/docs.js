@@ -64,10 +64,13 @@ function operation(path, method, details) {
     el("h4", {}, "Answers"), table(["status", "when", "body"], responses));
 }
 
+/** What a member means; of an optional reference, the reference says it. */
+const meaning = (member) => member.description ?? member.oneOf?.find(({ $ref }) => $ref)?.description;
+
 function properties(schema) {
   const parts = schema.allOf ?? [schema];
   return parts.flatMap((part) => Object.entries(part.properties ?? {}).map(([name, member]) => [
-    el("code", {}, name + ((part.required ?? []).includes(name) ? "" : "?")), typeOf(member), member.description,
+    el("code", {}, name + ((part.required ?? []).includes(name) ? "" : "?")), typeOf(member), meaning(member),
   ]));
 }
 

@@ -96,55 +96,79 @@ function keepField(onInput) {
   return { element, fill };
 }
 
-/** The JSON itself, for everything that has no field. */
+/** The configuration that a text is; throws where it is none. */
+export function configOf(text) {
+  const parsed = JSON.parse(text);
+  if (parsed === null || typeof parsed !== 'object' || Array.isArray(parsed)) throw new Error('an object is needed, as {"seed": 1}');
+  return parsed;
+}
+
+/** The JSON itself, for everything that has no field. `onConfig` hears what is typed: null as long as it is no configuration. */
 function jsonField(onConfig) {
-  const message = h('p', { class: 'field-error', role: 'alert', hidden: true });
+  const message = h('p', { class: 'field-error', id: 'config-json-error', role: 'alert', hidden: true });
+  const complain = (text) => {
+    setText(message, text);
+    show(message, text !== '');
+  };
+  const read = () => {
+    try {
+      const config = area.value.trim() === '' ? {} : configOf(area.value);
+      complain('');
+      return config;
+    } catch (error) {
+      complain(`The settings wait until the JSON can be read: ${error.message}`);
+      return null;
+    }
+  };
   const area = h('textarea', {
     id: 'config-json', rows: 8, spellcheck: 'false', autocomplete: 'off', autocapitalize: 'off',
-    oninput: () => {
-      try {
-        const parsed = area.value.trim() === '' ? {} : JSON.parse(area.value);
-        if (parsed === null || typeof parsed !== 'object' || Array.isArray(parsed)) throw new Error('an object is needed');
-        show(message, false);
-        onConfig(parsed);
-      } catch (error) {
-        setText(message, `Not sent yet: ${error.message}`);
-        show(message, true);
-      }
-    },
+    'aria-describedby': message.id, oninput: () => onConfig(read()),
   });
-  const element = h('details', { class: 'json' }, h('summary', {}, 'Everything else, as JSON'),
+  const fold = h('details', { class: 'json' }, h('summary', {}, 'Everything else, as JSON'),
     h('p', { class: 'hint' }, 'What is sent as config. Members without a field go here: see ',
       h('a', { href: 'docs' }, 'the API'), '.'),
-    h('label', { for: 'config-json', class: 'sr-only' }, 'Configuration as JSON'), area, message);
+    h('label', { for: 'config-json', class: 'sr-only' }, 'Configuration as JSON'), area);
   const fill = (config) => {
-    if (document.activeElement === area) return;
     area.value = Object.keys(config).length === 0 ? '' : format.json(config);
-    show(message, false);
+    complain('');
   };
-  return { element, fill, isValid: () => message.hidden };
+  const reveal = () => {
+    fold.open = true;
+    area.focus();
+  };
+  return { element: h('div', {}, fold, message), fill, reveal };
 }
 
 /** The editor; `onChange` hears every change. */
 export function configEditor(onChange) {
   let config = {};
-  const change = (next) => {
+  /** Takes over what the JSON says. Where it cannot be read nothing may be set: it would be lost when the text is mended. */
+  const take = (next) => {
+    controls.disabled = next === null;
+    if (next === null) return;
     config = next;
     parts.forEach((part) => part.fill(config));
     onChange();
+  };
+  const change = (next) => {
+    json.fill(next);
+    take(next);
   };
   const set = (path, value) => change(withMember(config, path, value));
   const preset = presetField(set);
   const fields = FIELDS.map((field) => textField(field, set));
   const keep = keepField(set);
-  const json = jsonField(change);
-  const parts = [preset, ...fields, keep, json];
+  const json = jsonField(take);
+  const parts = [preset, ...fields, keep];
   parts.forEach((part) => part.fill(config));
+  const controls = h('fieldset', { class: 'config' },
+    preset.element, h('div', { class: 'fields' }, fields.map((field) => field.element)), keep.element);
   return {
-    element: h('div', { class: 'config' },
-      preset.element, h('div', { class: 'fields' }, fields.map((field) => field.element)), keep.element, json.element),
+    element: h('div', { class: 'config' }, controls, json.element),
     get: () => config,
     set: change,
-    isValid: json.isValid,
+    isValid: () => !controls.disabled,
+    /** Leads to what is not valid. */
+    reveal: json.reveal,
   };
 }

@@ -5,6 +5,9 @@ const MODEL = /\.(onnx|pt2|pt|pth|ts|torchscript|safetensors)$/i;
 /** An empty choice. */
 export const noFiles = () => ({ model: null, eval: null, config: null, student: null, external: [] });
 
+/** Whether some of a model's weights may lie in files beside it. */
+export const takesSideFiles = (model) => model !== null && /\.onnx$/i.test(model.name);
+
 /**
  * Adds `files` to what is `chosen`, by their names. A file with an unknown name is the model where there is none yet (the
  * server says what is wrong with it), and else a side file of an ONNX model.
@@ -21,7 +24,7 @@ export function sortFiles(files, chosen = noFiles()) {
     } else unknown.push(file);
   }
   for (const file of unknown) {
-    if (sorted.model && /\.onnx$/i.test(sorted.model.name)) sorted.external.push(file);
+    if (takesSideFiles(sorted.model)) sorted.external.push(file);
     else sorted.model = file;
   }
   return sorted;

@@ -13,7 +13,7 @@ import { progressPanel } from './progress.js';
 import { resultPanel } from './result.js';
 import { sampleGrid } from './samples.js';
 import { isFinal, statusBadge } from './status.js';
-import { sweepTable } from './sweep.js';
+import { ofFirst, sweepTable } from './sweep.js';
 import { layerTable } from './tables.js';
 
 /** With a stream, asking is only a safety net. */
@@ -95,7 +95,7 @@ function details(path) {
       // Without an answer it is asked again the next time that the page looks at the job.
       if (!table) return;
       fetched = key;
-      layers.replaceChildren(h('h2', {}, table.planned ? 'Layers, as planned' : 'Layers'),
+      layers.replaceChildren(h('h2', {}, `Layers${ofFirst(job)}${table.planned ? ', as planned' : ''}`),
         layerTable(table.data, { caption: 'Compression of each layer' }));
       show(layers, true);
     },
@@ -109,9 +109,10 @@ export function jobPage(id) {
   const refusal = h('div', {});
   const handlers = {
     after(what) {
+      // Somebody may have left while the server was asked.
+      if (closed) return;
       if (what === 'deleted') location.assign('#/');
-      // A job that starts anew gets a page that does.
-      else if (what === 'retried') window.dispatchEvent(new HashChangeEvent('hashchange'));
+      else if (what === 'retried') beginAnew();
       else loop.now();
     },
     onFailure: (error) => showFailure(refusal, error),
@@ -131,8 +132,13 @@ export function jobPage(id) {
   const loading = h('p', { class: 'muted empty' }, 'Loading…');
 
   let status = null;
+  let attempt = null;
   let streaming = false;
   let stream = null;
+  let closed = false;
+
+  /** A job that starts anew gets a page that does. */
+  const beginAnew = () => window.dispatchEvent(new HashChangeEvent('hashchange'));
 
   function openStream() {
     stream = follow(`${path}/events`, {
@@ -144,16 +150,26 @@ export function jobPage(id) {
     }, { pace: PACE_MS, onStream: (stands) => { streaming = stands; } });
   }
 
+  function showJob(job) {
+    showFailure(failure, null);
+    show(loading, false);
+    show(body, true);
+    document.title = `${job.name} · kegd`;
+    if (status !== null && status !== job.status) announce(`${job.name} ${job.status}`);
+    ({ status, attempt } = job);
+    parts.forEach((part) => part.update(job));
+  }
+
   async function refresh() {
     try {
       const job = await getJson(path);
-      showFailure(failure, null);
-      show(loading, false);
-      show(body, true);
-      document.title = `${job.name} · kegd`;
-      if (status !== null && status !== job.status) announce(`${job.name} ${job.status}`);
-      status = job.status;
-      parts.forEach((part) => part.update(job));
+      if (closed) return POLLING_MS;
+      if (attempt !== null && attempt !== job.attempt) {
+        announce(`${job.name} was started again`);
+        beginAnew();
+        return POLLING_MS;
+      }
+      showJob(job);
       if (isFinal(job)) {
         stream?.stop();
         return 60_000;
@@ -162,6 +178,7 @@ export function jobPage(id) {
       if (!streaming && !document.hidden) await Promise.all([losses.refresh(), samples.refresh()]);
       return streaming ? STREAMING_MS : POLLING_MS;
     } catch (error) {
+      if (closed) return POLLING_MS;
       show(loading, false);
       showFailure(failure, error);
       return error.problem?.status === 404 ? 3_600_000 : POLLING_MS;
@@ -173,6 +190,7 @@ export function jobPage(id) {
     title: 'Job · kegd',
     elements: [head.element, refusal, failure, loading, body],
     close() {
+      closed = true;
       loop.stop();
       stream?.stop();
       losses.close();

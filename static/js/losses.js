@@ -50,17 +50,22 @@ export function lossCurves(path) {
     h('div', { class: 'section-head' }, h('h2', { id: 'losses-title' }, 'Training'), h('div', { class: 'controls' }, legend, toggle)),
     grid, waiting);
   let status = null;
+  let explained = '';
+  let closed = false;
 
   function showLegend(count, swept) {
     show(legend, count > 1);
-    if (legend.children.length === count) return;
-    legend.replaceChildren(swept ? 'Generator or student ' : 'Generator ', ...Array.from({ length: count }, (_, index) =>
+    const kinds = swept ? 'Generator or student ' : 'Generator ';
+    if (explained === kinds + count) return;
+    explained = kinds + count;
+    legend.replaceChildren(kinds, ...Array.from({ length: count }, (_, index) =>
       h('span', { class: `key key-${keyOf(index)}` }, String(index + 1))));
   }
 
   async function refresh() {
     const body = await getJson(`${path}/metrics?max_points=${POINTS}`).catch(() => null);
-    if (!body) return;
+    // A chart that is made once nobody closes charts any more stays for ever.
+    if (!body || closed) return;
     const groups = grouped(body);
     const swept = body.series.some(({ target }) => typeof target === 'number');
     showLegend(Math.max(0, ...groups.map(({ lines }) => lines.length)), swept);
@@ -79,7 +84,10 @@ export function lossCurves(path) {
   return {
     element,
     refresh,
-    close: () => charts.forEach((chart) => chart.close()),
+    close() {
+      closed = true;
+      charts.forEach((chart) => chart.close());
+    },
     async update(job) {
       if (job.status === status) return;
       status = job.status;

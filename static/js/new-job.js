@@ -1,9 +1,9 @@
 // A new job: choosing or dropping files, settings, the plan, and submitting.
 
 import { Failure, getJson, upload } from './api.js';
-import { configEditor } from './config-editor.js';
+import { configEditor, configOf } from './config-editor.js';
 import { h, setText, show } from './dom.js';
-import { formOf, noFiles, sortFiles } from './files.js';
+import { formOf, noFiles, sortFiles, takesSideFiles } from './files.js';
 import * as format from './format.js';
 import { planPreview } from './plan.js';
 import { showFailure } from './problem.js';
@@ -62,16 +62,19 @@ function takes() {
 export function newJob(onCreated) {
   const closing = new AbortController();
   let chosen = noFiles();
+  let sending = false;
   const plan = planPreview();
   const config = configEditor(() => chosen.model && plan.update(chosen, config.get(), { fresh: false }));
   const failure = h('div', {});
+  // Apart from the other, which is hidden where there is no model yet, and which the next file empties.
+  const misread = h('div', {});
   const fileList = h('ul', { class: 'files' });
   const submit = h('button', { type: 'submit', class: 'button primary' }, 'Start');
   const sent = h('p', { class: 'muted', role: 'status' });
 
   const zone = h('div', { class: 'drop' },
     h('p', {}, h('strong', {}, 'Drop a model here'), ' or ',
-      chooser({ name: 'model', label: 'choose a file', kind: 'link', multiple: true, onFiles: take }), '.'),
+      chooser({ name: 'model', label: 'choose a file', kind: 'link', multiple: true, onFiles: (files) => take(files) }), '.'),
     takes());
   const form = h('form', { class: 'new-form', hidden: true, onsubmit: start },
     h('div', { class: 'settings' }, h('h3', {}, 'Files'), fileList, config.element,
@@ -79,29 +82,35 @@ export function newJob(onCreated) {
       failure),
     plan.element);
   const element = h('section', { class: 'new-job', 'aria-labelledby': 'new-job-title' },
-    h('h2', { id: 'new-job-title', class: 'sr-only' }, 'New job'), zone, form);
+    h('h2', { id: 'new-job-title', class: 'sr-only' }, 'New job'), zone, misread, form);
   acceptDrops(zone, take, closing.signal);
+  window.addEventListener('beforeunload', (event) => {
+    if (sending) event.preventDefault();
+  }, { signal: closing.signal });
 
-  /** Takes dropped or chosen files; `as` says which chooser they came from, and wins over their names. */
+  /** Takes dropped or chosen files by their names; `as` is what a chooser for one kind asked for, and wins over them. */
   async function take(files, as) {
     if (files.length === 0) return;
-    const before = chosen.model;
+    const before = chosen;
     if (as === 'eval' || as === 'config' || as === 'student') chosen = { ...chosen, [as]: files[0] };
-    else if (as === 'model' && files.length === 1) chosen = { ...chosen, model: files[0], external: [] };
+    else if (as === 'model') chosen = { ...chosen, model: files[0], external: [] };
+    else if (as === 'external') chosen = { ...chosen, external: [...chosen.external, ...files] };
     else chosen = sortFiles(files, chosen);
     showFailure(failure, null);
     if (chosen.config) await readConfig();
     showFiles();
-    if (chosen.model) plan.update(chosen, config.get(), { fresh: chosen.model !== before || as === 'student' });
+    const fresh = chosen.model !== before.model || chosen.external.length > before.external.length || as === 'student';
+    if (chosen.model) plan.update(chosen, config.get(), { fresh });
   }
 
   async function readConfig() {
     const file = chosen.config;
     chosen = { ...chosen, config: null };
     try {
-      config.set(JSON.parse(await file.text()));
+      config.set(configOf(await file.text()));
+      showFailure(misread, null);
     } catch (error) {
-      showFailure(failure, new Failure({ title: 'The configuration is not JSON', detail: `${file.name}: ${error.message}` }));
+      showFailure(misread, new Failure({ title: 'The configuration cannot be read', detail: `${file.name}: ${error.message}` }));
     }
   }
 
@@ -120,6 +129,8 @@ export function newJob(onCreated) {
         chooser({ name: 'model-again', label: chosen.model ? 'Change' : 'Choose', kind: 'link', onFiles: (files) => take(files, 'model') })),
       ...chosen.external.map((file) =>
         fileLine('Side file', file, () => drop('external', chosen.external.filter((other) => other !== file)))),
+      takesSideFiles(chosen.model) ? fileLine('Side files', null, null,
+        chooser({ name: 'external', label: 'Add weights of the model (.onnx.data)', multiple: true, kind: 'link', onFiles: take })) : '',
       fileLine('Student', chosen.student, () => drop('student', null),
         !chosen.student && chooser({ name: 'student', label: 'Add one of your own (.onnx)', accept: '.onnx', kind: 'link', onFiles: take })),
       fileLine('Test set', chosen.eval, () => drop('eval', null),
@@ -133,12 +144,17 @@ export function newJob(onCreated) {
     chosen = noFiles();
     config.set({});
     showFailure(failure, null);
+    showFailure(misread, null);
     showFiles();
   }
 
   async function start(event) {
     event.preventDefault();
-    if (!config.isValid()) return;
+    if (!config.isValid()) {
+      config.reveal();
+      return;
+    }
+    sending = true;
     submit.disabled = true;
     // Who tries again in vain shall hear of it again.
     showFailure(failure, null);
@@ -156,12 +172,15 @@ export function newJob(onCreated) {
       submit.disabled = false;
       showFailure(failure, error);
     } finally {
+      sending = false;
       setText(sent, '');
     }
   }
 
   return {
     element,
+    /** Asks first where an upload would be lost: with the browser's own question, since nothing happens while that stands. */
+    mayLeave: () => !sending || window.confirm('The upload has not ended. Leave the page, and lose it?'),
     close() {
       closing.abort();
       plan.close();

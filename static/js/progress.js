@@ -15,8 +15,9 @@ export function progressPanel() {
   return {
     element,
     update(job) {
-      // Each run of a job reads the model once more; for the job, that phase is over.
-      furthest = Math.max(furthest, PHASES.indexOf(job.phase));
+      // Each run of a job reads the model once more; for the job, that phase is over. Where a job has ended or waits again,
+      // its own phase is `done` or `queued`; that of its progress still tells how far it came.
+      furthest = Math.max(furthest, PHASES.indexOf(job.progress?.phase));
       steps.forEach((step, index) => {
         step.className = index < furthest ? 'done' : '';
         if (index === furthest && job.status === 'running') step.setAttribute('aria-current', 'step');

@@ -3,6 +3,7 @@
 import { h, show } from './dom.js';
 import * as format from './format.js';
 import { PHASES } from './status.js';
+import { ofFirst } from './sweep.js';
 
 function sizeTable(result) {
   const { teacher, student, ratio, latency_ms: latency } = result;
@@ -139,8 +140,10 @@ export function resultPanel(downloads) {
       if (drawn || !job.result) return;
       drawn = true;
       const { result } = job;
-      // Of a sweep this is the first student; the table above has all of them.
-      element.replaceChildren(h('h2', { id: 'result-title', class: 'sr-only' }, 'Result'), headline(result), downloads,
+      // Of a sweep this is the first student, which has to be seen; the table above has all of them.
+      const first = ofFirst(job);
+      const title = h('h2', { id: 'result-title', class: first === '' && 'sr-only' }, `Result${first}`);
+      element.replaceChildren(title, headline(result), downloads,
         h('div', { class: 'result-grid' },
           sizeTable(result), ...(result.accuracy ? [accuracyTable(result.accuracy, Boolean(job.config.student))] : []),
           agreementTable(result), ...(result.audit ? [coverageTable(result.audit.coverage), predictionText(result.audit)] : []),

@@ -45,6 +45,8 @@ function askForKey(problem) {
       const given = dialog.returnValue === 'yes';
       if (given) sessionStorage.setItem(PLACE, input.value);
       declined = !given;
+      // The header says who is signed in, or offers the way in.
+      window.dispatchEvent(new Event('keyasked'));
       resolve(given);
     });
     document.body.append(dialog);

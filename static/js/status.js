@@ -55,12 +55,16 @@ export function standing(job) {
   return time === '' ? 'before it began' : `stopped after ${time}`;
 }
 
-/** What came of a job in one line: "4.5× fewer parameters, 98.0 % accurate (teacher 98.9 %)", or why it failed. */
+/**
+ * What came of a job in one line: "4.5× fewer parameters, 98.0 % accurate (teacher 98.9 %)", or why it failed. Of a sweep, what
+ * came of its first student.
+ */
 export function outcome(job) {
-  const { result, error } = job;
+  const { result, results, error } = job;
   if (error) return error.title;
   if (!result) return '';
-  const smaller = `${result.ratio.parameters.toFixed(1)}× fewer parameters`;
+  const which = results.length > 1 ? `${results.length} students; the first: ` : '';
+  const smaller = `${which}${result.ratio.parameters.toFixed(1)}× fewer parameters`;
   if (!result.accuracy) return smaller;
   const { student, teacher } = result.accuracy;
   return `${smaller}, ${format.percent(student, 1)} accurate (teacher ${format.percent(teacher, 1)})`;

@@ -23,6 +23,12 @@ const COLUMNS = [
 
 const targetText = ({ by, target }) => (by === 'ratio' || by === 'latency' ? `${target}×` : format.integer(target));
 
+/** For a heading of what is shown of the first student alone: " of the first student, ratio 2×"; '' where there is but one. */
+export function ofFirst({ config: { compression } }) {
+  const by = Object.keys(HEADS).find((name) => compression[name]?.length > 1);
+  return by ? ` of the first student, ${by} ${targetText({ by, target: compression[by][0] })}` : '';
+}
+
 function row(path, made, onFailure) {
   return h('tr', {},
     h('th', { scope: 'row' }, targetText(made)),

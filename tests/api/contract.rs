@@ -1,9 +1,9 @@
 //! The published contract: OpenAPI, the page, headers.
 
 use axum::http::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::service::Service;
+use crate::service::{LENET, Part, Service};
 
 /// Every path and method that clients may rely on.
 pub const CONTRACT: [(&str, &[&str]); 24] = [
@@ -147,4 +147,19 @@ async fn an_id_that_does_not_belong_into_a_log_is_replaced() {
     assert!(twice.header("x-request-id").parse::<uuid::Uuid>().is_ok());
     let good = service.get_with("/livez", &[("x-request-id", "Trace_1.2-3")]).await;
     assert_eq!(good.header("x-request-id"), "Trace_1.2-3");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_a_layer_is_described_as_it_is_taken() {
+    let service = Service::new().await;
+    let document = service.get("/openapi.json").await.json();
+    let choices = &document["components"]["schemas"]["LayerChoice"]["oneOf"];
+    assert_eq!(choices[0]["enum"], json!(["keep", "evbmf"]));
+    assert_eq!(choices[1]["properties"]["ranks"]["type"], "array");
+    for choice in [json!("keep"), json!("evbmf"), json!({"ranks": [5, 8]})] {
+        let config = json!({"compression": {"layers": {"conv2": choice}}}).to_string();
+        let answer =
+            service.upload("/jobs", &[Part::file("model", "m.onnx", LENET), Part::text("config", &config)], &[]).await;
+        assert_eq!(answer.status, 202, "{config}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     PATIENCE, POLL,
     browser::SaveDownloads,
     jobs::{check_pictures, choose_small, watch_it_end},
-    page::{Page, in_browser_on},
+    page::{Page, in_browser, in_browser_on},
     server::Server,
 };
 
@@ -55,6 +55,24 @@ async fn a_key_is_asked_for_sent_along_and_forgotten() -> Result<()> {
         assert!(page.text(".problem").await?.contains("A valid API key is needed"));
         page.click(".session button:not([hidden])").await?;
         page.text(".sign-in").await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_header_knows_a_key_that_is_given_later() -> Result<()> {
+    in_browser(async |page| {
+        page.open("").await?;
+        page.text(".empty").await?;
+        let key = page.server.create_key("later")?;
+        // As somebody does who comes back to the tab.
+        let look = "document.dispatchEvent(new Event('visibilitychange'))";
+        page.until(&format!("{look} && document.querySelector('.sign-in') !== null")).await?;
+        give_key(page, &key).await?;
+        page.until("document.querySelector('.session').innerText.includes('later (submit)')").await?;
+        assert!(page.text(".session").await?.contains("Sign out"));
+        assert_eq!(page.value("document.querySelector('.devices').innerText").await?, json!(""), "not theirs to see");
         Ok(())
     })
     .await

@@ -4,6 +4,7 @@
 mod common;
 
 mod browser;
+mod form;
 mod jobs;
 mod key;
 mod looks;

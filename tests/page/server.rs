@@ -1,6 +1,9 @@
 //! `kegd serve`, with a key or without.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -12,7 +15,7 @@ pub struct Server {
     /// The key that it asks for, where it asks for one.
     pub key: Option<String>,
     _process: Process,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Server {
@@ -23,12 +26,13 @@ impl Server {
     /// With a key that may submit jobs.
     pub fn start_with_key() -> Result<Self> {
         let data = tempfile::tempdir()?;
-        let made = Command::new(env!("CARGO_BIN_EXE_kegd"))
-            .args(["keys", "create", "--name", "page test", "--scope", "submit", "--data-dir"])
-            .arg(data.path())
-            .output()?;
-        ensure!(made.status.success(), "{made:?}");
-        Self::start_on(data, Some(String::from_utf8(made.stdout)?.trim().to_owned()))
+        let key = create_key(data.path(), "page test")?;
+        Self::start_on(data, Some(key))
+    }
+
+    /// Makes a key that may submit jobs, while the service runs.
+    pub fn create_key(&self, name: &str) -> Result<String> {
+        create_key(self.data.path(), name)
     }
 
     fn start_on(data: tempfile::TempDir, key: Option<String>) -> Result<Self> {
@@ -46,6 +50,15 @@ impl Server {
             let start = line.find("http://")?;
             Some(line[start..].split_whitespace().next()?.trim_end_matches('/').to_owned())
         })?;
-        Ok(Self { url, key, _process: process, _data: data })
+        Ok(Self { url, key, _process: process, data })
     }
+}
+
+fn create_key(data: &Path, name: &str) -> Result<String> {
+    let made = Command::new(env!("CARGO_BIN_EXE_kegd"))
+        .args(["keys", "create", "--name", name, "--scope", "submit", "--data-dir"])
+        .arg(data)
+        .output()?;
+    ensure!(made.status.success(), "{made:?}");
+    Ok(String::from_utf8(made.stdout)?.trim().to_owned())
 }

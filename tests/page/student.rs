@@ -87,6 +87,13 @@ async fn check_pages_without_script(page: &Page<'_>) -> Result<()> {
     let job = page.value("location.hash.slice('#/'.length)").await?.as_str().unwrap_or_default().to_owned();
     page.open("docs").await?;
     page.until("document.querySelectorAll('#operations section').length > 20").await?;
+    let network =
+        "[...document.querySelectorAll('#schema-jobconfig tr')].find((row) => row.textContent.startsWith('arch?'))";
+    let meaning = page.value(&format!("{network}.lastChild.textContent")).await?;
+    assert!(
+        meaning.as_str().is_some_and(|text| text.contains("bare weights")),
+        "what is optional has a meaning: {meaning}"
+    );
     page.open(&format!("{job}/report")).await?;
     assert!(page.text("body").await?.contains("agreement with the teacher"));
     page.expect_no_complaints().await?;

@@ -28,9 +28,16 @@ async fn a_sweep_is_a_table_of_students() -> Result<()> {
         for link in serde_json::from_value::<Vec<String>>(links)? {
             assert!(!reqwest::get(&link).await?.error_for_status()?.bytes().await?.is_empty(), "{link}");
         }
+        assert!(page.text("#result-title").await?.contains("of the first student, ratio 2×"));
+        page.until("document.querySelector('.details h2').innerText.includes('of the first student, ratio 2×')")
+            .await?;
+        page.until("document.querySelector('.legend').textContent.startsWith('Generator or student ')").await?;
         page.expect_fits().await?;
         page.click(".sweep tbody tr:last-child a[href*=report]").await?;
         page.until("document.querySelector('.report h1')?.innerText.includes('ratio 8')").await?;
+        page.value("(location.hash = '#/', true)").await?;
+        page.until("document.querySelector('.job-row .standing')?.innerText.startsWith('2 students; the first: ')")
+            .await?;
         page.expect_no_complaints().await
     })
     .await
