@@ -120,6 +120,18 @@ fn more_nodes_than_any_network_has() {
     assert!(problem.detail.contains("nodes"), "{problem}");
 }
 
+/// Two bytes each, and structures of some hundred bytes once they are decoded.
+#[test]
+fn more_parts_than_any_file_has() {
+    let dims = field(2, &[0x0a, 0].repeat((1 << 21) + 1));
+    let tensor_type = field(1, &dims);
+    let of_a_map = field(5, &field(2, &tensor_type));
+    for kind in [tensor_type, of_a_map] {
+        let problem = refused(&[seed().encode_to_vec(), field(7, &field(13, &field(2, &kind)))].concat());
+        assert!(problem.detail.contains("more than 2097152") && problem.detail.contains("parts"), "{problem}");
+    }
+}
+
 #[test]
 fn a_field_that_claims_to_be_longer_than_the_file() {
     let mut bytes = Vec::new();
@@ -174,6 +186,36 @@ fn tiles(#[case] repeats: &[i64]) {
         .node("bomb", "Tile", &["one", "r"], &["t"])
         .node("add", "Add", &["y", "t"], &["z"]);
     refused_quickly(&constant, "\"bomb\"");
+}
+
+/// Integers of shape arithmetic take four times the room of floats.
+#[test]
+fn integers_of_constants() {
+    let added = |model: Model| {
+        model.output("z", &[-1, 3]).node_with("floats", "Cast", &["b"], &["f"], vec![int("to", 1)]).node(
+            "add",
+            "Add",
+            &["y", "f"],
+            &["z"],
+        )
+    };
+    let expanded =
+        Model::linear().ints("one", &[1]).ints("r", &[1 << 28]).node("bomb", "Expand", &["one", "r"], &["b"]);
+    refused_quickly(&added(expanded), "\"bomb\"");
+    let side = 1 << 11;
+    let chosen = Model::linear()
+        .weight("column", &[side, 1], &vec![0.0; side as usize])
+        .weight("row", &[1, side], &vec![0.0; side as usize])
+        .ints("one", &[1])
+        .node("equal", "Equal", &["column", "row"], &["c"])
+        .node("bomb", "Where", &["c", "one", "one"], &["b"]);
+    refused_quickly(&added(chosen), "\"bomb\"");
+    let cast = Model::linear()
+        .weight("column", &[side, 1], &vec![0.0; side as usize])
+        .weight("row", &[1, side], &vec![0.0; side as usize])
+        .node("equal", "Equal", &["column", "row"], &["c"])
+        .node_with("bomb", "Cast", &["c"], &["b"], vec![int("to", 7)]);
+    refused_quickly(&added(cast), "\"bomb\"");
 }
 
 #[rstest]

@@ -13,7 +13,8 @@ use kegd::{
         onnx::{
             ImportOptions, Imported, export, import,
             proto::{
-                StringStringEntryProto, TensorProto,
+                AttributeProto, StringStringEntryProto, TensorProto,
+                attribute_proto::AttributeType,
                 tensor_proto::{DataLocation, DataType},
             },
         },
@@ -336,6 +337,55 @@ fn side_files_are_found_by_name_and_never_opened_as_paths() {
         let problem = import(&with_side_file("m", offset).bytes(), &files("m", len)).expect_err("out of range");
         check(problem, ErrorCode::InvalidModel, &["\"w\"", "outside"]);
     }
+}
+
+/// Places in a side file may repeat: what is read is bounded by what was sent.
+#[test]
+fn one_side_file_is_no_thousand() {
+    let count = 1 << 20;
+    let names: Vec<String> = (0..24).map(|index| format!("w{index}")).collect();
+    let mut model = Model::linear().output("z", &[-1, 3]);
+    for name in &names {
+        let place = |key: &str, value: String| StringStringEntryProto { key: Some(key.into()), value: Some(value) };
+        model.graph.initializer.push(TensorProto {
+            data_type: Some(DataType::Float as i32),
+            data_location: Some(DataLocation::External as i32),
+            // As many names for it as there are tensors.
+            external_data: vec![place("location", format!("{name}/m.data"))],
+            ..tensor(name, &[count])
+        });
+    }
+    let inputs: Vec<&str> = ["y"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let model = model.node("sum", "Sum", &inputs, &["z"]);
+    let external = [("m.data".to_owned(), vec![0u8; 4 * count as usize])].into();
+    let problem = import(&model.bytes(), &ImportOptions { external, ..Default::default() }).expect_err("too much");
+    check(problem, ErrorCode::InvalidModel, &["more elements than the file and its side files have bytes"]);
+    let mut twice = with_side_file("a/m.data", "0");
+    twice.graph.initializer.extend(with_side_file("b/m.data", "0").graph.initializer);
+    twice.graph.initializer[1].name = Some("other".into());
+    let external = [("m.data".to_owned(), vec![0u8; 64])].into();
+    let imported = import(&twice.bytes(), &ImportOptions { external, ..Default::default() }).unwrap();
+    assert_eq!(imported.side_bytes, 64, "one file by two names");
+}
+
+#[test]
+fn constants_of_nodes_in_side_files_have_their_remedy() {
+    let mut value = with_side_file("m.data", "0").graph.initializer.remove(0);
+    value.name = None;
+    let attribute = AttributeProto {
+        name: Some("value".into()),
+        r#type: Some(AttributeType::Tensor as i32),
+        t: Some(value),
+        ..Default::default()
+    };
+    let model = Model::empty().node_with("constant", "Constant", &[], &["w"], vec![attribute]).node(
+        "fc",
+        "Gemm",
+        &["x", "w"],
+        &["y"],
+    );
+    let words = ["\"constant\"", "\"m.data\"", "convert_attribute=False"];
+    refused(&model, ErrorCode::UnsupportedOperators, &words);
 }
 
 #[test]

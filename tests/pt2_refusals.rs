@@ -35,6 +35,16 @@ fn the_plain_archive_is_taken() {
     assert_eq!(pt2::import(&plain().bytes(), &ImportOptions::default()).unwrap().graph.classes(), 10);
 }
 
+/// An example of no rows fixes no batch.
+#[test]
+fn an_empty_batch_is_none() {
+    let empty = plain().program(|program| {
+        program["graph_module"]["graph"]["tensor_values"]["x"]["sizes"][0] = json!({"as_int": 0});
+    });
+    let imported = pt2::import(&empty.bytes(), &ImportOptions::default()).unwrap();
+    assert!(imported.warnings.iter().all(|warning| !warning.contains("batch")), "{:?}", imported.warnings);
+}
+
 #[test]
 fn other_kinds_of_archives_have_their_remedies() {
     let compiled = plain().with("data/aotinductor/model/model.so", b"\x7fELF");
@@ -167,26 +177,32 @@ fn little_that_becomes_much() {
     refused(&nested.bytes(), ErrorCode::InvalidModel, &["models/model.json"]);
 }
 
+/// The program of "odds" with a call of `operator` on what is changed in place, just before that, which the output reads.
+fn seen_before_a_change(operator: &str, further: Value) -> Vec<u8> {
+    let seen = Records::of("odds").program(|program| {
+        let nodes = program["graph_module"]["graph"]["nodes"].as_array_mut().unwrap();
+        let change = nodes.iter().position(|node| node["target"] == "torch.ops.aten.add_.Tensor").unwrap();
+        let mut inputs = vec![json!({"name": "self", "arg": nodes[change]["inputs"][0]["arg"], "kind": 1})];
+        inputs.extend(further.as_array().unwrap().iter().cloned());
+        let outputs = json!([{"as_tensor": {"name": "seen"}}]);
+        let node = json!({"target": operator, "name": "seen", "metadata": {}, "inputs": inputs, "outputs": outputs});
+        nodes.insert(change, node);
+        let extra = json!({"name": "unused", "arg": {"as_tensor": {"name": "seen"}}, "kind": 1});
+        nodes.last_mut().unwrap()["inputs"].as_array_mut().unwrap().push(extra);
+    });
+    seen.bytes()
+}
+
 /// What a change in place does to values that share its memory.
 #[test]
 fn changes_in_place_reach_who_reads_later() {
-    let viewed = Records::of("odds").program(|program| {
-        let graph = &mut program["graph_module"]["graph"];
-        let nodes = graph["nodes"].as_array_mut().unwrap();
-        let change = nodes.iter().position(|node| node["target"] == "torch.ops.aten.add_.Tensor").unwrap();
-        let changed = nodes[change]["inputs"][0]["arg"].clone();
-        // A view before the change, which the output reads after it.
-        nodes.insert(change, json!({
-            "target": "torch.ops.aten.slice.Tensor", "name": "seen", "metadata": {},
-            "inputs": [{"name": "self", "arg": changed, "kind": 1}, {"name": "dim", "arg": {"as_int": 1}, "kind": 1},
-                {"name": "start", "arg": {"as_int": 1}, "kind": 1}],
-            "outputs": [{"as_tensor": {"name": "seen"}}],
-        }));
-        let last = nodes.last_mut().unwrap();
-        let extra = json!({"name": "unused", "arg": {"as_tensor": {"name": "seen"}}, "kind": 1});
-        last["inputs"].as_array_mut().unwrap().push(extra);
-    });
-    refused(&viewed.bytes(), ErrorCode::UnsupportedOperators, &["in place", "\"seen\" is a view"]);
+    let cut =
+        json!([{"name": "dim", "arg": {"as_int": 1}, "kind": 1}, {"name": "start", "arg": {"as_int": 1}, "kind": 1}]);
+    let viewed = seen_before_a_change("torch.ops.aten.slice.Tensor", cut);
+    refused(&viewed, ErrorCode::UnsupportedOperators, &["in place", "\"seen\" is a view"]);
+    let copied = seen_before_a_change("torch.ops.aten.contiguous.default", json!([]));
+    refused(&copied, ErrorCode::UnsupportedOperators, &["in place", "\"seen\" may be a copy"]);
+    pt2::import(&seen_before_a_change("torch.ops.aten.alias.default", json!([])), &ImportOptions::default()).unwrap();
 }
 
 const SEEDS: &[&str] = &["mlp", "gates_core", "shuffle", "attention", "odds", "signal_core", "patches_fixed"];

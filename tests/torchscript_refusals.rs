@@ -119,6 +119,10 @@ fn picks_along_several_axes() {
 #[case("if torch.gt(torch.size(x, 0), 4):\n  y = x\nelse:\n  y = x\nreturn y", "batch size, which is free")]
 #[case("ops.prim.RaiseException(\"no\", \"ValueError\")\nreturn x", "raises \"no\"")]
 #[case("y = torch.slice(x, 2, 0, 9)\nz = torch.add_(x, 1)\nreturn torch.flatten(y, 1)", "view of what was changed")]
+#[case(
+    "y = torch.contiguous(torch.permute(x, [0, 1, 3, 2]))\nz = torch.contiguous(y)\na = torch.add_(z, 1)\nreturn torch.flatten(torch.add(y, z), 1)",
+    "may be a copy"
+)]
 #[case("a = [1]\nb = torch.append(a, a)\nreturn x", "appends a list to a list")]
 #[case("self.count = 3\nreturn x", "changes the attribute \"count\"")]
 #[case("return x y", "goes on where it should end")]
@@ -153,11 +157,54 @@ fn answers_that_are_no_scores() {
 #[case("a = [1]\nwhile True:\n  b = torch.append(a, 1)\nreturn x", "lists take more")]
 #[case("a = [1]\nwhile True:\n  a = [a, a]\nreturn x", "lists in each other")]
 #[case("a = torch.mul([1], 65536)\nwhile torch.eq(a, a):\n  pass\nreturn x", "lists take more")]
+#[case("while True:\n  a = torch.chunk(x, 32, 2)\nreturn x", "lists take more")]
 #[case("return torch.flatten(torch.zeros([1048576, 1048576]), 1)", "more than")]
 #[case("return torch.constant_pad_nd(x, [1099511627776, 1099511627776])", "line 3")]
 #[case("return (self).forward(x, )", "deep")]
 fn code_without_end(#[case] body: &str, #[case] reason: &str) {
     refused(&with_body(body), ErrorCode::InvalidModel, &[reason]);
+}
+
+/// Names are told with each cause of a refusal, so they are bounded while the code is followed.
+#[test]
+fn attributes_of_long_names() {
+    let body = |name: &str| format!("layer = getattr(self, \"{name}\")\nreturn torch.flatten((layer).forward(x, ), 1)");
+    // With ".weight" behind it.
+    for (length, is_taken) in [(1017, true), (1018, false)] {
+        let name = "n".repeat(length);
+        let mut records = Records::read(&with_body(&body(&name)));
+        let pickle = records.get("data.pkl");
+        let old = b"X\x05\0\0\0conv1";
+        let at = pickle.windows(old.len()).position(|bytes| bytes == old).unwrap();
+        let new = [b"X", &(length as u32).to_le_bytes()[..], name.as_bytes()].concat();
+        pickle.splice(at..at + old.len(), new);
+        match torchscript::import(&records.bytes(), &ImportOptions::default()) {
+            Ok(_) => assert!(is_taken),
+            Err(problem) => {
+                assert!(!is_taken, "{problem}");
+                check(problem, ErrorCode::InvalidModel, &["1025 bytes, more than 1024"]);
+            }
+        }
+    }
+}
+
+/// Whether `contiguous` copies does not matter where only its result is read, or nothing is changed.
+#[rstest]
+#[case("y = torch.permute(x, [0, 1, 3, 2])\nz = torch.contiguous(y)\na = torch.add_(z, 1)\nreturn torch.flatten(a, 1)")]
+#[case("y = torch.permute(x, [0, 1, 3, 2])\nz = torch.contiguous(y)\nreturn torch.flatten(torch.add(y, z), 1)")]
+fn what_may_be_a_copy(#[case] body: &str) {
+    assert_eq!(torchscript::import(&with_body(body), &ImportOptions::default()).unwrap().graph.classes(), 1024);
+}
+
+/// A trace of no example at all fixes no batch.
+#[test]
+fn a_trace_of_an_empty_batch() {
+    let body = "return torch.cat([torch.flatten(x, 1), torch.zeros([0])], 1)";
+    let mut records = Records::read(&with_body(body));
+    let pickle = records.get("traced_inputs.pkl");
+    let at = pickle.windows(4).position(|bytes| bytes == b"K\x02K\x01").unwrap();
+    pickle[at + 1] = 0;
+    refused(&records.bytes(), ErrorCode::UnsupportedOperators, &["joins a constant of [0]"]);
 }
 
 #[test]

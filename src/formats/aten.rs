@@ -11,5 +11,5 @@ pub mod write;
 
 pub use call::{Arg, Call, scalar_of};
 pub use lower::{Context, is_in_place, lower, lower_alone};
-pub use ops::{is_known, is_view, list_length, names as operators};
+pub use ops::{is_known, is_view, list_length, may_copy, names as operators};
 pub use prepare::prepare;

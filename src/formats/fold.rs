@@ -247,6 +247,9 @@ fn reduce(kind: Reduce, x: &Array, axes: &[usize], shape: Vec<usize>) -> Result<
         };
     }
     if kind == Reduce::Mean {
+        if values.is_empty() {
+            return Err(Refusal::unsupported("it takes the mean of a constant without elements"));
+        }
         let each = values.len() / totals.len();
         totals.iter_mut().for_each(|total| *total /= each as f32);
     }
@@ -298,6 +301,15 @@ mod tests {
         assert_eq!(values(&Op::Binary(Binary::Sub), &[&row, &column]), [0., 1., 2., -1., 0., 1.]);
         let mean = Op::Reduce { kind: Reduce::Mean, axes: vec![0], keep_dims: false };
         assert_eq!(values(&mean, &[&counted(&[2, 3])]), [1.5, 2.5, 3.5]);
+    }
+
+    #[test]
+    fn nothing_has_no_mean() {
+        let nothing = Array::floats(vec![0], vec![]);
+        for axes in [vec![], vec![0]] {
+            let mean = Op::Reduce { kind: Reduce::Mean, axes, keep_dims: true };
+            assert!(apply(&mean, &[&nothing]).unwrap_err().reason().contains("without elements"));
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__Resize.html>
 
+use std::ops::{Add, Div, Mul, Sub};
+
 use serde::Serialize;
 
 /// From the place of an output element to a coordinate of the input.
@@ -56,9 +58,28 @@ pub struct Stretch {
     pub scale: Option<f32>,
 }
 
+/// What coordinates are computed with.
+trait Number:
+    Copy + PartialEq + From<f32> + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    fn of(extent: usize) -> Self;
+}
+
+impl Number for f32 {
+    fn of(extent: usize) -> Self {
+        extent as Self
+    }
+}
+
+impl Number for f64 {
+    fn of(extent: usize) -> Self {
+        extent as Self
+    }
+}
+
 impl Stretch {
-    fn scale(&self, input: usize) -> f64 {
-        self.scale.map_or(self.extent as f64 / input as f64, f64::from)
+    fn scale<F: Number>(&self, input: usize) -> F {
+        self.scale.map_or_else(|| F::of(self.extent) / F::of(input), F::from)
     }
 }
 
@@ -68,16 +89,19 @@ pub fn rows(resizing: &Resizing, stretch: &Stretch, input: usize) -> Vec<Vec<(us
 }
 
 fn row(resizing: &Resizing, stretch: &Stretch, input: usize, place: usize) -> Vec<(usize, f64)> {
-    let scale = stretch.scale(input);
-    let at = coordinate(resizing.coordinates, (place as f64, scale), input as f64, stretch.extent as f64);
     let within = |index: f64| index.clamp(0.0, input as f64 - 1.0) as usize;
     let (radius, kernel): (f64, &dyn Fn(f64) -> f64) = match resizing.interpolation {
-        Interpolation::Nearest(rounding) => return vec![(within(nearest(rounding, at)), 1.0)],
+        Interpolation::Nearest(rounding) => {
+            // In float32, as runtimes do: which neighbour is taken hangs on the last bit.
+            let at: f32 = coordinate(resizing.coordinates, stretch, input, place);
+            return vec![(within(nearest(rounding, at.into())), 1.0)];
+        }
         Interpolation::Linear => (1.0, &|x: f64| (1.0 - x.abs()).max(0.0)),
         Interpolation::Cubic { a } => (2.0, &move |x| cubic(f64::from(a), x.abs())),
     };
+    let at: f64 = coordinate(resizing.coordinates, stretch, input, place);
     // Squeezed for a smaller output, so that every element of the input has a part in it.
-    let squeeze = if resizing.antialias { scale.min(1.0) } else { 1.0 };
+    let squeeze = if resizing.antialias { stretch.scale::<f64>(input).min(1.0) } else { 1.0 };
     let reach = radius / squeeze;
     let first = (at - reach).floor().max(-reach - 1.0) as i64;
     let last = (at + reach).ceil().min(input as f64 + reach) as i64;
@@ -90,17 +114,21 @@ fn row(resizing: &Resizing, stretch: &Stretch, input: usize, place: usize) -> Ve
     taps.into_iter().filter(|(_, weight)| *weight != 0.0).map(|(index, weight)| (index, weight / total)).collect()
 }
 
-fn coordinate(coordinates: Coordinates, (place, scale): (f64, f64), input: f64, extent: f64) -> f64 {
-    let half = (place + 0.5) / scale - 0.5;
-    // Not rounded, where the scale was given.
-    let output = scale * input;
+/// Where the element `place` of the output lies on the axis of the input.
+fn coordinate<F: Number>(coordinates: Coordinates, stretch: &Stretch, input: usize, place: usize) -> F {
+    let scale: F = stretch.scale(input);
+    let [zero, half, one, two] = [0.0, 0.5, 1.0, 2.0].map(F::from);
+    let (place, input, extent) = (F::of(place), F::of(input), F::of(stretch.extent));
+    let centre = (place + half) / scale - half;
     match coordinates {
-        Coordinates::HalfPixel => half,
-        Coordinates::HalfPixelSymmetric => input / 2.0 * (1.0 - extent / output) + half,
-        Coordinates::PytorchHalfPixel if extent == 1.0 => -0.5,
-        Coordinates::PytorchHalfPixel => half,
-        Coordinates::AlignCorners if extent == 1.0 => 0.0,
-        Coordinates::AlignCorners => place * (input - 1.0) / (output - 1.0),
+        Coordinates::HalfPixel => centre,
+        // The length by which the halves differ is not rounded, where the scale was given.
+        Coordinates::HalfPixelSymmetric => input / two * (one - extent / (scale * input)) + centre,
+        Coordinates::PytorchHalfPixel if extent == one => zero - half,
+        Coordinates::PytorchHalfPixel => centre,
+        Coordinates::AlignCorners if extent == one => zero,
+        // By the whole lengths, as runtimes do also where a scale was given.
+        Coordinates::AlignCorners => place * (input - one) / (extent - one),
         Coordinates::Asymmetric => place / scale,
     }
 }
@@ -137,4 +165,28 @@ pub fn along(values: &[f32], shape: &[usize], axis: usize, rows: &[Vec<(usize, f
         }
     }
     resized
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nearest_of(stretch: Stretch, input: usize) -> Vec<usize> {
+        let resizing = Resizing {
+            interpolation: Interpolation::Nearest(Rounding::Floor),
+            coordinates: Coordinates::Asymmetric,
+            exclude_outside: false,
+            antialias: false,
+        };
+        rows(&resizing, &stretch, input).into_iter().map(|row| row[0].0).collect()
+    }
+
+    /// In float64, both scales would give one element less at these places.
+    #[test]
+    fn neighbours_are_those_of_float32() {
+        let by_scale = nearest_of(Stretch { axis: 0, extent: 37, scale: Some(4.0 / 3.0) }, 28);
+        assert_eq!((by_scale[4], by_scale[8], by_scale[36]), (3, 6, 27));
+        let by_sizes = nearest_of(Stretch { axis: 0, extent: 18, scale: None }, 14);
+        assert_eq!((by_sizes[9], by_sizes[17]), (7, 13));
+    }
 }

@@ -29,9 +29,11 @@ use super::{
 
 /// Largest number of elements of one value, for one example: 1 GiB of floats.
 pub const MAX_ELEMENTS: i64 = 1 << 28;
-/// Largest number of integers or booleans that shape arithmetic may hold in one value.
+/// Largest number of integers that shape arithmetic may hold in one value.
 pub const MAX_INTEGERS: usize = 1 << 20;
-/// Largest number of elements that all folded constants may have together.
+/// What an integer takes in memory, in floats.
+const INTEGER: usize = size_of::<Dim>() / size_of::<f32>();
+/// Largest number of elements that all folded constants may have together, in floats.
 const MAX_FOLDED: usize = 1 << 29;
 /// Largest number of axes of one value.
 pub const MAX_RANK: usize = 8;
@@ -77,7 +79,7 @@ impl Lowering {
 
     /// The same, for a value whose axis 0 may stand for the batch.
     pub fn known_maybe_repeated(&mut self, site: &dyn Site, array: Array, repeated: bool) -> Result<(), Refusal> {
-        self.charge(array.len())?;
+        self.charge(array.len() * if array.as_ints().is_some() { INTEGER } else { 1 })?;
         let name = first_output(site)?;
         let known = Known { name: name.to_owned(), array: Rc::new(array), repeated };
         self.define(name, Value::Known(known));
@@ -162,9 +164,13 @@ impl Lowering {
     fn folded(&mut self, op: &Op, inputs: &[&Array]) -> Result<Vec<Array>, Refusal> {
         let dims: Vec<Vec<Dim>> = inputs.iter().map(|array| array.dims()).collect();
         let views: Vec<Option<&[Dim]>> = dims.iter().map(|dims| Some(dims.as_slice())).collect();
+        let of_integers = inputs.iter().any(|array| array.as_ints().is_some());
         for shape in shapes::outputs(op, &views)? {
             let size = product(&shape).and_then(Dim::extent).ok_or("its extents overflow")?;
-            self.charge(size)?;
+            if of_integers && size > MAX_INTEGERS {
+                return Err(format!("it makes {size} integers of constants, more than {MAX_INTEGERS}").into());
+            }
+            self.charge(if of_integers { size * INTEGER } else { size })?;
         }
         fold::apply(op, inputs)
     }

@@ -11,6 +11,7 @@ pub mod piece;
 #[rustfmt::skip]
 pub mod proto;
 mod tensor;
+mod wire;
 mod write;
 
 use super::{array, fold, lowering};

@@ -6,9 +6,9 @@ use crate::domain::problem::{Cause, ErrorCode, Problem};
 
 /// Longest name of an input, an output, a value, a weight or a node, in bytes. Names go into the job's row and into every
 /// answer about it; exporters write a tenth of this.
-const MAX_NAME: usize = 1024;
+pub const MAX_NAME: usize = 1024;
 
-/// How many causes one problem lists.
+/// How many causes, and how many operators, one problem lists.
 const MAX_CAUSES: usize = 100;
 
 /// `invalid_model`: the file contradicts itself.
@@ -23,16 +23,50 @@ pub fn not_a_classifier(detail: impl Into<String>) -> Problem {
 
 /// All nodes that cannot be taken, each with its operator.
 pub fn unsupported(causes: Vec<(String, Cause)>) -> Problem {
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    for (kind, _) in &causes {
-        *kinds.entry(kind).or_default() += 1;
+    let mut all = Causes::default();
+    for (kind, cause) in causes {
+        all.add(&kind, || cause);
     }
-    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
-    let detail = format!("{} of the model's nodes cannot be taken: {}.", causes.len(), kinds.join(", "));
-    Problem::new(ErrorCode::UnsupportedOperators, detail)
-        .param("model")
-        .hint("GET /formats lists the operators that are read. Leave pre- and post-processing out of the export.")
-        .errors(causes.into_iter().take(MAX_CAUSES).map(|(_, cause)| cause).collect())
+    all.problem()
+}
+
+/// Nodes that cannot be taken, as many of them as one problem lists; the others are counted.
+#[derive(Default)]
+pub struct Causes {
+    listed: Vec<Cause>,
+    kinds: BTreeMap<String, usize>,
+    count: usize,
+}
+
+impl Causes {
+    /// Notes a node of the operator `kind`; `cause` is asked only where it is listed.
+    pub fn add(&mut self, kind: &str, cause: impl FnOnce() -> Cause) {
+        self.count += 1;
+        if self.listed.len() < MAX_CAUSES {
+            self.listed.push(cause());
+        }
+        if let Some(count) = self.kinds.get_mut(kind) {
+            *count += 1;
+        } else if self.kinds.len() < MAX_CAUSES {
+            self.kinds.insert(kind.to_owned(), 1);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// `unsupported_operators`.
+    pub fn problem(self) -> Problem {
+        let named: usize = self.kinds.values().sum();
+        let kinds: Vec<String> = self.kinds.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
+        let more = if named < self.count { ", …" } else { "" };
+        let detail = format!("{} of the model's nodes cannot be taken: {}{more}.", self.count, kinds.join(", "));
+        Problem::new(ErrorCode::UnsupportedOperators, detail)
+            .param("model")
+            .hint("GET /formats lists the operators that are read. Leave pre- and post-processing out of the export.")
+            .errors(self.listed)
+    }
 }
 
 /// Refuses names that are longer than any exporter's.
@@ -94,4 +128,26 @@ pub fn input_shape(
             .hint("Leave it out where the file declares every extent."));
     }
     Ok(given.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_beyond_those_that_are_listed_are_counted_and_not_kept() {
+        let mut causes = Causes::default();
+        for index in 0..1000 {
+            let cause = || Cause { detail: format!("number {index}"), param: None, operator: None };
+            causes.add(&format!("aten.op{index:03}"), cause);
+            causes.add("aten.op000", cause);
+        }
+        assert_eq!((causes.listed.len(), causes.kinds.len()), (MAX_CAUSES, MAX_CAUSES));
+        let problem = causes.problem();
+        assert!(
+            problem.detail.starts_with("2000 of the model's nodes") && problem.detail.contains("aten.op000 (1001)")
+        );
+        assert!(problem.detail.ends_with("aten.op099 (1), …."), "{}", problem.detail);
+        assert_eq!(problem.errors[99].detail, "number 49");
+    }
 }

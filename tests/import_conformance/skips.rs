@@ -9,6 +9,8 @@ const COMPARES: &str = "compares or chooses by computed values: choices are deci
 const TRAINING: &str = "training mode: a teacher is frozen";
 const EMPTY: &str = "values without elements";
 const ASPECT: &str = "keeps the aspect ratio (keep_aspect_ratio_policy)";
+const CORNERS: &str =
+    "aligns corners by the length before rounding, where onnxruntime and PyTorch take the one that the output has";
 const CROP: &str = "crops as TensorFlow does (tf_crop_and_resize)";
 const BRAIN: &str = "rounds to bfloat16: every float is float32 here";
 const INTEGERS: &str = "computes with integers or booleans beyond shape arithmetic";
@@ -87,6 +89,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("test_rotary_embedding_no_position_ids_interleaved_expanded", "", EMPTY),
     ("test_resize_", "_larger", ASPECT),
     ("test_resize_", "_not_smaller", ASPECT),
+    ("test_resize_downsample_scales_", "_align_corners", CORNERS),
     ("test_resize_tf_crop_and_resize", "", CROP),
     ("test_gathernd_example_int32_batch_dim1", "", "indices that differ along the batch (batch_dims)"),
     ("test_wrap_pad", "", "pads by wrapping around"),

@@ -16,8 +16,10 @@ pub struct Context {
     /// Matrices of weights, and what they are repeated to, by the names of what repeats them: one for each row of a batched
     /// product, which stays one.
     pub repeated: HashMap<String, (Value, Vec<Dim>)>,
-    /// The value whose memory a value of the file shares, by name.
+    /// The value whose memory a value of the file may share, by name.
     shared: HashMap<String, String>,
+    /// The value whose memory it certainly shares.
+    certain: HashMap<String, String>,
     /// The number of the last call that reads a value of the file.
     last_read: HashMap<String, usize>,
 }
@@ -39,7 +41,8 @@ impl DerefMut for Context {
 impl Context {
     /// `last_read`: the number of the last call that reads each value.
     pub fn new(lowering: Lowering, last_read: HashMap<String, usize>) -> Self {
-        Self { lowering, transposed: HashMap::new(), repeated: HashMap::new(), shared: HashMap::new(), last_read }
+        let (shared, certain) = (HashMap::new(), HashMap::new());
+        Self { lowering, transposed: HashMap::new(), repeated: HashMap::new(), shared, certain, last_read }
     }
 
     /// Whether any call reads the value of that name.
@@ -52,11 +55,17 @@ impl Context {
         self.shared.get(name).map_or(name, String::as_str)
     }
 
-    /// Notes that the results of a call share memory with `source`.
+    fn certain_root<'a>(&'a self, name: &'a str) -> &'a str {
+        self.certain.get(name).map_or(name, String::as_str)
+    }
+
+    /// Notes that the results of a call share memory with `source`, or may.
     fn share(&mut self, call: &Call, source: &str) {
-        let root = self.root(source).to_owned();
+        let (root, certain) = (self.root(source).to_owned(), self.certain_root(source).to_owned());
         for output in &call.outputs {
             self.shared.insert(output.clone(), root.clone());
+            let own = if ops::may_copy(&call.operator) { output } else { &certain };
+            self.certain.insert(output.clone(), own.clone());
         }
     }
 
@@ -81,6 +90,10 @@ impl Context {
         for name in relatives.into_iter().filter(|name| !call.outputs.contains(name)) {
             if self.last_read.get(&name).is_none_or(|last| *last <= number) {
                 continue;
+            }
+            if self.certain_root(&name) != self.certain_root(source) {
+                let reason = format!("it changes \"{source}\" in place, and \"{name}\" may be a copy of it or not");
+                return Err(Refusal::unsupported(reason));
             }
             if !same(self.value(&name)) {
                 let reason = format!("it changes \"{source}\" in place, of which \"{name}\" is a view");

@@ -68,6 +68,12 @@ pub fn find(operator: &str) -> Option<Rule> {
     rule(operator).or_else(|| operator.strip_suffix('_').and_then(rule))
 }
 
+/// Whether an operator's result shares its operand's memory, or is a copy, by how the operand lies in memory or of which type it
+/// is: neither is known here.
+pub fn may_copy(operator: &str) -> bool {
+    matches!(operator, "contiguous" | "to")
+}
+
 /// Whether an operator's result may share memory with its operand.
 pub fn is_view(operator: &str) -> bool {
     find(operator).is_some_and(|rule| rule.view)

@@ -40,7 +40,9 @@ pub fn convert(array: &Array, kind: Kind) -> Result<Elements, Refusal> {
     let number =
         |dim: &Dim| dim.number().ok_or_else(|| Refusal::unsupported("it casts a number that depends on the batch"));
     Ok(match (&array.elements, kind) {
-        (Elements::F32(_), Kind::Int | Kind::Bool) if array.len() > MAX_INTEGERS => {
+        (Elements::F32(_) | Elements::Bool(_), Kind::Int) | (Elements::F32(_), Kind::Bool)
+            if array.len() > MAX_INTEGERS =>
+        {
             return Err(Refusal::unsupported("it casts a large constant to integers"));
         }
         (Elements::F32(values), Kind::Int) => {

@@ -25,8 +25,62 @@ pub fn pad_last_step(window: &mut Window, x: &[Dim]) {
 pub fn pad_average(window: &mut Window, count_include_pad: bool, x: &[Dim]) -> bool {
     let is_padded = window.pads_begin.iter().chain(&window.pads_end).any(|pad| *pad > 0);
     let is_counted = count_include_pad && (is_padded || !window.ceil);
-    if window.ceil && !is_counted {
-        pad_last_step(window, x);
+    match (window.ceil, is_counted) {
+        (true, true) => cut_unreached_padding(window, x),
+        (true, false) => pad_last_step(window, x),
+        _ => {}
     }
     is_counted
+}
+
+/// Takes away the padding behind that only a last, partial step would reach which does not count, because it would begin there.
+/// Whoever pads by itself, and then lets a window without padding slide, would count that step.
+pub fn cut_unreached_padding(window: &mut Window, x: &[Dim]) {
+    for axis in 0..window.kernel.len() {
+        let Some(extent) = x[axis + 2].extent() else { return };
+        let reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1;
+        let before = extent + window.pads_begin[axis];
+        let Some(room) = (before + window.pads_end[axis]).checked_sub(reach) else { return };
+        let stride = window.strides[axis];
+        if (room / stride + 1) * stride >= before {
+            window.pads_end[axis] -= (room % stride).min(window.pads_end[axis]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{graph::Op, shapes};
+
+    fn window(pads_begin: usize, pads_end: usize) -> Window {
+        Window {
+            kernel: vec![3],
+            strides: vec![2],
+            dilations: vec![1],
+            pads_begin: vec![pads_begin],
+            pads_end: vec![pads_end],
+            ceil: true,
+        }
+    }
+
+    fn steps(window: &Window, extent: usize) -> usize {
+        let x = [Dim::N, Dim::ONE, Dim::fixed(extent as i64)];
+        let op = Op::AveragePool { window: window.clone(), count_include_pad: true };
+        shapes::outputs(&op, &[Some(&x)]).unwrap()[0][2].extent().unwrap()
+    }
+
+    /// The same steps are taken whether the padding is the window's own or was put around the input before.
+    #[test]
+    fn padding_may_be_put_around_the_input() {
+        for (begin, end, extent) in (0..4).flat_map(|b| (0..4).flat_map(move |e| (3..9).map(move |x| (b, e, x)))) {
+            let x = [Dim::N, Dim::ONE, Dim::fixed(extent as i64)];
+            let (given, mut cut) = (window(begin, end), window(begin, end));
+            pad_average(&mut cut, true, &x);
+            let around = extent + cut.pads_begin[0] + cut.pads_end[0];
+            let bare = Window { ceil: cut.ceil, ..window(0, 0) };
+            let wanted = steps(&given, extent);
+            assert_eq!((steps(&cut, extent), steps(&bare, around)), (wanted, wanted), "{begin} {extent} {end}");
+        }
+    }
 }

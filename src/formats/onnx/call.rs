@@ -5,6 +5,7 @@ pub use crate::formats::value::{Known, Value, normalise};
 use super::{
     array::Array,
     proto::{AttributeProto, NodeProto, TensorProto, attribute_proto::AttributeType},
+    tensor::external,
 };
 use crate::formats::{
     dim::{Dim, show},
@@ -129,7 +130,15 @@ impl Call<'_> {
     }
 
     pub fn tensor(&self, name: &str) -> Result<Option<&TensorProto>, Refusal> {
-        Ok(self.attribute(name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_ref()))
+        let tensor = self.attribute(name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_ref());
+        match tensor.and_then(external) {
+            None => Ok(tensor),
+            Some(place) => Err(Refusal::unsupported(format!(
+                "its attribute {name} lies in the side file \"{}\", from which only initialisers are read; save the model \
+                 with onnx.save(model, file, save_as_external_data=True, convert_attribute=False)",
+                place.file
+            ))),
+        }
     }
 
     pub fn has(&self, name: &str) -> bool {

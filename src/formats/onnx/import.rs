@@ -44,7 +44,9 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{}\": {}.", input.name, refusal.reason())))?;
     lowering.define(&input.name, Value::Runtime { name: input.name.clone(), dims });
     let side_bytes = side_bytes(&graph.initializer, &options.external);
-    define_weights(&mut lowering, &mut graph, &order, &options.external)?;
+    let sent: usize = options.external.values().map(Vec::len).sum();
+    let most = bytes.len().saturating_add(sent).saturating_add(1 << 24);
+    define_weights(&mut lowering, &mut graph, &order, (&options.external, most))?;
     lower(&mut lowering, &graph.node, &order, opset)?;
     let classes = classes(&mut lowering, &output)?;
     let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
@@ -140,21 +142,23 @@ fn input_shape(input: &PortInfo, given: Option<&[usize]>) -> Result<Vec<usize>, 
     problems::input_shape(&input.show(), declared, given)
 }
 
-/// Reads the initialisers that needed nodes read.
+/// Reads the initialisers that needed nodes read: `most` elements together, since each takes at least a byte of a file, but
+/// places in side files may repeat.
 pub(super) fn define_weights(
     lowering: &mut Lowering,
     graph: &mut GraphProto,
     order: &[usize],
-    files: &BTreeMap<String, Vec<u8>>,
+    (files, most): (&BTreeMap<String, Vec<u8>>, usize),
 ) -> Result<(), Problem> {
     let read: HashSet<&str> =
         order.iter().flat_map(|index| graph.node[*index].input.iter().map(String::as_str)).collect();
     let (needed, _): (Vec<TensorProto>, Vec<TensorProto>) =
         std::mem::take(&mut graph.initializer).into_iter().partition(|tensor| read.contains(tensor.name()));
     check_side_files(&needed, files)?;
-    let mut not_finite = Vec::new();
+    let (mut not_finite, mut left) = (Vec::new(), most);
     for tensor in needed {
-        let array = tensor::read_with(&tensor, files)
+        let array = charge(&tensor, &mut left)
+            .and_then(|()| tensor::read_with(&tensor, files))
             .map_err(|refusal| invalid(format!("Initialiser \"{}\": {}.", tensor.name(), refusal.reason())))?;
         if array.as_f32().is_some_and(|values| values.iter().any(|value| !value.is_finite())) {
             not_finite.push(tensor.name().to_owned());
@@ -165,11 +169,21 @@ pub(super) fn define_weights(
     check_finite(&not_finite)
 }
 
+/// Takes a tensor's elements from those that may still be read.
+fn charge(tensor: &TensorProto, left: &mut usize) -> Result<(), Refusal> {
+    let (_, count) = tensor::size(tensor)?;
+    *left = left
+        .checked_sub(count)
+        .ok_or("with it, the initialisers have more elements than the file and its side files have bytes")?;
+    Ok(())
+}
+
 fn side_bytes(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) -> u64 {
     let places: Vec<_> = tensors.iter().filter_map(tensor::external).collect();
-    let named: BTreeMap<&str, usize> =
-        places.iter().filter_map(|place| Some((place.file, place.find(files)?.len()))).collect();
-    named.into_values().map(|bytes| bytes as u64).sum()
+    // By where they lie in memory: one file may be named in several ways.
+    let found: BTreeMap<*const u8, usize> =
+        places.iter().filter_map(|place| place.find(files)).map(|file| (file.as_ptr(), file.len())).collect();
+    found.into_values().map(|bytes| bytes as u64).sum()
 }
 
 fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) -> Result<(), Problem> {

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use prost::Message;
 
-use super::proto::{GraphProto, ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto};
+use super::{
+    proto::{GraphProto, ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto},
+    wire::{self, MAX_FIELDS},
+};
 pub use crate::formats::problems::invalid;
 
 use crate::domain::problem::{ErrorCode, Problem};
@@ -36,6 +39,11 @@ pub struct PortInfo {
 /// # Errors
 /// `invalid_model`, or `not_a_classifier` where there is not one input and one output.
 pub fn read(bytes: &[u8]) -> Result<Model, Problem> {
+    if wire::fields(bytes) > MAX_FIELDS {
+        return Err(invalid(format!("The file has more than {MAX_FIELDS} names, numbers and other parts.")).hint(
+            "No classifier has as many. Export it without what is noted beside its nodes: doc_string, metadata_props.",
+        ));
+    }
     let model = ModelProto::decode(bytes).map_err(|error| {
         invalid(format!("The file does not decode as ONNX: {error}.")).hint(
             "The file may be cut short: compare its size with the original, and try onnx.checker.check_model on it.",

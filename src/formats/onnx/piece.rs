@@ -69,7 +69,7 @@ pub fn lower(
     if let Some(input) = computed {
         define(&mut lowering, input)?;
     }
-    import::define_weights(&mut lowering, &mut graph, &order, &BTreeMap::new())?;
+    import::define_weights(&mut lowering, &mut graph, &order, (&BTreeMap::new(), usize::MAX))?;
     import::lower(&mut lowering, &graph.node, &order, opset)?;
     finish(lowering, output, computed, opset)
 }

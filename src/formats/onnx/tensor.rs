@@ -30,9 +30,7 @@ pub fn read(tensor: &TensorProto) -> Result<Array, Refusal> {
 /// # Errors
 /// As [`read`].
 pub fn read_with(tensor: &TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Result<Array, Refusal> {
-    let shape = tensor.dims.iter().map(|extent| usize::try_from(*extent).ok()).collect::<Option<Vec<_>>>();
-    let shape = shape.ok_or_else(|| format!("it has the shape {:?}", tensor.dims))?;
-    let count = bounded(&shape, MAX_ELEMENTS as usize)?;
+    let (shape, count) = size(tensor)?;
     let data_type = DataType::try_from(tensor.data_type()).unwrap_or(DataType::Undefined);
     if tensor.segment.is_some() {
         return Err(Refusal::unsupported("it is stored in segments"));
@@ -46,6 +44,17 @@ pub fn read_with(tensor: &TensorProto, files: &BTreeMap<String, Vec<u8>>) -> Res
         None => from_fields(data_type, tensor, count)?,
     };
     Ok(Array { shape, elements })
+}
+
+/// The shape that a tensor claims, and its number of elements.
+///
+/// # Errors
+/// Negative extents, and more than [`MAX_ELEMENTS`] elements.
+pub fn size(tensor: &TensorProto) -> Result<(Vec<usize>, usize), Refusal> {
+    let shape = tensor.dims.iter().map(|extent| usize::try_from(*extent).ok()).collect::<Option<Vec<_>>>();
+    let shape = shape.ok_or_else(|| format!("it has the shape {:?}", tensor.dims))?;
+    let count = bounded(&shape, MAX_ELEMENTS as usize)?;
+    Ok((shape, count))
 }
 
 /// Where the data of a tensor lies outside the file.

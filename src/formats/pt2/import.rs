@@ -188,7 +188,8 @@ fn input(graph: &Graph, signature: &Signature, given: Option<&[usize]>) -> Resul
     }
     let extents = meta.sizes.iter().skip(1).map(|size| size.number().and_then(|size| usize::try_from(size).ok()));
     let shape = problems::input_shape(&signature::show(name, meta), Some(extents.collect()), given)?;
-    Ok((shape, meta.sizes.first().and_then(|size| size.number())))
+    // An example without rows fixes nothing.
+    Ok((shape, meta.sizes.first().and_then(|size| size.number()).filter(|batch| *batch > 0)))
 }
 
 /// Reads the tensors that needed nodes read, under their names in a state dictionary.

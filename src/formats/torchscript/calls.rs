@@ -20,6 +20,8 @@ use crate::{
 
 /// Nodes that a graph may have.
 const MAX_NODES: usize = 100_000;
+/// What each part that a value is cut into counts, in members of lists: it has a name, a shape and a place in memory.
+const PART: usize = 16;
 
 /// Operators with several results, of which the first is the one that is known, and their number.
 const TUPLES: &[(&str, usize)] = &[
@@ -62,12 +64,13 @@ impl Machine<'_> {
 
     /// Notes what is not supported, with the place in the code.
     pub fn report(&mut self, operator: &str, reason: &str) {
-        let (function, line) = &self.place;
-        let of = if self.path.is_empty() { String::new() } else { format!(" of \"{}\"", self.path) };
-        let detail = format!("{operator} in \"{function}\"{of}, line {line}: {reason}.");
-        let param = Some(self.path.to_string()).filter(|path| !path.is_empty());
-        let operator = operator.to_owned();
-        self.causes.push((operator.clone(), Cause { detail, param, operator: Some(operator) }));
+        let ((function, line), path) = (&self.place, &self.path);
+        self.causes.add(operator, || {
+            let of = if path.is_empty() { String::new() } else { format!(" of \"{path}\"") };
+            let detail = format!("{operator} in \"{function}\"{of}, line {line}: {reason}.");
+            let param = Some(path.to_string()).filter(|path| !path.is_empty());
+            Cause { detail, param, operator: Some(operator.to_owned()) }
+        });
     }
 
     fn lowered(&mut self, operator: &str, args: Vec<Item>, words: Vec<(Rc<str>, Item)>) -> Run<Item> {
@@ -84,6 +87,7 @@ impl Machine<'_> {
         let label = if self.path.is_empty() { operator.to_owned() } else { format!("{}/{operator}", self.path) };
         let mut call = Call { operator: operator.to_owned(), name: label.clone(), outputs: Vec::new(), args };
         let parts = aten::list_length(&call)?;
+        self.spend(parts.unwrap_or(0) * PART)?;
         call.outputs = (0..parts.unwrap_or(1)).map(|_| self.context.unused(&label)).collect();
         let view = aten::lower_alone(&mut self.context, &call)?;
         if self.context.nodes.len() > MAX_NODES {
@@ -99,7 +103,10 @@ impl Machine<'_> {
         let mut results = Vec::with_capacity(call.outputs.len());
         for output in &call.outputs {
             let value = self.result(output);
-            results.push(Item::Tensor(self.tensors.add(value, source)));
+            results.push(Item::Tensor(match source {
+                Some(source) if aten::may_copy(operator) => self.tensors.add_perhaps_copied(value, source),
+                source => self.tensors.add(value, source),
+            }));
         }
         if parts.is_some() {
             return Item::list(results);

@@ -20,7 +20,7 @@ use crate::{
         graph::Port,
         imported::{ImportOptions, Imported},
         lowering::{Lowering, check_size},
-        problems::{self, check_finite, invalid, not_a_classifier, unsupported},
+        problems::{self, check_finite, invalid, not_a_classifier},
         refusal::Refusal,
         value::Value,
     },
@@ -134,6 +134,8 @@ fn pickled(archive: &Archive, name: &str) -> Result<Pickle, Problem> {
 /// The input's shape without the batch, and the batch where the file fixes it: a trace keeps the shape of its example.
 fn input_shape(archive: &Archive, name: &str, options: &ImportOptions) -> Result<(Vec<usize>, Option<i64>), Problem> {
     let example = example(archive);
+    // An example without rows fixes nothing.
+    let batch = example.as_ref().and_then(|example| example.first().copied()).filter(|batch| *batch > 0);
     let open =
         Problem::new(ErrorCode::InvalidConfig, format!("The file does not tell the shape of its input \"{name}\"."))
             .param("config.input.shape")
@@ -142,13 +144,13 @@ fn input_shape(archive: &Archive, name: &str, options: &ImportOptions) -> Result
         let Some(given) = options.input_shape.clone() else { return Err(open) };
         // A trace may be asked with another shape than that of its example.
         let shape = problems::input_shape(&format!("\"{name}\""), None, Some(&given))?;
-        return Ok((shape, example.and_then(|example| example.first().copied())));
+        return Ok((shape, batch));
     };
     let dims: Vec<Dim> = example.iter().copied().map(Dim::fixed).collect();
     let extents = example.iter().skip(1).map(|extent| usize::try_from(*extent).ok().filter(|extent| *extent > 0));
     let shown = format!("\"{name}\" {}", show(&dims));
     let shape = problems::input_shape(&shown, Some(extents.collect()), None)?;
-    Ok((shape, example.first().copied()))
+    Ok((shape, batch))
 }
 
 /// The shape of the example that a trace was made with.
@@ -175,7 +177,7 @@ fn finished(machine: &mut Machine, answer: Result<Item, Halt>) -> Result<Value, 
         }
     };
     if !machine.causes.is_empty() {
-        return Err(unsupported(std::mem::take(&mut machine.causes)));
+        return Err(std::mem::take(&mut machine.causes).problem());
     }
     check_finite(&machine.objects.not_finite)?;
     let Some(index) = scores(&answer) else {
@@ -209,7 +211,7 @@ fn scores(answer: &Item) -> Option<usize> {
 /// Why the code could not be followed to its end: what is not supported, if there was anything, comes first.
 fn halted(machine: &mut Machine, halt: Halt) -> Problem {
     if !machine.causes.is_empty() {
-        return unsupported(std::mem::take(&mut machine.causes));
+        return std::mem::take(&mut machine.causes).problem();
     }
     let Halt::Refused(refusal) = halt else { return wrong("its answer is not known") };
     let (function, line) = &machine.place;

@@ -10,10 +10,7 @@ use super::{
     syntax::{Arguments, Expression, Function, Kind, Statement},
     tensors::Tensors,
 };
-use crate::{
-    domain::problem::Cause,
-    formats::{aten::Context, refusal::Refusal},
-};
+use crate::formats::{aten::Context, problems::Causes, refusal::Refusal};
 
 /// Statements and expressions that the code may take; a scripted DenseNet-121 takes 15,744.
 const MAX_STEPS: usize = 2_000_000;
@@ -31,7 +28,7 @@ pub struct Machine<'a> {
     pub context: Context,
     pub tensors: Tensors,
     /// Unsupported operators so far.
-    pub causes: Vec<(String, Cause)>,
+    pub causes: Causes,
     /// The module whose code is followed.
     pub path: Rc<str>,
     /// The function and the line that are followed, for messages.
@@ -51,7 +48,18 @@ impl<'a> Machine<'a> {
     pub fn new(sources: Sources<'a>, objects: Objects<'a>, context: Context) -> Self {
         let (tensors, path) = (Tensors::default(), Rc::from(""));
         let place = (Rc::from("forward"), 0);
-        Self { sources, objects, context, tensors, causes: Vec::new(), path, place, steps: 0, spent: 0, depth: 0 }
+        Self {
+            sources,
+            objects,
+            context,
+            tensors,
+            causes: Causes::default(),
+            path,
+            place,
+            steps: 0,
+            spent: 0,
+            depth: 0,
+        }
     }
 
     /// Calls a method of a module.

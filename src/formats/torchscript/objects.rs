@@ -13,6 +13,7 @@ use crate::formats::{
     aten::Context,
     dim::Dim,
     elements::Stored,
+    problems::MAX_NAME,
     refusal::Refusal,
     strided,
     value::{Known, Value},
@@ -65,6 +66,10 @@ impl<'a> Objects<'a> {
             return Ok(Item::Bool(false));
         }
         let path = if module.path.is_empty() { name.to_owned() } else { format!("{}.{name}", module.path) };
+        // Paths are names of layers and weights, and are told with each cause of a refusal.
+        if path.len() > MAX_NAME {
+            return Err(format!("an attribute's name has {} bytes, more than {MAX_NAME}", path.len()).into());
+        }
         self.item(&found, &path, 0, (context, tensors))
     }
 

@@ -4,6 +4,8 @@
 
 use std::rc::Rc;
 
+use crate::formats::problems::MAX_NAME;
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
     Name(Rc<str>),
@@ -88,6 +90,9 @@ fn token(rest: &str, first: char) -> Result<(Token, usize), String> {
     match first {
         'a'..='z' | 'A'..='Z' | '_' => {
             let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            if length > MAX_NAME {
+                return Err(format!("a name has {length} bytes, more than {MAX_NAME}"));
+            }
             Ok((Token::Name(rest[..length].into()), length))
         }
         '0'..='9' => number(rest),
@@ -175,7 +180,10 @@ mod tests {
 
     #[test]
     fn what_is_no_code_is_refused() {
-        for source in ["x = \"open", "a)", "if a:\n    b\n  c", "x = 99999999999999999999", "a $ b", "\"\\x4\""] {
+        let long = "a".repeat(MAX_NAME + 1);
+        for source in
+            [long.as_str(), "x = \"open", "a)", "if a:\n    b\n  c", "x = 99999999999999999999", "a $ b", "\"\\x4\""]
+        {
             assert!(tokens(source).is_err(), "{source}");
         }
     }

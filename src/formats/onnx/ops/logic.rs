@@ -8,7 +8,7 @@ use crate::formats::{
         array::{Array, Elements},
         call::Call,
         fold,
-        lowering::Lowering,
+        lowering::{Lowering, MAX_INTEGERS, bounded},
     },
     refusal::Refusal,
     shapes,
@@ -106,6 +106,7 @@ fn choose(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let choices = which.zip(from_x).zip(from_y).map(|((which, x), y)| (conditions[which], x, y));
     let elements = match (&x.elements, &y.elements) {
         (Elements::Int(x), Elements::Int(y)) => {
+            bounded(&shape, MAX_INTEGERS)?;
             Elements::Int(choices.map(|(c, i, j)| if c { x[i] } else { y[j] }).collect())
         }
         (Elements::F32(x), Elements::F32(y)) => {

@@ -17,24 +17,25 @@ pub const OPERATORS: &[(&str, Lower)] = &[("Resize", resize), ("Upsample", upsam
 
 fn resize(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     if call.opset < 11 {
-        return lower(graph, call, scales(call, 1)?, old(call)?);
+        return before_11(graph, call, scales(call, 1, Coordinates::Asymmetric)?);
     }
     if call.text("keep_aspect_ratio_policy", "stretch")? != "stretch" {
         return Err(Refusal::unsupported("it keeps the aspect ratio (keep_aspect_ratio_policy)"));
     }
+    let resizing = resizing(call)?;
     let wanted = match call.optional(3) {
         Some(_) => sizes(graph, call)?,
-        None => scales(call, 2)?,
+        None => scales(call, 2, resizing.coordinates)?,
     };
-    lower(graph, call, wanted, resizing(call)?)
+    lower(graph, call, wanted, resizing)
 }
 
 fn upsample(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     let wanted = match call.floats("scales")? {
-        Some(scales) => scaled(call, scales)?,
-        None => scales(call, 1)?,
+        Some(scales) => scaled(call, scales, Coordinates::Asymmetric)?,
+        None => scales(call, 1, Coordinates::Asymmetric)?,
     };
-    lower(graph, call, wanted, old(call)?)
+    before_11(graph, call, wanted)
 }
 
 fn lower(graph: &mut Lowering, call: &Call, wanted: Vec<Stretch>, resizing: Resizing) -> Result<(), Refusal> {
@@ -48,10 +49,27 @@ fn lower(graph: &mut Lowering, call: &Call, wanted: Vec<Stretch>, resizing: Resi
     graph.finish(call, Op::Resize { stretches: changed, resizing }, &[Some(call.input(0)?)])
 }
 
-/// Before opset 11: floor(place / scale), or a line between the two neighbours.
-fn old(call: &Call) -> Result<Resizing, Refusal> {
+/// Before opset 11. Which neighbour is nearest hangs on whether the axis shrinks, so axes that do are resized by themselves.
+fn before_11(graph: &mut Lowering, call: &Call, wanted: Vec<Stretch>) -> Result<(), Refusal> {
+    let (shrunk, grown): (Vec<Stretch>, Vec<Stretch>) =
+        wanted.into_iter().partition(|stretch| stretch.scale.is_some_and(|scale| scale < 1.0));
+    if shrunk.is_empty() {
+        return lower(graph, call, grown, old(call, Rounding::Floor)?);
+    }
+    let shrinking = old(call, Rounding::Ceil)?;
+    if grown.is_empty() {
+        return lower(graph, call, shrunk, shrinking);
+    }
+    let growing = Op::Resize { stretches: grown, resizing: old(call, Rounding::Floor)? };
+    let x = graph.step(call, growing, &[Some(call.input(0)?)], "grown")?;
+    graph.finish(call, Op::Resize { stretches: shrunk, resizing: shrinking }, &[Some(&x)])
+}
+
+/// place / scale, which is rounded by `rounding`, or a line between the two neighbours. The text of those opsets leaves open
+/// how to round; ONNX's own cases and onnxruntime round up where an axis shrinks.
+fn old(call: &Call, rounding: Rounding) -> Result<Resizing, Refusal> {
     let interpolation = match call.text("mode", "nearest")? {
-        "nearest" => Interpolation::Nearest(Rounding::Floor),
+        "nearest" => Interpolation::Nearest(rounding),
         "linear" | "bilinear" => Interpolation::Linear,
         other => return Err(Refusal::unsupported(format!("its mode is \"{other}\""))),
     };
@@ -102,13 +120,13 @@ fn axes(call: &Call, rank: usize, len: usize) -> Result<Vec<usize>, Refusal> {
     Ok(axes)
 }
 
-fn scales(call: &Call, index: usize) -> Result<Vec<Stretch>, Refusal> {
+fn scales(call: &Call, index: usize, coordinates: Coordinates) -> Result<Vec<Stretch>, Refusal> {
     let array = call.constant(index)?.ok_or("its scales are missing")?;
     let scales = array.as_f32().ok_or("its scales are not of floats")?;
-    scaled(call, scales)
+    scaled(call, scales, coordinates)
 }
 
-fn scaled(call: &Call, scales: &[f32]) -> Result<Vec<Stretch>, Refusal> {
+fn scaled(call: &Call, scales: &[f32], coordinates: Coordinates) -> Result<Vec<Stretch>, Refusal> {
     let dims = call.dims(0)?;
     let mut stretches = Vec::new();
     for (axis, &scale) in axes(call, dims.len(), scales.len())?.into_iter().zip(scales) {
@@ -121,7 +139,10 @@ fn scaled(call: &Call, scales: &[f32]) -> Result<Vec<Stretch>, Refusal> {
         let input = dims[axis].extent().ok_or_else(|| batch(&dims))?;
         // In float32, as runtimes do: 10 times 0.7 is 7 there, and a little less in float64.
         let extent = (input as f32 * scale).floor() as usize;
-        stretches.push(Stretch { axis, extent, scale: Some(scale) });
+        // Corners are aligned by the whole lengths, as the text of opsets 11 to 19 and runtimes have it; ONNX's reference
+        // implementation multiplies by the scale instead.
+        let scale = Some(scale).filter(|_| coordinates != Coordinates::AlignCorners);
+        stretches.push(Stretch { axis, extent, scale });
     }
     Ok(stretches)
 }
