@@ -26,6 +26,7 @@ use crate::{
     domain::{
         ids::JobId,
         job::JobStatus,
+        presets::TeacherKind,
         problem::{ErrorCode, Problem},
     },
     store::{Cancel, Deletion, Job, JobQuery, Order, Retry},
@@ -264,6 +265,7 @@ impl RetryRequest {
         (status = 413, description = "The body is too large to be one", body = Problem),
         (status = 404, description = "No such job", body = Problem),
         (status = 409, description = "It has not finished, there is nothing to go on from, or its uploads were deleted", body = Problem),
+        (status = 422, description = "This version does not take its configuration", body = Problem),
         (status = 429, description = "The queue is full, or the key's quota used up", body = Problem),
     )
 )]
@@ -275,6 +277,9 @@ pub async fn retry(
 ) -> ApiResult<Response> {
     app.may_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
+    if from == RetryFrom::Start {
+        check_again(&app.job(id).await?)?;
+    }
     let most = app.limits.max_queue;
     let retry = match from {
         RetryFrom::Start => app.store.retry_from_start(id, most).await?,
@@ -286,6 +291,14 @@ pub async fn retry(
     }
     let job = app.job(id).await?;
     Ok((StatusCode::ACCEPTED, shown(&app, job).await?).into_response())
+}
+
+/// A configuration that an older version took, and this one does not: what the job made is not forgotten for that.
+fn check_again(job: &Job) -> Result<(), Problem> {
+    let resolved = job.config.resolve(TeacherKind::PlainImage, &job.name);
+    resolved
+        .map(drop)
+        .map_err(|problem| problem.hint("An older version took this configuration. Submit a new job instead."))
 }
 
 fn not_retried(id: JobId, retry: Retry) -> Problem {

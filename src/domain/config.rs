@@ -91,7 +91,7 @@ pub struct CompressionConfig {
     /// How many times faster than the teacher the student shall be, for one input at a time, measured on the device of the
     /// run. What is measured differs a little from run to run, and so may the student.
     pub latency: Option<OneOrMore<f64>>,
-    /// What becomes of layers by name, in place of a target.
+    /// What becomes of layers by name, in place of a target: a layer's own, as the plan shows it, or else its node's.
     pub layers: Option<BTreeMap<String, LayerChoice>>,
     /// Names of layers that stay as they are under any target, as `layers` knows them.
     pub keep: Option<Vec<String>>,

@@ -223,7 +223,8 @@ fn check(settings: &Settings) -> Result<(), Problem> {
 
 /// What comes of the second game is judged by the job's samples. A student that learned from these is judged by nothing.
 fn check_second_game(distillation: &Distillation) -> Result<(), Problem> {
-    if distillation.epochs == 0 || distillation.further_steps == 0 {
+    // Without a first game there is no second.
+    if [distillation.epochs, distillation.further_steps, distillation.adversarial_steps].contains(&0) {
         return Ok(());
     }
     Err(invalid(
@@ -331,6 +332,8 @@ mod tests {
         assert!(problem.detail.contains("by which the second game") && problem.hint.is_some(), "{problem}");
         let alone = r#"{"preset": "best", "distillation": {"epochs": 50, "further_steps": 0}}"#;
         assert_eq!(settings(alone, false).distillation.epochs, 50);
+        let no_game = r#"{"preset": "best", "distillation": {"epochs": 50, "adversarial_steps": 0}}"#;
+        assert_eq!(settings(no_game, false).distillation.epochs, 50);
     }
 
     #[test]

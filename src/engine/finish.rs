@@ -30,6 +30,7 @@ use crate::{
         job::{Phase, Progress},
         model::ModelFacts,
         prediction,
+        problem::{ErrorCode, Problem},
         report::{Accuracy, JobResult, LayerRow, NetworkSize, Ratios, Report},
         task::TaskSpec,
     },
@@ -104,9 +105,7 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
         match inputs.eval.as_deref().map(|path| networks.accuracy(path, settings, teacher.device(), observer)) {
             Some(Err(Stop::Failed(problem))) => {
                 // The student is worth keeping, whatever came of measuring it.
-                inputs.warnings.push(format!(
-                    "Accuracy was not measured: {problem}. Mend the set, and measure the student with `kegd score`."
-                ));
+                inputs.warnings.push(unmeasured(&problem));
                 None
             }
             accuracy => accuracy.transpose()?,
@@ -180,6 +179,14 @@ fn seconds(spec: &TaskSpec, keeper: &mut Keeper<'_>) -> BTreeMap<String, f64> {
     let total = seconds.values().sum();
     seconds.insert("total".to_owned(), total);
     seconds
+}
+
+fn unmeasured(problem: &Problem) -> String {
+    let remedy = match problem.code {
+        ErrorCode::InvalidEval => "Mend the set, and measure",
+        _ => "Measure",
+    };
+    format!("Accuracy was not measured: {problem}. {remedy} the student with `kegd score`.")
 }
 
 /// The three networks that a report compares.

@@ -116,7 +116,7 @@ impl Trained {
                 .param("config.extraction")
                 .hint(
                     "A generator fits teachers of its own input shape and number of classes, with the extraction.latent_dim and \
-                     extraction.form that it was trained with.",
+                     extraction.form that it was trained with, in the version of kegd that trained it. Extract anew.",
                 )
         })?;
         Ok(trained)

@@ -92,7 +92,8 @@ fn row(resizing: &Resizing, stretch: &Stretch, input: usize, place: usize) -> Ve
     let within = |index: f64| index.clamp(0.0, input as f64 - 1.0) as usize;
     let (radius, kernel): (f64, &dyn Fn(f64) -> f64) = match resizing.interpolation {
         Interpolation::Nearest(rounding) => {
-            // In float32, as runtimes do: which neighbour is taken hangs on the last bit.
+            // In float32, as runtimes do: which neighbour is taken hangs on the last bit. (For the symmetric mode, onnxruntime
+            // mixes float32 and float64, and one place in five hundred may differ.)
             let at: f32 = coordinate(resizing.coordinates, stretch, input, place);
             return vec![(within(nearest(rounding, at.into())), 1.0)];
         }

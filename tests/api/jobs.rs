@@ -256,6 +256,20 @@ async fn retry_starts_a_finished_job_again() {
 }
 
 #[tokio::test]
+async fn a_job_that_would_be_refused_today_keeps_what_it_made() {
+    let service = Service::new().await;
+    let id = service.succeeded().await;
+    let before = r#"{"preset": "best", "distillation": {"epochs": 50}}"#;
+    let sql = "update jobs set config = ? where id = ?";
+    let update = sqlx::query(sql).bind(before).bind(id.to_string());
+    update.execute(&mut service.house.database().await).await.unwrap();
+    let answer = service.post(&format!("/jobs/{id}/retry")).await;
+    assert_eq!(answer.problem(422), "invalid_config");
+    assert!(answer.json()["hint"].as_str().unwrap().contains("Submit a new job"));
+    assert_eq!(service.get(&format!("/jobs/{id}/student")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn retry_says_what_it_cannot_do() {
     let service = Service::new().await;
     let id = service.submitted().await;
