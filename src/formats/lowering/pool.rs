@@ -2,19 +2,31 @@
 
 use crate::formats::{dim::Dim, graph::Window};
 
+/// What a window's whole steps along one axis leave behind them.
+struct Rest {
+    /// Elements, padding included.
+    elements: usize,
+    stride: usize,
+    /// Whether a last, partial step takes them: one that would begin behind the input does not count.
+    counts: bool,
+}
+
+/// None where the extent is not known, or the window does not fit.
+fn rest(window: &Window, x: &[Dim], axis: usize) -> Option<Rest> {
+    let reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1;
+    let before = x[axis + 2].extent()? + window.pads_begin[axis];
+    let room = (before + window.pads_end[axis]).checked_sub(reach)?;
+    let stride = window.strides[axis];
+    Some(Rest { elements: room % stride, stride, counts: (room / stride + 1) * stride < before })
+}
+
 /// Makes the last, partial step of `ceil_mode` an ordinary one by padding behind, where padding has no part in the result:
 /// runtimes disagree about `ceil_mode`, and agree about padding.
 pub fn pad_last_step(window: &mut Window, x: &[Dim]) {
     for axis in 0..window.kernel.len() {
-        let Some(extent) = x[axis + 2].extent() else { return };
-        let reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1;
-        let before = extent + window.pads_begin[axis];
-        let Some(room) = (before + window.pads_end[axis]).checked_sub(reach) else { return };
-        let stride = window.strides[axis];
-        let missing = room.next_multiple_of(stride) - room;
-        // A step that would begin behind the input does not count.
-        if missing > 0 && (room / stride + 1) * stride < before {
-            window.pads_end[axis] += missing;
+        let Some(Rest { elements, stride, counts }) = rest(window, x, axis) else { return };
+        if elements > 0 && counts {
+            window.pads_end[axis] += stride - elements;
         }
     }
     window.ceil = false;
@@ -37,13 +49,9 @@ pub fn pad_average(window: &mut Window, count_include_pad: bool, x: &[Dim]) -> b
 /// Whoever pads by itself, and then lets a window without padding slide, would count that step.
 pub fn cut_unreached_padding(window: &mut Window, x: &[Dim]) {
     for axis in 0..window.kernel.len() {
-        let Some(extent) = x[axis + 2].extent() else { return };
-        let reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1;
-        let before = extent + window.pads_begin[axis];
-        let Some(room) = (before + window.pads_end[axis]).checked_sub(reach) else { return };
-        let stride = window.strides[axis];
-        if (room / stride + 1) * stride >= before {
-            window.pads_end[axis] -= (room % stride).min(window.pads_end[axis]);
+        let Some(Rest { elements, counts, .. }) = rest(window, x, axis) else { return };
+        if !counts {
+            window.pads_end[axis] = window.pads_end[axis].saturating_sub(elements);
         }
     }
 }
