@@ -37,17 +37,22 @@ pub fn pad_last_step(window: &mut Window, x: &[Dim]) {
 pub fn pad_average(window: &mut Window, count_include_pad: bool, x: &[Dim]) -> bool {
     let is_padded = window.pads_begin.iter().chain(&window.pads_end).any(|pad| *pad > 0);
     let is_counted = count_include_pad && (is_padded || !window.ceil);
+    settle_last_step(window, is_counted, x);
+    is_counted
+}
+
+/// Makes of a last, partial step of an average what every runtime takes alike.
+pub fn settle_last_step(window: &mut Window, is_counted: bool, x: &[Dim]) {
     match (window.ceil, is_counted) {
         (true, true) => cut_unreached_padding(window, x),
         (true, false) => pad_last_step(window, x),
-        _ => {}
+        (false, _) => {}
     }
-    is_counted
 }
 
 /// Takes away the padding behind that only a last, partial step would reach which does not count, because it would begin there.
 /// Whoever pads by itself, and then lets a window without padding slide, would count that step.
-pub fn cut_unreached_padding(window: &mut Window, x: &[Dim]) {
+fn cut_unreached_padding(window: &mut Window, x: &[Dim]) {
     for axis in 0..window.kernel.len() {
         let Some(Rest { elements, counts, .. }) = rest(window, x, axis) else { return };
         if !counts {

@@ -5,7 +5,8 @@
 
 use prost::encoding::{WireType, decode_key, decode_varint};
 
-/// Most fields of a file: a network of 10,000 nodes whose exporter noted where each comes from has 500,000.
+/// Most fields of a file. PyTorch's exporter, which notes where each node comes from, writes about 40 for a node: 476 for the 12
+/// of a LeNet5.
 pub const MAX_FIELDS: usize = 1 << 21;
 
 /// Messages that have messages in them, and their children by tag, as [`super::proto`] declares them.

@@ -6,7 +6,7 @@ use crate::formats::{
     aten::{call::Call, lower::Context},
     dim::{Dim, show},
     graph::{Op, Reduce, Window},
-    lowering::pool::{cut_unreached_padding, pad_last_step},
+    lowering::pool::{pad_last_step, settle_last_step},
     refusal::Refusal,
     value::Value,
 };
@@ -51,11 +51,7 @@ fn average_pool(graph: &mut Context, call: &Call) -> Result<(), Refusal> {
     }
     let mut window = read(call)?;
     let count_include_pad = call.flag("count_include_pad", true)?;
-    match (window.ceil, count_include_pad) {
-        (true, true) => cut_unreached_padding(&mut window, &call.x()?.dims()?),
-        (true, false) => pad_last_step(&mut window, &call.x()?.dims()?),
-        _ => {}
-    }
+    settle_last_step(&mut window, count_include_pad, &call.x()?.dims()?);
     graph.finish(call, Op::AveragePool { window, count_include_pad }, &[Some(call.x()?)])
 }
 
