@@ -5,18 +5,14 @@ mod build;
 #[path = "fixtures/refusal.rs"]
 mod refusal;
 
-use build::{Model, int, ints, port, tensor, typed_port};
+use build::{Model, int, ints, port, typed_port};
 use kegd::{
     domain::problem::{ErrorCode, Problem},
     formats::{
         file,
         onnx::{
             ImportOptions, Imported, export, import,
-            proto::{
-                AttributeProto, StringStringEntryProto, TensorProto,
-                attribute_proto::AttributeType,
-                tensor_proto::{DataLocation, DataType},
-            },
+            proto::{StringStringEntryProto, tensor_proto::DataType},
         },
     },
 };
@@ -304,88 +300,6 @@ fn windows_that_do_not_fit_are_refused() {
     ] {
         refused(&conv(attributes), ErrorCode::InvalidModel, &words);
     }
-}
-
-/// A linear layer whose weight lies in a side file.
-fn with_side_file(location: &str, offset: &str) -> Model {
-    let mut model = Model::empty().node("fc", "Gemm", &["x", "w"], &["y"]);
-    let entry =
-        |key: &str, value: &str| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) };
-    model.graph.initializer.push(TensorProto {
-        data_type: Some(DataType::Float as i32),
-        data_location: Some(DataLocation::External as i32),
-        external_data: vec![entry("location", location), entry("offset", offset), entry("length", "48")],
-        ..tensor("w", &[4, 3])
-    });
-    model
-}
-
-#[test]
-fn side_files_are_found_by_name_and_never_opened_as_paths() {
-    let files = |name: &str, len: usize| ImportOptions {
-        external: [(name.to_owned(), vec![0u8; len])].into(),
-        ..Default::default()
-    };
-    let imported = import(&with_side_file("m.onnx.data", "16").bytes(), &files("m.onnx.data", 64)).unwrap();
-    assert_eq!(imported.side_bytes, 64, "a model is as large as all of its files");
-    import(&with_side_file("./weights/m.data", "0").bytes(), &files("m.data", 48)).unwrap();
-    let ways = ["external_data=@m.onnx.data", "--external-data m.onnx.data", "external_data=False"];
-    let problem = refused(&with_side_file("m.onnx.data", "0"), ErrorCode::InvalidModel, &ways);
-    assert_eq!(problem.param.as_deref(), Some("external_data"));
-    refused(&with_side_file("/proc/self/environ", "0"), ErrorCode::InvalidModel, &["was not sent"]);
-    for (offset, len) in [("17", 64), ("18446744073709551615", 64), ("-1", 64), ("0", 47)] {
-        let problem = import(&with_side_file("m", offset).bytes(), &files("m", len)).expect_err("out of range");
-        check(problem, ErrorCode::InvalidModel, &["\"w\"", "outside"]);
-    }
-}
-
-/// Places in a side file may repeat: what is read is bounded by what was sent.
-#[test]
-fn one_side_file_is_no_thousand() {
-    let count = 1 << 20;
-    let names: Vec<String> = (0..24).map(|index| format!("w{index}")).collect();
-    let mut model = Model::linear().output("z", &[-1, 3]);
-    for name in &names {
-        let place = |key: &str, value: String| StringStringEntryProto { key: Some(key.into()), value: Some(value) };
-        model.graph.initializer.push(TensorProto {
-            data_type: Some(DataType::Float as i32),
-            data_location: Some(DataLocation::External as i32),
-            // As many names for it as there are tensors.
-            external_data: vec![place("location", format!("{name}/m.data"))],
-            ..tensor(name, &[count])
-        });
-    }
-    let inputs: Vec<&str> = ["y"].into_iter().chain(names.iter().map(String::as_str)).collect();
-    let model = model.node("sum", "Sum", &inputs, &["z"]);
-    let external = [("m.data".to_owned(), vec![0u8; 4 * count as usize])].into();
-    let problem = import(&model.bytes(), &ImportOptions { external, ..Default::default() }).expect_err("too much");
-    check(problem, ErrorCode::InvalidModel, &["more elements than the file and its side files have bytes"]);
-    let mut twice = with_side_file("a/m.data", "0");
-    twice.graph.initializer.extend(with_side_file("b/m.data", "0").graph.initializer);
-    twice.graph.initializer[1].name = Some("other".into());
-    let external = [("m.data".to_owned(), vec![0u8; 64])].into();
-    let imported = import(&twice.bytes(), &ImportOptions { external, ..Default::default() }).unwrap();
-    assert_eq!(imported.side_bytes, 64, "one file by two names");
-}
-
-#[test]
-fn constants_of_nodes_in_side_files_have_their_remedy() {
-    let mut value = with_side_file("m.data", "0").graph.initializer.remove(0);
-    value.name = None;
-    let attribute = AttributeProto {
-        name: Some("value".into()),
-        r#type: Some(AttributeType::Tensor as i32),
-        t: Some(value),
-        ..Default::default()
-    };
-    let model = Model::empty().node_with("constant", "Constant", &[], &["w"], vec![attribute]).node(
-        "fc",
-        "Gemm",
-        &["x", "w"],
-        &["y"],
-    );
-    let words = ["\"constant\"", "\"m.data\"", "convert_attribute=False"];
-    refused(&model, ErrorCode::UnsupportedOperators, &words);
 }
 
 #[test]
