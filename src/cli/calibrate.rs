@@ -3,6 +3,7 @@
 mod document;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -32,9 +33,33 @@ pub struct Calibrate {
     #[arg(long, short, value_name = "FILE", default_value = "src/domain/prediction/calibration.json")]
     out: PathBuf,
 
+    /// Teachers that are of one kind, as `--alike lenet5,lenet5-published`: one network on the same data, trained or exported
+    /// twice. They are left out together, since a user's teacher has no such twin; may be given several times.
+    #[arg(long, value_name = "LIST", value_parser = names)]
+    alike: Vec<Alike>,
+
     /// A Markdown file, in which the part between the marks of the calibration is replaced.
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
+}
+
+/// Teachers that are left out together.
+#[derive(Clone, Debug)]
+struct Alike(BTreeSet<String>);
+
+impl Alike {
+    /// What they are called together.
+    fn name(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+fn names(list: &str) -> Result<Alike, String> {
+    let names: BTreeSet<String> = list.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.len() < 2 || names.contains("") {
+        return Err("give two teachers at least, as `--alike lenet5,lenet5-published`".to_owned());
+    }
+    Ok(Alike(names))
 }
 
 /// What matters of a cell.
@@ -52,8 +77,9 @@ impl Calibrate {
         }
         // The order of a folder must not change a bit.
         files.sort();
-        let cells: Vec<Cell> =
+        let mut cells: Vec<Cell> =
             files.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect();
+        self.join_alike(&mut cells)?;
         println!("{} of {} files are students with accuracy and audit.", counted(cells.len() as u64), files.len());
         let calibration = fit(&cells).map_err(anyhow::Error::msg)?;
         if let Some(path) = &self.document {
@@ -63,6 +89,20 @@ impl Calibrate {
         write(&self.out, &format!("{}\n", serde_json::to_string_pretty(&calibration)?))?;
         print!("{}", render(&document::rows(&calibration)));
         println!("{} is written.", self.out.display());
+        Ok(())
+    }
+
+    /// Gives teachers that are alike one name.
+    fn join_alike(&self, cells: &mut [Cell]) -> anyhow::Result<()> {
+        for alike in &self.alike {
+            for name in &alike.0 {
+                let mut own = cells.iter_mut().filter(|cell| cell.teacher == *name).peekable();
+                if own.peek().is_none() {
+                    bail!("--alike names the teacher `{name}`, of which there is no student with accuracy and audit");
+                }
+                own.for_each(|cell| cell.teacher = alike.name());
+            }
+        }
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ fn cell(teacher: &str, step: u32) -> Value {
         "seconds": {}}})
 }
 
-fn calibrate(cells: &[(&str, Value)]) -> (tempfile::TempDir, anyhow::Result<()>) {
+fn calibrate(cells: &[(&str, Value)], alike: &[&str]) -> (tempfile::TempDir, anyhow::Result<()>) {
     let folder = tempfile::tempdir().unwrap();
     let results = folder.path().join("results");
     for (name, cell) in cells {
@@ -39,7 +39,9 @@ fn calibrate(cells: &[(&str, Value)]) -> (tempfile::TempDir, anyhow::Result<()>)
     }
     let document = folder.path().join("AUDIT.md");
     fs::write(&document, "# A\n<!-- calibration: begin -->\nold\n<!-- calibration: end -->\nZ\n").unwrap();
-    let command = Calibrate { cells: vec![results], out: folder.path().join("out.json"), document: Some(document) };
+    let out = folder.path().join("out.json");
+    let alike = alike.iter().map(|list| names(list).unwrap()).collect();
+    let command = Calibrate { cells: vec![results], out, alike, document: Some(document) };
     let outcome = command.run();
     (folder, outcome)
 }
@@ -60,7 +62,7 @@ fn files_become_a_calibration_and_a_table() {
     report.as_object_mut().unwrap().remove("teacher");
     cells.push((".scratch/cells/c/report.json".into(), report));
     let cells: Vec<(&str, Value)> = cells.iter().map(|(name, cell)| (name.as_str(), cell.clone())).collect();
-    let (folder, outcome) = calibrate(&cells);
+    let (folder, outcome) = calibrate(&cells, &[]);
     outcome.unwrap();
     let calibration: Calibration = serde_json::from_slice(&fs::read(folder.path().join("out.json")).unwrap()).unwrap();
     assert_eq!((calibration.cells, calibration.left_out.len()), (36, 3));
@@ -72,6 +74,38 @@ fn files_become_a_calibration_and_a_table() {
 
 #[test]
 fn too_few_students_are_refused_with_what_is_needed() {
-    let (_folder, outcome) = calibrate(&[("a/1.json", cell("a", 1))]);
+    let (_folder, outcome) = calibrate(&[("a/1.json", cell("a", 1))], &[]);
     assert_eq!(outcome.unwrap_err().to_string(), "1 cells of 1 teachers: a calibration needs 20 of 3 at least");
+}
+
+#[test]
+fn teachers_that_are_alike_are_left_out_together() {
+    let mut cells: Vec<(String, Value)> = Vec::new();
+    for teacher in ["a", "b", "c", "twin-of-c"] {
+        for step in 1..=12 {
+            let mut cell = cell(teacher, step);
+            // What the twins have in common, and no other teacher: it is learned from the one for the other.
+            if teacher.ends_with('c') {
+                cell["result"]["accuracy"]["student"] = json!(0.5);
+            }
+            cells.push((format!("{teacher}/{step}.json"), cell));
+        }
+    }
+    let cells: Vec<(&str, Value)> = cells.iter().map(|(name, cell)| (name.as_str(), cell.clone())).collect();
+    let width = |alike: &[&str]| {
+        let (folder, outcome) = calibrate(&cells, alike);
+        outcome.unwrap();
+        let json = fs::read(folder.path().join("out.json")).unwrap();
+        let calibration: Calibration = serde_json::from_slice(&json).unwrap();
+        let teachers: Vec<String> = calibration.left_out.into_iter().map(|one| one.teacher).collect();
+        (teachers, calibration.half_width)
+    };
+    let (teachers, apart) = width(&[]);
+    assert_eq!(teachers, ["a", "b", "c", "twin-of-c"]);
+    let (teachers, together) = width(&["twin-of-c, c"]);
+    assert_eq!(teachers, ["a", "b", "c and twin-of-c"]);
+    assert!(together > 1.2 * apart, "{together} and {apart}");
+    let unknown = calibrate(&cells, &["a,d"]).1.unwrap_err().to_string();
+    assert!(unknown.contains("`d`"), "{unknown}");
+    assert!(names("a").is_err() && names("a,").is_err());
 }

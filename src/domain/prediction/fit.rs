@@ -7,6 +7,7 @@ use super::{Calibration, FEATURES, FLOOR, Features, LeftOut, Term};
 /// One student whose accuracy was measured.
 #[derive(Clone, Debug)]
 pub struct Cell {
+    /// Of teachers with one name, all are left out together.
     pub teacher: String,
     pub features: Features,
     /// Accuracy of the teacher less that of the student, as a share.
