@@ -209,6 +209,45 @@ fn until(child: &mut Child, condition: impl Fn() -> bool) {
 }
 
 #[test]
+fn a_table_without_any_teacher_is_no_success() {
+    let bench = Bench::new();
+    let told = told(&bench.command(&["--only", "absent/*"]).output().unwrap(), false);
+    assert!(told.contains("absent.onnx is not there") && told.contains("none of the teachers is there"), "{told}");
+}
+
+#[test]
+fn cells_of_other_hardware_or_schedules_have_rows_of_their_own() {
+    let bench = Bench::new();
+    bench.table(&["--seeds", "2", "--only", "small/half/kegnet"]);
+    let file = bench.cell_file("half--kegnet--s2");
+    let mut other = bench.cell("half--kegnet--s2");
+    other["machine"]["gpu"] = json!("Some GPU");
+    fs::write(&file, other.to_string()).unwrap();
+    let page = bench.report();
+    let rows = |page: &str, start: &str| page.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!((rows(&page, "| trained |"), rows(&page, "| half | trained | 1 |")), (1, 2), "{page}");
+    assert!(
+        page.lines().any(|line| line.starts_with("| half | trained | 1 |") && line.ends_with("| Some GPU |")),
+        "{page}"
+    );
+    other["fraction"] = json!(0.5);
+    fs::write(&file, other.to_string()).unwrap();
+    let page = bench.report();
+    let whole = page.lines().find(|line| line.starts_with("| trained |")).unwrap();
+    assert!(!whole.contains('±'), "one seed alone: {whole}");
+    assert_eq!(rows(&page, "| trained (50 % of the schedule) |"), 1, "{page}");
+    // Generators of other hardware are not passed off as this one's.
+    fs::remove_file(&file).unwrap();
+    let shared = bench.path("results/.scratch/generators/small/kegnet/2/shared.json");
+    let mut generators: Value = serde_json::from_slice(&fs::read(&shared).unwrap()).unwrap();
+    generators["machine"]["cpu"] = json!("Another");
+    generators["seconds"] = json!(12345.0);
+    fs::write(&shared, generators.to_string()).unwrap();
+    bench.table(&["--seeds", "2", "--only", "small/half/kegnet"]);
+    assert!(bench.cell("half--kegnet--s2")["seconds"]["extraction"].as_f64().unwrap() < 12345.0);
+}
+
+#[test]
 fn failures_are_recorded_and_tried_again_when_asked() {
     let bench = Bench::new();
     let only = ["--seeds", "1", "--only", "small/half/alone"];
@@ -217,10 +256,15 @@ fn failures_are_recorded_and_tried_again_when_asked() {
     bad["students"]["mlp"][0]["compression"] = json!({"layers": {"nowhere": "keep"}});
     bad["students"]["mlp"][1] = json!({"name": "alike", "title": "t", "block": "b", "compression": {"ratio": 2.0}});
     bench.describe(&bad);
-    let told = bench.table(&only);
+    let told = told(&bench.command(&only).output().unwrap(), false);
     assert!(told.contains("1 cells run, 1 of them failed"), "{told}");
     let cell = bench.cell("half--alone--s1");
     assert_eq!(cell["status"], "failed");
+    let told = bench.table(&only);
+    assert!(
+        told.contains("1 cells failed before and are left so; --retry-failed") && told.contains("0 cells run"),
+        "{told}"
+    );
     assert!(cell["error"].as_str().unwrap().contains("nowhere"), "{cell}");
     let page = bench.report();
     assert!(page.contains("| alone | failed |") && page.contains("nowhere"), "{page}");

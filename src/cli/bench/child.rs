@@ -42,10 +42,8 @@ pub struct Ended {
 pub fn run(command: &mut Command, log: &Path, stop: &AtomicBool) -> anyhow::Result<Ended> {
     let file = File::create(log).with_context(|| format!("{} cannot be written", log.display()))?;
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-    // SAFETY: prctl is a plain system call, allowed between fork and exec. A cell must not go on without its table.
-    unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) };
     let begin = Instant::now();
-    let child = command.spawn().context("kegd cannot be started")?;
+    let child = with_parent(command).spawn().context("kegd cannot be started")?;
     let pid = child.id() as libc::pid_t;
     let mut told = false;
     loop {
@@ -61,6 +59,12 @@ pub fn run(command: &mut Command, log: &Path, stop: &AtomicBool) -> anyhow::Resu
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// The same command, whose process ends with the one that starts it: a cell must not go on without its table.
+pub fn with_parent(command: &mut Command) -> &mut Command {
+    // SAFETY: prctl is a plain system call, allowed between fork and exec.
+    unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) }
 }
 
 /// Status and peak memory of a child that has ended; `wait4` alone gives the usage of one child.

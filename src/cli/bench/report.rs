@@ -46,14 +46,20 @@ const HEAD: &str = "# Results
 
 Students without data, measured. Accuracy is that on the real test set in percent, mean ± sample standard deviation over
 the seeds. The test set is read once, after the last step of training: no job chooses an epoch, a weight or a setting by it.
-How the presets' constants were found is in the bench's README. `–` was not run. Agreement, in percent, is how often the student's first choice is the teacher's on inputs of a generator
-that it did not learn from. Seconds are wall time of whole processes, with the training of generators, which the students
-of a seed share, and with all measurements of the report; memory is the most that one process held in RAM at once.
+How the presets' constants were found is in the bench's README. `–` was not run; n is told where fewer seeds were run than
+of other students in the table. Agreement, in percent, is how often the student's first choice is the teacher's on inputs of
+a generator that it did not learn from. Seconds are wall time of whole processes, with the training of generators, which the
+students of a seed share, and with all measurements of the report: they compare on one kind of hardware alone, which the last
+column names. Memory is the most that one process held in RAM at once.
 ";
 
 fn page(description: &Description, cells: &[Cell], path: &Path) -> String {
     let mut page = Page::new(HEAD);
-    page.text("Made by:");
+    page.text(
+        "Made by the following, `DATA` being where teachers and test sets lie (`--data` may be given several times). The last \
+         `bench table` runs all cells of the description: those below were picked with `--only` and `--seed`, and what is there \
+         is not run again.",
+    );
     page.code("sh", &commands(cells, path));
     page.text(&machines(cells));
     for teacher in &description.teachers {
@@ -73,7 +79,11 @@ fn commands(cells: &[Cell], path: &Path) -> String {
         let only = format!(" --only '{}/*/{}'", cell.place.teacher, cell.place.approach);
         shortened.entry(cell.fraction.to_string()).or_default().insert(only);
     }
-    let table = format!("kegd bench table {path} --data DATA --out RESULTS");
+    let threads: BTreeSet<u16> = cells.iter().map(|cell| cell.machine.threads).collect();
+    let threads: Vec<String> = threads.into_iter().map(|threads| threads.to_string()).collect();
+    // Cells of several numbers have no command in common.
+    let threads = if let [threads] = &threads[..] { format!(" --threads {threads}") } else { String::new() };
+    let table = format!("kegd bench table {path} --data DATA --out RESULTS{threads}");
     let parts = shortened
         .into_iter()
         .map(|(fraction, only)| format!("{table} --fraction {fraction}{}\n", only.into_iter().collect::<String>()));
@@ -87,10 +97,42 @@ fn machines(cells: &[Cell]) -> String {
         let cpu = machine.cpu.as_deref().unwrap_or("unknown processor");
         let gpu = machine.gpu.as_ref().map(|gpu| format!(" and {gpu}")).unwrap_or_default();
         let Machine { version, device, threads, .. } = machine;
-        format!("kegd {version}{commit}, device `{device}`, {threads} threads, {cpu}{gpu}")
+        format!("kegd {version}{commit}, device `{device}`, {}, {cpu}{gpu}", counted_threads(*threads))
     };
     let all: BTreeSet<String> = cells.iter().map(described).collect();
     format!("Run by: {}.", all.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+fn counted_threads(threads: u16) -> String {
+    if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") }
+}
+
+/// What did the arithmetic, as far as seconds depend on it.
+fn hardware(machine: &Machine) -> String {
+    let cpu =
+        || format!("{}, {}", machine.cpu.as_deref().unwrap_or("unknown processor"), counted_threads(machine.threads));
+    machine.gpu.clone().unwrap_or_else(cpu)
+}
+
+/// An approach with a share of its schedule: cells of another share are other students.
+#[derive(Clone, Copy)]
+struct Variant<'a> {
+    approach: &'a Approach,
+    fraction: f64,
+}
+
+impl Variant<'_> {
+    fn has(self, cell: &Cell) -> bool {
+        cell.place.approach == self.approach.name && cell.fraction == self.fraction
+    }
+
+    fn title(self) -> String {
+        if self.fraction == 1.0 {
+            return self.approach.title.clone();
+        }
+        // Four digits: 7 % of 1 is not 7.000000000000001 % of it.
+        format!("{} ({} % of the schedule)", self.approach.title, (1e6 * self.fraction).round() / 1e4)
+    }
 }
 
 /// The part of one teacher.
@@ -115,7 +157,7 @@ impl Section<'_> {
         for block in blocks {
             let students = self.description.students_of(self.teacher).iter();
             let students: Vec<&Student> = students.filter(|student| student.block == block).collect();
-            if students.iter().any(|student| self.of(student, None).next().is_some()) {
+            if students.iter().any(|student| !self.of(student, None).is_empty()) {
                 page.heading(3, block);
                 page.table(&self.accuracies(&students));
                 page.details("Sizes, agreement, seconds and memory", |page| page.table(&self.costs(&students)));
@@ -139,77 +181,52 @@ impl Section<'_> {
         text + "."
     }
 
-    /// Cells of a student, by one approach or all.
-    fn of<'a>(&'a self, student: &'a Student, approach: Option<&'a Approach>) -> impl Iterator<Item = &'a Cell> {
-        self.cells.iter().copied().filter(move |cell| {
-            cell.place.student == student.name && approach.is_none_or(|approach| cell.place.approach == approach.name)
-        })
+    /// Cells of a student, by one variant or all.
+    fn of(&self, student: &Student, variant: Option<Variant<'_>>) -> Vec<&Cell> {
+        let is_meant =
+            |cell: &&Cell| cell.place.student == student.name && variant.is_none_or(|variant| variant.has(cell));
+        self.cells.iter().copied().filter(is_meant).collect()
+    }
+
+    /// The shares of an approach's schedule that were run, the longest first.
+    fn variants<'a>(&self, approach: &'a Approach) -> Vec<Variant<'a>> {
+        let cells = self.cells.iter().filter(|cell| cell.place.approach == approach.name);
+        let mut fractions: Vec<f64> = cells.map(|cell| cell.fraction).collect();
+        fractions.sort_by(|one, other| other.total_cmp(one));
+        fractions.dedup();
+        fractions.into_iter().map(|fraction| Variant { approach, fraction }).collect()
     }
 
     fn accuracies(&self, students: &[&Student]) -> Vec<Vec<String>> {
         let mut head = vec![String::new()];
         head.extend(students.iter().map(|student| student.title.clone()));
         let mut rows = vec![head];
-        let sizes = students.iter().map(|student| self.size(student, None));
+        let sizes = students.iter().map(|student| size(&self.of(student, None)));
         rows.push(std::iter::once("parameters".to_owned()).chain(sizes).collect());
-        for approach in &self.description.approaches {
-            let ours: Vec<String> = students.iter().map(|student| self.accuracy(student, approach)).collect();
-            if ours.iter().any(|cell| cell != markdown::NOTHING) {
-                rows.push(std::iter::once(self.title(approach)).chain(ours).collect());
+        let mut push = |title: String, row: Vec<String>| {
+            if row.iter().any(|cell| cell != markdown::NOTHING) {
+                rows.push(std::iter::once(title).chain(row).collect());
             }
-            let picked: Vec<String> = students.iter().map(|student| self.picked(student, approach)).collect();
-            if picked.iter().any(|cell| cell != markdown::NOTHING) {
-                let title = format!("{}: best epoch on the test set, **not data-free**", self.title(approach));
-                rows.push(std::iter::once(title).chain(picked).collect());
+        };
+        for approach in &self.description.approaches {
+            let variants = self.variants(approach);
+            let cells = |variant| -> Vec<Vec<&Cell>> {
+                students.iter().map(|student| self.of(student, Some(variant))).collect()
+            };
+            let seeds = variants.iter().flat_map(|&variant| cells(variant)).map(|cells| cells.len()).max().unwrap_or(0);
+            for variant in variants {
+                push(variant.title(), cells(variant).iter().map(|cells| accuracy(cells, seeds)).collect());
+                let title = format!("{}: best epoch on the test set, **not data-free**", variant.title());
+                push(title, cells(variant).iter().map(|cells| picked(cells, seeds)).collect());
             }
             let published = self.teacher.published.students.get(&approach.name);
-            let figures: Vec<Option<&String>> =
-                students.iter().map(|student| published.and_then(|figures| figures.get(&student.name))).collect();
-            if figures.iter().any(Option::is_some) {
-                let title = format!("*{}: {}*", self.teacher.published.by, approach.title);
-                let figures = figures
-                    .into_iter()
-                    .map(|figure| figure.map_or(markdown::NOTHING.to_owned(), |figure| format!("*{figure}*")));
-                rows.push(std::iter::once(title).chain(figures).collect());
-            }
+            let figure = |student: &&Student| published.and_then(|figures| figures.get(&student.name));
+            let figures = students
+                .iter()
+                .map(|student| figure(student).map_or(markdown::NOTHING.to_owned(), |figure| format!("*{figure}*")));
+            push(format!("*{}: {}*", self.teacher.published.by, approach.title), figures.collect());
         }
         rows
-    }
-
-    /// The approach with the share of its schedule that was run.
-    fn title(&self, approach: &Approach) -> String {
-        let cells = self.cells.iter().filter(|cell| cell.place.approach == approach.name);
-        // Four digits: 7 % of 1 is not 7.000000000000001 % of it.
-        let shares: BTreeSet<String> = cells.map(|cell| format!("{} %", (1e6 * cell.fraction).round() / 1e4)).collect();
-        if shares.iter().all(|share| share == "100 %") {
-            return approach.title.clone();
-        }
-        format!("{} ({} of the schedule)", approach.title, shares.into_iter().collect::<Vec<_>>().join(", "))
-    }
-
-    fn size(&self, student: &Student, approach: Option<&Approach>) -> String {
-        let of = |done: &Done| format!("{} ({:.2}x)", counted(done.result.student.parameters), done.result.ratio());
-        let sizes: BTreeSet<String> = self.of(student, approach).filter_map(done).map(of).collect();
-        markdown::joined(sizes)
-    }
-
-    fn accuracy(&self, student: &Student, approach: &Approach) -> String {
-        let cells: Vec<&Cell> = self.of(student, Some(approach)).collect();
-        let shares: Vec<f64> =
-            cells.iter().filter_map(|cell| Some(done(cell)?.result.accuracy.as_ref()?.student)).collect();
-        let failed = cells.iter().filter(|cell| done(cell).is_none()).count();
-        match (shares.is_empty(), failed) {
-            (true, 0) => markdown::NOTHING.to_owned(),
-            (true, _) => "failed".to_owned(),
-            (false, 0) => percent(&shares),
-            (false, _) => format!("{} ({failed} of {} failed)", percent(&shares), cells.len()),
-        }
-    }
-
-    fn picked(&self, student: &Student, approach: &Approach) -> String {
-        let cells = self.of(student, Some(approach)).filter_map(done);
-        let shares: Vec<f64> = cells.filter_map(|done| Some(done.picked.as_ref()?.accuracy)).collect();
-        if shares.is_empty() { markdown::NOTHING.to_owned() } else { percent(&shares) }
     }
 
     fn costs(&self, students: &[&Student]) -> Vec<Vec<String>> {
@@ -224,29 +241,20 @@ impl Section<'_> {
             "generators, s",
             "student, s",
             "memory, MB",
+            "on",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         for student in students {
-            for approach in &self.description.approaches {
-                let all: Vec<&Done> = self.of(student, Some(approach)).filter_map(done).collect();
-                if all.is_empty() {
-                    continue;
+            for variant in self.description.approaches.iter().flat_map(|approach| self.variants(approach)) {
+                let mut by_hardware: BTreeMap<String, Vec<&Cell>> = BTreeMap::new();
+                for cell in self.of(student, Some(variant)) {
+                    by_hardware.entry(hardware(&cell.machine)).or_default().push(cell);
                 }
-                let average = |of: fn(&Done) -> f64| mean(&all.iter().map(|done| of(done)).collect::<Vec<_>>());
-                let agreement: Vec<f64> = all.iter().filter_map(|done| done.result.agreement()).collect();
-                let memory = all.iter().map(|done| done.peak_memory_bytes).max().unwrap_or(0);
-                rows.push(vec![
-                    student.title.clone(),
-                    self.title(approach),
-                    all.len().to_string(),
-                    self.accuracy(student, approach),
-                    self.size(student, Some(approach)),
-                    markdown::joined(all.iter().map(|done| counted(done.result.student.macs)).collect()),
-                    if agreement.is_empty() { markdown::NOTHING.to_owned() } else { percent(&agreement) },
-                    format!("{:.0}", average(|done| done.seconds.extraction)),
-                    format!("{:.0}", average(|done| done.seconds.student)),
-                    (memory / 1_000_000).to_string(),
-                ]);
+                for (hardware, cells) in by_hardware {
+                    let Some(figures) = cost(&cells) else { continue };
+                    let names = [student.title.clone(), variant.title()];
+                    rows.push(names.into_iter().chain(figures).chain([hardware]).collect());
+                }
             }
         }
         rows
@@ -256,22 +264,18 @@ impl Section<'_> {
     fn settings(&self, page: &mut Page) {
         page.details("Exact settings", |page| {
             for approach in &self.description.approaches {
-                let cells = self.cells.iter().filter(|cell| cell.place.approach == approach.name);
-                let settings: BTreeSet<String> = cells
-                    .map(|cell| {
-                        let settings = cell.settings_today();
-                        let parts = ["preset", "input", "extraction", "distillation"];
-                        parts.map(|part| format!("{part}: {}", settings[part])).join("\n")
-                    })
-                    .collect();
-                for settings in settings {
-                    page.text(&format!("**{}**", self.title(approach)));
-                    page.code("", &settings);
+                for variant in self.variants(approach) {
+                    let cells = self.cells.iter().filter(|cell| variant.has(cell));
+                    let settings: BTreeSet<String> = cells.map(|cell| recipe(cell)).collect();
+                    for settings in settings {
+                        page.text(&format!("**{}**", variant.title()));
+                        page.code("", &settings);
+                    }
                 }
             }
             for student in self.description.students_of(self.teacher) {
                 let settings: BTreeSet<String> =
-                    self.of(student, None).map(|cell| cell.settings["compression"].to_string()).collect();
+                    self.of(student, None).iter().map(|cell| cell.settings["compression"].to_string()).collect();
                 for settings in settings {
                     page.text(&format!("**{}** ({}): `{settings}`", student.title, student.name));
                 }
@@ -287,6 +291,58 @@ impl Section<'_> {
             }
         }
     }
+}
+
+/// What a student learned by, apart from its size and seed.
+fn recipe(cell: &Cell) -> String {
+    let settings = cell.settings_today();
+    ["preset", "input", "extraction", "distillation"].map(|part| format!("{part}: {}", settings[part])).join("\n")
+}
+
+fn size(cells: &[&Cell]) -> String {
+    let of = |done: &Done| format!("{} ({:.2}x)", counted(done.result.student.parameters), done.result.ratio());
+    markdown::joined(cells.iter().filter_map(|cell| done(cell)).map(of).collect())
+}
+
+/// Mean and spread of the accuracy; `seeds` is how many others have.
+fn accuracy(cells: &[&Cell], seeds: usize) -> String {
+    let shares: Vec<f64> =
+        cells.iter().filter_map(|cell| Some(done(cell)?.result.accuracy.as_ref()?.student)).collect();
+    let failed = cells.iter().filter(|cell| done(cell).is_none()).count();
+    match (shares.is_empty(), failed) {
+        (true, 0) => markdown::NOTHING.to_owned(),
+        (true, _) => "failed".to_owned(),
+        (false, 0) => counted_percent(&shares, seeds),
+        (false, _) => format!("{} ({failed} of {} failed)", percent(&shares), cells.len()),
+    }
+}
+
+fn picked(cells: &[&Cell], seeds: usize) -> String {
+    let shares: Vec<f64> = cells.iter().filter_map(|cell| Some(done(cell)?.picked.as_ref()?.accuracy)).collect();
+    if shares.is_empty() { markdown::NOTHING.to_owned() } else { counted_percent(&shares, seeds) }
+}
+
+fn counted_percent(shares: &[f64], seeds: usize) -> String {
+    let n = if shares.len() < seeds { format!(" (n = {})", shares.len()) } else { String::new() };
+    percent(shares) + &n
+}
+
+/// Figures of a student by one variant on one kind of hardware; none where nothing was finished.
+fn cost(cells: &[&Cell]) -> Option<Vec<String>> {
+    let all: Vec<&Done> = cells.iter().filter_map(|cell| done(cell)).collect();
+    let average = |of: fn(&Done) -> f64| mean(&all.iter().map(|done| of(done)).collect::<Vec<_>>());
+    let agreement: Vec<f64> = all.iter().filter_map(|done| done.result.agreement()).collect();
+    let memory = all.iter().map(|done| done.peak_memory_bytes).max()?;
+    Some(vec![
+        all.len().to_string(),
+        accuracy(cells, 0),
+        size(cells),
+        markdown::joined(all.iter().map(|done| counted(done.result.student.macs)).collect()),
+        if agreement.is_empty() { markdown::NOTHING.to_owned() } else { percent(&agreement) },
+        format!("{:.0}", average(|done| done.seconds.extraction)),
+        format!("{:.0}", average(|done| done.seconds.student)),
+        (memory / 1_000_000).to_string(),
+    ])
 }
 
 fn done(cell: &Cell) -> Option<&Done> {

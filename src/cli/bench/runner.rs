@@ -28,6 +28,8 @@ use crate::domain::{
 /// Moments of a training that are looked at where the best of them is shown.
 const LOOKS: u32 = 40;
 
+const STOPPED: &str = "stopped; the same command goes on from here";
+
 /// A cell that is to be run.
 pub struct Job<'a> {
     pub cell: Planned<'a>,
@@ -109,7 +111,8 @@ impl Runner {
     fn inspect(&self, model: &Path, config: &Value) -> anyhow::Result<Inspection> {
         let file = tempfile::NamedTempFile::new()?;
         fs::write(file.path(), config.to_string())?;
-        answered(kegd("inspect").arg("--json").arg(model).arg("--config").arg(file.path()))
+        let mut process = self.kegd("inspect");
+        self.answered(process.arg("--json").arg(model).arg("--config").arg(file.path()))
     }
 
     /// Runs a cell, with the generators that it shares. Its folder goes unless it is to be kept, or it fails.
@@ -149,18 +152,22 @@ impl Runner {
     }
 
     /// What the student in `folder` was worth at each of its checkpoints, on the test set: asked when the job is over.
-    fn scores(&self, subject: &Subject, folder: &Path) -> anyhow::Result<Vec<Score>> {
-        let mut process = kegd("score");
+    fn scores(&self, subject: &Subject, folder: &Path) -> Result<Vec<Score>, Failure> {
+        let mut process = self.kegd("score");
         process.arg(folder.join("student.onnx")).arg("--eval").arg(&subject.eval).arg("--json");
         process.arg("--config").arg(folder.join("config.json"));
-        process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]);
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
+        for entry in fs::read_dir(folder).context("the student's folder cannot be read")? {
+            let path = entry.context("the student's folder cannot be read")?.path();
             if path.extension().is_some_and(|extension| extension == "checkpoint") {
                 process.arg("--checkpoint").arg(path);
             }
         }
-        answered(&mut process)
+        let scores = self.answered(&mut process);
+        if self.is_stopped() {
+            return Err(stopped());
+        }
+        // The other cells do not depend on it.
+        scores.map_err(|error| Failure::Failed(format!("the checkpoints were not measured: {error:#}")))
     }
 
     /// Runs `kegd <command> MODEL --config … --out FOLDER` with `more`, in a fresh folder that also gets its log.
@@ -181,32 +188,44 @@ impl Runner {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let (settings, log) = (folder.join("config.json"), folder.join("log.txt"));
         fs::write(&settings, config.to_string()).context("the configuration cannot be written")?;
-        let mut process = kegd(command);
-        process.arg(&subject.model).arg("--config").arg(&settings).arg("--out").arg(folder);
-        process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]).args(more);
+        let mut process = self.kegd(command);
+        process.arg(&subject.model).arg("--config").arg(&settings).arg("--out").arg(folder).args(more);
         let ended = child::run(&mut process, &log, &self.stop)?;
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(Failure::Ends(anyhow::anyhow!("stopped; the same command goes on from here")));
+        if self.is_stopped() {
+            return Err(stopped());
         }
         if ended.success { Ok(ended) } else { Err(Failure::Failed(child::why(&ended, &log))) }
     }
-}
 
-/// This very program: a table takes days, and the file of that name may be another one by then.
-fn kegd(command: &str) -> Command {
-    let mut process = Command::new("/proc/self/exe");
-    // Otherwise the program starts itself anew to set it, by its name.
-    process.arg(command).env("OMP_WAIT_POLICY", "passive").env("GOMP_SPINCOUNT", "0");
-    process
-}
-
-/// The JSON that a process prints.
-fn answered<T: serde::de::DeserializeOwned>(process: &mut Command) -> anyhow::Result<T> {
-    let output = process.output().context("kegd cannot be started")?;
-    if !output.status.success() {
-        anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    /// This very program, on the table's device: a table takes days, and the file of that name may be another one by then.
+    fn kegd(&self, command: &str) -> Command {
+        let mut process = Command::new("/proc/self/exe");
+        // Otherwise the program starts itself anew to set it, by its name.
+        process.arg(command).env("OMP_WAIT_POLICY", "passive").env("GOMP_SPINCOUNT", "0");
+        process.args(["--device", &self.machine.device, "--threads", &self.machine.threads.to_string()]);
+        process
     }
-    serde_json::from_slice(&output.stdout).context("what kegd answered cannot be read")
+
+    /// The JSON that a process prints.
+    fn answered<T: serde::de::DeserializeOwned>(&self, process: &mut Command) -> anyhow::Result<T> {
+        let output = child::with_parent(process).output().context("kegd cannot be started")?;
+        if self.is_stopped() {
+            anyhow::bail!(STOPPED);
+        }
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            anyhow::bail!("{}", if words.trim().is_empty() { "kegd ended without a word" } else { words.trim() });
+        }
+        serde_json::from_slice(&output.stdout).context("what kegd answered cannot be read")
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn stopped() -> Failure {
+    Failure::Ends(anyhow::anyhow!(STOPPED))
 }
 
 /// Of the student that is planned, rounded up to five decimals: whoever has to keep to it is no larger.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     cell::Place,
+    machine::Machine,
     plan::Config,
     runner::{Failure, Runner, Subject},
 };
@@ -23,6 +24,7 @@ pub struct Shared {
     teacher_sha256: String,
     config: Value,
     extraction: config::Extraction,
+    machine: Machine,
     /// Wall time of the process.
     pub seconds: f64,
     pub peak_memory_bytes: u64,
@@ -61,6 +63,8 @@ impl Generators {
             teacher_sha256: subject.sha256.clone(),
             config: config.of_generators(),
             extraction: config.settings.extraction.clone(),
+            // A checkout that goes on while a table runs must not cost it its generators.
+            machine: Machine { commit: None, ..runner.machine.clone() },
             seconds: 0.0,
             peak_memory_bytes: 0,
             folder: folder.clone(),
@@ -77,10 +81,10 @@ impl Generators {
 }
 
 impl Shared {
-    /// Whether these generators are the ones that `other` would train.
+    /// Whether these generators are the ones that `other` would train. Other hardware trains others, in other seconds.
     fn fits(&self, other: &Self) -> bool {
-        (&self.teacher_sha256, &self.config, &self.extraction)
-            == (&other.teacher_sha256, &other.config, &other.extraction)
+        (&self.teacher_sha256, &self.config, &self.extraction, &self.machine)
+            == (&other.teacher_sha256, &other.config, &other.extraction, &other.machine)
     }
 
     fn train(&mut self, runner: &Runner, subject: &Subject) -> Result<(), Failure> {

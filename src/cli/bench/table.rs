@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use anyhow::bail;
+
 use super::{
     cell::{Cell, Outcome},
     description::{Description, Places},
@@ -86,7 +88,7 @@ impl Table {
             self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16));
         let machine = Machine::here(&self.device, threads);
         let runner = Runner::new(self.out.clone(), machine, stop);
-        let mut jobs = Vec::new();
+        let (mut jobs, mut found, mut failed_before) = (Vec::new(), false, 0);
         let places = Places::new(&self.description, &self.data);
         for teacher in &description.teachers {
             let cells: Vec<_> = planned.iter().filter(|cell| cell.teacher.name == teacher.name).collect();
@@ -94,35 +96,56 @@ impl Table {
                 continue;
             }
             let sizes = description.models_of_size(teacher);
+            let sizes =
+                sizes.filter(|model| cells.iter().any(|cell| cell.student.size_of.as_ref() == Some(&model.name)));
             let Some(subject) = runner.subject(teacher, sizes, &places)? else { continue };
+            found = true;
             let subject = Arc::new(subject);
             for cell in cells {
-                jobs.extend(self.open(*cell, &subject)?);
+                match self.open(*cell, &subject)? {
+                    Open::Run(job) => jobs.push(*job),
+                    Open::FailedBefore => failed_before += 1,
+                    Open::Passed => {}
+                }
             }
+        }
+        if !found {
+            bail!("none of the teachers is there");
+        }
+        if failed_before > 0 {
+            eprintln!("{failed_before} cells failed before and are left so; --retry-failed runs them again");
         }
         run_all(&runner, &jobs, self.keep)
     }
 
-    /// The cell with its configuration, unless it has its result already.
-    fn open<'a>(&self, cell: Planned<'a>, subject: &Arc<Subject>) -> anyhow::Result<Option<Job<'a>>> {
+    /// What is to be done about a cell.
+    fn open<'a>(&self, cell: Planned<'a>, subject: &Arc<Subject>) -> anyhow::Result<Open<'a>> {
         let config = cell.config(subject.traits, self.fraction, &subject.ratios)?;
         let job = Job { cell, config, subject: Arc::clone(subject) };
         let path = cell.place().file(&self.out);
-        let Some(found) = Cell::read(&path)? else { return Ok(Some(job)) };
-        if self.retry_failed && matches!(found.outcome, Outcome::Failed { .. }) {
-            return Ok(Some(job));
+        let Some(found) = Cell::read(&path)? else { return Ok(Open::Run(Box::new(job))) };
+        let has_failed = matches!(found.outcome, Outcome::Failed { .. });
+        if self.retry_failed && has_failed {
+            return Ok(Open::Run(Box::new(job)));
         }
         if found.was_run_with(&job.config.settings) && found.teacher_sha256 == subject.sha256 {
-            return Ok(None);
+            return Ok(if has_failed { Open::FailedBefore } else { Open::Passed });
         }
-        if !self.retry_changed {
-            eprintln!(
-                "{} was run with other settings or another teacher; --retry-changed runs it again",
-                path.display()
-            );
+        if self.retry_changed {
+            return Ok(Open::Run(Box::new(job)));
         }
-        Ok(self.retry_changed.then_some(job))
+        eprintln!("{} was run with other settings or another teacher; --retry-changed runs it again", path.display());
+        Ok(Open::Passed)
     }
+}
+
+/// Whether a cell is run.
+enum Open<'a> {
+    Run(Box<Job<'a>>),
+    /// Its settings were tried, and failed.
+    FailedBefore,
+    /// It has its result, or one of other settings that is to stay.
+    Passed,
 }
 
 fn run_all(runner: &Runner, jobs: &[Job<'_>], keep: bool) -> anyhow::Result<()> {
@@ -150,6 +173,12 @@ fn run_all(runner: &Runner, jobs: &[Job<'_>], keep: bool) -> anyhow::Result<()> 
         cell.write(&cell.place.file(&runner.out))?;
     }
     println!("{} cells run, {failures} of them failed", jobs.len());
+    if failures > 0 {
+        bail!(
+            "{failures} of {} cells failed; what they said is above and in their files, and --retry-failed runs them again",
+            jobs.len()
+        );
+    }
     Ok(())
 }
 
