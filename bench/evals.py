@@ -1,6 +1,6 @@
 """Write the test sets as `kegd distill --eval` takes them: one `<data>-test.npz` (`x`, `y`) for each data set that is there.
 
-    python bench/evals.py DATA OUT
+    python3 bench/evals.py DATA OUT
 
 Needs numpy (and scipy for SVHN); DATA is laid out as datasets.py says. Images stay bytes in their own size, (N, C, H, W)
 uint8: kegd scales, resizes and normalises them as the teacher's configuration says. Features are float32, (N, F).

@@ -1,4 +1,4 @@
-"""The loaders, on small files in the formats of the publishers: `python -m unittest discover bench`."""
+"""The loaders, on small files in the formats of the publishers: `python3 -m unittest discover bench`."""
 
 import gzip
 import struct

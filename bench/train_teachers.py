@@ -1,6 +1,6 @@
 """Train the bench's teachers on real data and export them the way PyTorch users do.
 
-    OMP_NUM_THREADS=1 python bench/train_teachers.py DATA [--only resnet14-fashion]
+    OMP_NUM_THREADS=1 python3 bench/train_teachers.py DATA [--only resnet14-fashion]
 
 Needs torch, numpy, onnx, onnxscript (and scipy for SVHN); DATA is laid out as datasets.py says. Writes
 `teachers/<name>.onnx` (batch size free), and what each reached on its test set into `teachers/teachers.json`.

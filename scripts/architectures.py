@@ -1,7 +1,7 @@
 """Exports well-known classifiers with random weights, has kegd read, run, differentiate and compress them, and writes what
 came of it to docs/ARCHITECTURES.md.
 
-    python scripts/architectures.py [NAME…]     # needs torch, torchvision, timm, onnx, onnxruntime, onnxscript, numpy
+    python3 scripts/architectures.py [NAME…]     # needs torch, torchvision, timm, onnx, onnxruntime, onnxscript, numpy
 
 Each model is exported by both of PyTorch's ONNX exporters, by torch.export, and traced and scripted by torch.jit. For each
 file: the output must be onnxruntime's (PyTorch's for its own formats), the gradient of a random combination of the scores with
@@ -215,7 +215,7 @@ def row(name, exporter, reason):
 HEAD = """\
 # Well-known classifiers through kegd
 
-Written by `python scripts/architectures.py`, with torch {torch}, torchvision {torchvision}, timm {timm}, onnx {onnx} and
+Written by `python3 scripts/architectures.py`, with torch {torch}, torchvision {torchvision}, timm {timm}, onnx {onnx} and
 onnxruntime {onnxruntime}. Weights are random (seed 7), inputs are {batch} random images, nothing is trained. ONNX is of opset {legacy}
 by the TorchScript exporter (`legacy`), {dynamo} by the one on torch.export (`dynamo`); `export` is torch.export's own archive, `traced` and
 `scripted` are modules of torch.jit. Differences are parts of the largest value.

@@ -1,6 +1,6 @@
 """Whether PyTorch reads what kegd writes: loads archives with torch.export.load and runs them.
 
-    python scripts/pt2.py STUDENT.pt2 CASE.npz …       # pairs; needs torch 2.9 or later
+    python3 scripts/pt2.py STUDENT.pt2 CASE.npz …       # pairs; needs torch 2.9 or later
 
 CASE.npz has x and y, as float32. For each pair one line: the largest difference of the archive's answers to y, for the
 batch of x, for twice as many, and for its first row alone. Ends with 1 where one is above 1e-4 times the largest answer.

@@ -17,9 +17,13 @@ need() {
     fi
 }
 
-if [ "$(uname -s)" != Linux ] || [ "$(uname -m)" != x86_64 ]; then
-    say "this is $(uname -s) on $(uname -m); libtorch is fetched for Linux on x86_64 only"
-    say "elsewhere, install libtorch 2.11.0 yourself and set LIBTORCH to its directory"
+if [ "$(uname -s)" != Linux ]; then
+    say "this is $(uname -s), and kegd runs on Linux alone: use a virtual machine, or the container of docker/"
+    exit 1
+fi
+if [ "$(uname -m)" != x86_64 ]; then
+    say "this is $(uname -m); libtorch is fetched for x86_64 only, and children are confined without seccomp elsewhere"
+    say "install libtorch 2.11.0 yourself and set LIBTORCH to its directory"
     [ -n "${LIBTORCH:-}" ] || exit 1
 fi
 

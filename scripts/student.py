@@ -4,7 +4,7 @@
     model = load("lenet5-student.safetensors")        # a torch.nn.Module in eval mode
     logits = model(images)
 
-`python scripts/student.py FILE` prints its layers. Needs torch and safetensors. It knows the operators of the networks that
+`python3 scripts/student.py FILE` prints its layers. Needs torch and safetensors. It knows the operators of the networks that
 kegd builds from their names; a student of an ONNX file with others is better loaded as ONNX.
 """
 
