@@ -145,7 +145,10 @@ fn a_table_is_run_once_and_told_with_mean_and_spread() {
     let row = page.lines().find(|line| line.starts_with("| trained (50 % of the schedule) |")).unwrap();
     assert!(row.contains(&expected), "{expected} in {row}");
     let recipe: Vec<&str> = page.lines().filter(|line| line.starts_with("kegd bench table")).collect();
-    assert!(recipe.len() == 2 && recipe[0].ends_with("--out RESULTS --fraction 0.5 --only 'small/*/kegnet'"), "{page}");
+    assert!(
+        recipe.len() == 2 && recipe[0].ends_with("--out RESULTS --threads 1 --fraction 0.5 --only 'small/*/kegnet'"),
+        "{page}"
+    );
     assert!(page.contains("| *Others: alone* | *56.78 ± 0.09* | – |"), "{page}");
     assert!(page.contains("(Others: 12.34)") && !page.contains("Not here"), "{page}");
 
