@@ -23,7 +23,7 @@ pub enum Preset {
     Fast,
     /// The reference method and its hyper-parameters.
     Paper,
-    /// Usually the highest accuracy, in two to five times as long as `fast` for images. About the same student as by `fast`
+    /// Usually the highest accuracy, in one and a half to six times as long as `fast` for images. About the same student as by `fast`
     /// where that is too small for a second game.
     Best,
 }
@@ -102,26 +102,38 @@ pub struct CompressionConfig {
 pub struct ExtractionConfig {
     pub sampler: Option<Sampler>,
     pub form: Option<Form>,
+    /// How many are trained, one after the other.
     pub generators: Option<u32>,
+    /// Of each generator.
     pub epochs: Option<u32>,
     pub steps_per_epoch: Option<u32>,
+    /// Inputs of one step.
     pub batch_size: Option<u32>,
+    /// Numbers in the latent vector z.
     pub latent_dim: Option<u32>,
+    /// Weight of the diversity loss.
     pub alpha: Option<f64>,
+    /// Weight of the decoder's loss: how far z can be read from what was generated of it.
     pub beta: Option<f64>,
     /// Weight of the distance from what the teacher's batch norm recorded of its training data; nothing where it has none. With
     /// it, what the generators make is easy for small students: no loss of accuracy is predicted then.
     pub batch_norm: Option<f64>,
+    /// Hidden layers of the decoder.
     pub decoder_layers: Option<u32>,
+    /// Of generator and decoder (Adam).
     pub learning_rate: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DistillationConfig {
+    /// Inputs drawn of each generator once: what `epochs` learn from, and what a student is judged by.
     pub samples_per_generator: Option<u32>,
+    /// Passes over these samples.
     pub epochs: Option<u32>,
+    /// Inputs of one step, also in the games.
     pub batch_size: Option<u32>,
+    /// Of the student (Adam).
     pub learning_rate: Option<f64>,
     /// Steps of the game with which two ways to spend a budget are tried before one is taken; 0 takes the first untried.
     pub trial_steps: Option<u32>,
@@ -131,6 +143,7 @@ pub struct DistillationConfig {
     /// student is no farther from the teacher on the samples of any generator, and only where the first has steps. A twentieth
     /// of them is taken anew, twice at most, should it ruin the student. It goes without `epochs`, which learn from these samples.
     pub further_steps: Option<u32>,
+    /// Steps of the student after each step of the adversarial generator.
     pub student_steps: Option<u32>,
     /// Adversarial generators, which take their steps in turn.
     pub rivals: Option<u32>,
@@ -191,7 +204,7 @@ impl JobConfig {
             let param = if matches!(path.as_str(), "." | "?") { "config".to_owned() } else { format!("config.{path}") };
             Problem::new(code, format!("{param}: {detail}"))
                 .param(param)
-                .hint("GET /openapi.json lists every member of config and its type.")
+                .hint("docs/CONFIG.md and GET /openapi.json list every member of config and its type.")
         })?;
         reader.end().map_err(|error| {
             Problem::new(ErrorCode::InvalidConfig, format!("config: text after the JSON object: {error}"))

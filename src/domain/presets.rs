@@ -303,6 +303,9 @@ pub(super) fn invalid(member: &str, detail: &str, hint: &str) -> Problem {
 }
 
 #[cfg(test)]
+mod reference;
+
+#[cfg(test)]
 mod tests {
     use rstest::rstest;
 

@@ -85,7 +85,7 @@ pub(super) fn device(name: &str) -> Result<Device, Problem> {
 fn no_device(name: &str) -> Problem {
     Problem::new(ErrorCode::InvalidConfig, format!("there is no device `{name}` here"))
         .param("config.device")
-        .hint("GET /workers lists the devices; `auto` takes whichever is free.")
+        .hint("`auto` takes whichever is free; GET /workers of a service lists its devices.")
 }
 
 /// The imported model with its facts.
