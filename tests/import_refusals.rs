@@ -12,11 +12,12 @@ use kegd::{
         file,
         onnx::{
             ImportOptions, Imported, export, import,
-            proto::{StringStringEntryProto, tensor_proto::DataType},
+            proto::{StringStringEntryProto, TensorProto, tensor_proto::DataType},
         },
     },
 };
 use refusal::check;
+use rstest::rstest;
 
 fn read(model: &Model) -> Result<Imported, Problem> {
     import(&model.bytes(), &ImportOptions::default())
@@ -321,24 +322,58 @@ fn what_the_student_will_differ_in_is_told() {
     assert!(!bytes.windows(6).any(|window| window == b"secret"));
 }
 
-#[test]
-fn batch_norm_in_training_mode_is_used_with_its_running_statistics() {
-    let model = Model::linear()
+/// Since opset 14 an attribute says so, before it further outputs did.
+#[rstest]
+#[case(17, 1, &["z", "mean", "var"], true)]
+#[case(9, 0, &["z", "mean", "var", "saved_mean", "saved_var"], true)]
+#[case(17, 0, &["z", "", ""], false)]
+#[case(9, 0, &["z"], false)]
+fn batch_norm_in_training_mode_is_used_with_its_running_statistics(
+    #[case] opset: i64,
+    #[case] mode: i64,
+    #[case] outputs: &[&str],
+    #[case] is_told: bool,
+) {
+    let attributes = if opset < 14 { vec![] } else { vec![int("training_mode", mode)] };
+    let model = Model { opset: vec![("", opset)], ..Model::linear() }
         .output("z", &[-1, 3])
-        .node_with(
-            "bn",
-            "BatchNormalization",
-            &["y", "s", "b", "m", "v"],
-            &["z", "mean", "var"],
-            vec![int("training_mode", 1)],
-        )
+        .node_with("bn", "BatchNormalization", &["y", "s", "b", "m", "v"], outputs, attributes)
         .weight("s", &[3], &[1.0; 3])
         .weight("b", &[3], &[0.0; 3])
         .weight("m", &[3], &[0.0; 3])
         .weight("v", &[3], &[1.0; 3]);
     let imported = read(&model).unwrap();
     assert!(imported.has_batch_norm);
-    assert!(
-        imported.warnings.iter().any(|warning| warning.contains("\"bn\"") && warning.contains("running statistics"))
-    );
+    let says = |warning: &String| warning.contains("\"bn\"") && warning.contains("running statistics");
+    assert_eq!(imported.warnings.iter().any(says), is_told, "{:?}", imported.warnings);
+}
+
+#[test]
+fn dropout_in_training_mode_is_left_out_and_told() {
+    let warnings = |mode: i32| {
+        let mut model =
+            Model::linear().output("z", &[-1, 3]).node("drop", "Dropout", &["y", "ratio", "mode"], &["z", "mask"]);
+        model.graph.initializer.push(TensorProto {
+            data_type: Some(DataType::Bool as i32),
+            int32_data: vec![mode],
+            ..build::tensor("mode", &[])
+        });
+        read(&model.weight("ratio", &[], &[0.5])).unwrap().warnings
+    };
+    assert_eq!(warnings(0), [""; 0]);
+    let told = warnings(1);
+    assert!(told.len() == 1 && told[0].contains("Dropout \"drop\" was exported in training mode"), "{told:?}");
+}
+
+/// An input that is left out elsewhere reads nothing.
+#[test]
+fn outputs_that_are_left_out_need_no_rule() {
+    let model = Model::empty()
+        .input("x", &[-1, 1, 4, 4])
+        .output("y", &[-1, 9])
+        .node_with("pool", "MaxPool", &["x"], &["p", ""], vec![ints("kernel_shape", &[2, 2])])
+        .node("clip", "Clip", &["p", "", "six"], &["c"])
+        .node("flat", "Flatten", &["c"], &["y"])
+        .weight("six", &[], &[6.0]);
+    assert_eq!(read(&model).unwrap().graph.classes(), 9);
 }

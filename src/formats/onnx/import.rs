@@ -34,7 +34,6 @@ use crate::{
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem> {
     let Model { mut graph, opset, input, output } = model::read(bytes)?;
     let order = order::needed(&graph.node, &output.name)?;
-    drop_unread_outputs(&mut graph, &order, &output.name);
     check_operators(&graph.node, &order)?;
     let shape = input_shape(&input, options.input_shape.as_deref())?;
     let batch = input.shape.as_ref().and_then(|shape| shape.first().copied().flatten());
@@ -47,7 +46,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let sent: usize = options.external.values().map(Vec::len).sum();
     let most = bytes.len().saturating_add(sent).saturating_add(1 << 24);
     define_weights(&mut lowering, &mut graph, &order, (&options.external, most))?;
-    lower(&mut lowering, &graph.node, &order, opset)?;
+    lower(&mut lowering, &graph.node, &order, (opset, &output.name))?;
     let classes = classes(&mut lowering, &output)?;
     let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
     let (graph, warnings) = finish::graph(lowering, ports, opset)?;
@@ -76,20 +75,16 @@ fn differences(graph: &GraphProto, input: &PortInfo) -> Vec<String> {
     differences
 }
 
-/// Optional outputs that nothing reads (a pooling's indices, running statistics) need no rule.
-pub(super) fn drop_unread_outputs(graph: &mut GraphProto, order: &[usize], output: &str) {
-    let inputs = order.iter().flat_map(|index| graph.node[*index].input.clone());
-    let read: HashSet<String> = inputs.chain([output.to_owned()]).collect();
-    for index in order {
-        // Into how many parts a Split divides follows from how many it has.
-        if graph.node[*index].op_type() == "Split" {
-            continue;
-        }
-        let outputs = &mut graph.node[*index].output;
-        while outputs.len() > 1 && outputs.last().is_some_and(|name| !read.contains(name)) {
-            outputs.pop();
-        }
+/// The outputs of a node that it needs a rule for: optional ones that nothing reads (a pooling's indices, running statistics)
+/// need none.
+fn results<'n>(node: &'n NodeProto, read: &HashSet<&str>) -> &'n [String] {
+    let outputs = node.output.as_slice();
+    // Into how many parts a Split divides follows from how many it has.
+    if node.op_type() == "Split" {
+        return outputs;
     }
+    let last = outputs.iter().rposition(|name| !name.is_empty() && read.contains(name.as_str()));
+    &outputs[..outputs.len().min(last.unwrap_or(0) + 1)]
 }
 
 pub(super) fn names(graph: &GraphProto) -> FreeNames {
@@ -199,7 +194,14 @@ fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) 
     )))
 }
 
-pub(super) fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize], opset: i64) -> Result<(), Problem> {
+pub(super) fn lower(
+    lowering: &mut Lowering,
+    nodes: &[NodeProto],
+    order: &[usize],
+    (opset, output): (i64, &str),
+) -> Result<(), Problem> {
+    let inputs = order.iter().flat_map(|index| &nodes[*index].input);
+    let read: HashSet<&str> = inputs.map(String::as_str).chain([output]).collect();
     let mut causes = Vec::new();
     for node in order.iter().map(|index| &nodes[*index]) {
         let Some(rule) = ops::find(node.op_type()) else { continue };
@@ -213,7 +215,7 @@ pub(super) fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize
                 })?),
             });
         }
-        let call = Call { node, opset, inputs };
+        let call = Call { node, opset, inputs, results: results(node, &read) };
         let lost = call.present().any(|value| matches!(value, Value::Lost));
         let result = if lost { Ok(()) } else { rule(lowering, &call) };
         match result {
