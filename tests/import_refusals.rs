@@ -12,7 +12,7 @@ use kegd::{
         file,
         onnx::{
             ImportOptions, Imported, export, import,
-            proto::{StringStringEntryProto, TensorProto, tensor_proto::DataType},
+            proto::{StringStringEntryProto, TensorProto, ValueInfoProto, tensor_proto::DataType},
         },
     },
 };
@@ -376,4 +376,42 @@ fn outputs_that_are_left_out_need_no_rule() {
         .node("flat", "Flatten", &["c"], &["y"])
         .weight("six", &[], &[6.0]);
     assert_eq!(read(&model).unwrap().graph.classes(), 9);
+}
+
+/// A classifier of scikit-learn's as skl2onnx writes it: the class of each input, and the probabilities of all classes.
+fn with_labels(label: DataType, probabilities: &[i64]) -> Model {
+    let mut model = Model { opset: vec![("", 17), ("ai.onnx.ml", 1)], ..Model::empty() }
+        .node("fc", "MatMul", &["x", "w"], &["h"])
+        .node("shares", "Softmax", &["h"], &["probabilities"])
+        .node("best", "ArgMax", &["probabilities"], &["index"])
+        .node("pick", "ArrayFeatureExtractor", &["classes", "index"], &["label"])
+        .weight("w", &[4, 3], &[0.5; 12])
+        .ints("classes", &[3, 5, 8]);
+    model.graph.node[3].domain = Some("ai.onnx.ml".to_owned());
+    model.graph.output = vec![typed_port("label", &[-1], label), port("probabilities", probabilities)];
+    model
+}
+
+#[test]
+fn labels_beside_the_probabilities_are_left_out_and_told() {
+    for label in [DataType::Int64, DataType::String] {
+        let imported = read(&with_labels(label, &[-1, 3])).unwrap();
+        assert_eq!((imported.graph.output.name.as_str(), imported.graph.nodes.len()), ("probabilities", 2));
+        assert_eq!(imported.warnings, ["The model has 2 outputs; the student has \"probabilities\" alone."]);
+    }
+    for (label, probabilities) in
+        [(DataType::Float, &[-1, 3][..]), (DataType::Int64, &[-1, 3, 1]), (DataType::Undefined, &[-1, 3])]
+    {
+        let problem = refused(&with_labels(label, probabilities), ErrorCode::NotAClassifier, &["2 outputs", "label"]);
+        assert!(!problem.hint.unwrap().contains("zipmap"));
+    }
+}
+
+#[test]
+fn probabilities_by_name_have_their_remedy() {
+    let mut model =
+        with_labels(DataType::Int64, &[-1, 3]).node("zip", "ZipMap", &["probabilities"], &["output_probability"]);
+    model.graph.node[4].domain = Some("ai.onnx.ml".to_owned());
+    model.graph.output[1] = ValueInfoProto { name: Some("output_probability".to_owned()), ..ValueInfoProto::default() };
+    refused(&model, ErrorCode::NotAClassifier, &["2 outputs", "options={'zipmap': False}"]);
 }

@@ -38,7 +38,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let shape = input_shape(&input, options.input_shape.as_deref())?;
     let batch = input.shape.as_ref().and_then(|shape| shape.first().copied().flatten());
     let mut lowering = Lowering::new(batch, names(&graph));
-    lowering.warnings.extend(differences(&graph, &input));
+    lowering.warnings.extend(differences(&graph, &input, &output));
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{}\": {}.", input.name, refusal.reason())))?;
     lowering.define(&input.name, Value::Runtime { name: input.name.clone(), dims });
@@ -54,8 +54,12 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
 }
 
 /// In what the student's file will differ from this one, for those whose programs expect it.
-fn differences(graph: &GraphProto, input: &PortInfo) -> Vec<String> {
+fn differences(graph: &GraphProto, input: &PortInfo, output: &PortInfo) -> Vec<String> {
     let mut differences = Vec::new();
+    if graph.output.len() > 1 {
+        let (count, name) = (graph.output.len(), &output.name);
+        differences.push(format!("The model has {count} outputs; the student has \"{name}\" alone."));
+    }
     if let Some(batch) =
         input.shape.as_ref().and_then(|shape| shape.first().copied().flatten()).filter(|batch| *batch > 1)
     {
@@ -125,8 +129,7 @@ pub(super) fn check_operators(nodes: &[NodeProto], order: &[usize]) -> Result<()
 
 /// The input's shape without the batch, from the file and what the client says.
 fn input_shape(input: &PortInfo, given: Option<&[usize]>) -> Result<Vec<usize>, Problem> {
-    use DataType::{Bfloat16, Double, Float, Float16};
-    if !matches!(input.data_type, Float | Float16 | Double | Bfloat16) {
+    if !input.is_of_floats() {
         let kind = input.data_type.as_str_name().to_lowercase();
         return Err(not_a_classifier(format!("The input \"{}\" is of type {kind}, not of floats.", input.name))
             .hint("Export the network without the steps that turn bytes or tokens into floats."));
