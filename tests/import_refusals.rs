@@ -12,10 +12,13 @@ use kegd::{
         file,
         onnx::{
             ImportOptions, Imported, export, import,
-            proto::{StringStringEntryProto, TensorProto, ValueInfoProto, tensor_proto::DataType},
+            proto::{
+                FunctionProto, ModelProto, StringStringEntryProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
+            },
         },
     },
 };
+use prost::Message;
 use refusal::check;
 use rstest::rstest;
 
@@ -414,4 +417,21 @@ fn probabilities_by_name_have_their_remedy() {
     model.graph.node[4].domain = Some("ai.onnx.ml".to_owned());
     model.graph.output[1] = ValueInfoProto { name: Some("output_probability".to_owned()), ..ValueInfoProto::default() };
     refused(&model, ErrorCode::NotAClassifier, &["2 outputs", "options={'zipmap': False}"]);
+}
+
+#[test]
+fn functions_of_the_file_have_their_remedy() {
+    let mut model = Model::linear().output("z", &[-1, 3]).node("act", "relu", &["y"], &["z"]);
+    model.graph.node[1].domain = Some("pkg.torch".to_owned());
+    let words = ["pkg.torch", "\"act\""];
+    let without = refused(&model, ErrorCode::UnsupportedOperators, &words);
+    let mut file = ModelProto::decode(&model.bytes()[..]).unwrap();
+    for (domain, is_this_one) in [("pkg.other", false), ("pkg.torch", true)] {
+        let (name, domain) = (Some("relu".to_owned()), Some(domain.to_owned()));
+        file.functions = vec![FunctionProto { name, domain, ..FunctionProto::default() }];
+        let problem = import(&file.encode_to_vec(), &ImportOptions::default()).expect_err("the model is refused");
+        let problem = check(problem, ErrorCode::UnsupportedOperators, &words);
+        assert_eq!(problem.hint.as_ref().unwrap().contains("onnx.inliner.inline_local_functions"), is_this_one);
+        assert_eq!(problem.hint == without.hint, !is_this_one);
+    }
 }

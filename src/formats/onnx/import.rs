@@ -10,7 +10,7 @@ use super::{
     lowering::{Lowering, check_size},
     model::{self, Model, PortInfo, invalid},
     ops, order,
-    proto::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
+    proto::{FunctionProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
     tensor,
 };
 use crate::{
@@ -32,9 +32,9 @@ use crate::{
 /// `invalid_model`, `not_a_classifier`, `unsupported_operators` (all of them, with node names), `invalid_weights`, and
 /// `invalid_config` where `input_shape` contradicts the file.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem> {
-    let Model { mut graph, opset, input, output } = model::read(bytes)?;
+    let Model { mut graph, functions, opset, input, output } = model::read(bytes)?;
     let order = order::needed(&graph.node, &output.name)?;
-    check_operators(&graph.node, &order)?;
+    check_operators(&graph.node, &order, &functions)?;
     let shape = input_shape(&input, options.input_shape.as_deref())?;
     let batch = input.shape.as_ref().and_then(|shape| shape.first().copied().flatten());
     let mut lowering = Lowering::new(batch, names(&graph));
@@ -115,16 +115,30 @@ fn cause(node: &NodeProto, reason: &str) -> (String, Cause) {
     (node.op_type().to_owned(), Cause { detail, param: Some(node.name().to_owned()), operator })
 }
 
+const INLINE: &str = "The file defines operators of its own, as functions. Put these in line, and send it again: \
+    import onnx.inliner; onnx.save(onnx.inliner.inline_local_functions(onnx.load(\"model.onnx\")), \"model.onnx\").";
+
 /// Operators that have no rule at all, before any work is done.
-pub(super) fn check_operators(nodes: &[NodeProto], order: &[usize]) -> Result<(), Problem> {
+pub(super) fn check_operators(
+    nodes: &[NodeProto],
+    order: &[usize],
+    functions: &[FunctionProto],
+) -> Result<(), Problem> {
     let unknown = order.iter().map(|index| &nodes[*index]).filter_map(|node| {
         if !matches!(node.domain(), "" | "ai.onnx") {
-            return Some(cause(node, &format!("operators of the domain \"{}\" are not known", node.domain())));
+            let reason = format!("operators of the domain \"{}\" are not known", node.domain());
+            return Some((node, cause(node, &reason)));
         }
-        ops::find(node.op_type()).is_none().then(|| cause(node, "the operator is not known"))
+        ops::find(node.op_type()).is_none().then(|| (node, cause(node, "the operator is not known")))
     });
-    let unknown: Vec<(String, Cause)> = unknown.collect();
-    if unknown.is_empty() { Ok(()) } else { Err(unsupported(unknown)) }
+    let (unknown, causes): (Vec<&NodeProto>, Vec<(String, Cause)>) = unknown.unzip();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let defined: HashSet<_> = functions.iter().map(|function| (function.domain(), function.name())).collect();
+    let is_defined = unknown.iter().any(|node| defined.contains(&(node.domain(), node.op_type())));
+    let problem = unsupported(causes);
+    Err(if is_defined { problem.hint(INLINE) } else { problem })
 }
 
 /// The input's shape without the batch, from the file and what the client says.

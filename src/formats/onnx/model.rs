@@ -6,7 +6,8 @@ use prost::Message;
 
 use super::{
     proto::{
-        GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto,
+        FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto,
+        type_proto,
     },
     wire::{self, MAX_FIELDS},
 };
@@ -25,6 +26,8 @@ const MAX_NODES: usize = 100_000;
 /// A decoded file whose outer structure is sound.
 pub struct Model {
     pub graph: GraphProto,
+    /// Operators that the file defines itself.
+    pub functions: Vec<FunctionProto>,
     pub opset: i64,
     pub input: PortInfo,
     pub output: PortInfo,
@@ -69,7 +72,7 @@ pub fn read(bytes: &[u8]) -> Result<Model, Problem> {
     let input = only(&inputs, "input", "inputs")?.clone();
     let output = scores(&outputs, &graph.node)?.clone();
     drop(constants);
-    Ok(Model { graph, opset, input, output })
+    Ok(Model { graph, functions: model.functions, opset, input, output })
 }
 
 /// The one output, or the one matrix of floats beside labels, as of scikit-learn's classifiers.
