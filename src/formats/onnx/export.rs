@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use prost::Message;
 
 use super::{
+    metadata,
     proto::{
         GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
         ValueInfoProto,
@@ -62,6 +63,7 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
             output: vec![port(&graph.output)],
             ..GraphProto::default()
         }),
+        metadata_props: metadata::entries(&graph.metadata),
         ..ModelProto::default()
     };
     Ok(model.encode_to_vec())

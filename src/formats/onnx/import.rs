@@ -8,6 +8,7 @@ use std::{
 use super::{
     call::{Call, Known, Value},
     lowering::{Lowering, check_size},
+    metadata,
     model::{self, Model, PortInfo, invalid},
     ops, order,
     proto::{FunctionProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
@@ -32,7 +33,7 @@ use crate::{
 /// `invalid_model`, `not_a_classifier`, `unsupported_operators` (all of them, with node names), `invalid_weights`, and
 /// `invalid_config` where `input_shape` contradicts the file.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem> {
-    let Model { mut graph, functions, opset, input, output } = model::read(bytes)?;
+    let Model { mut graph, functions, metadata, opset, input, output } = model::read(bytes)?;
     let order = order::needed(&graph.node, &output.name)?;
     check_operators(&graph.node, &order, &functions)?;
     let shape = input_shape(&input, options.input_shape.as_deref())?;
@@ -49,7 +50,10 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     lower(&mut lowering, &graph.node, &order, (opset, &output.name))?;
     let classes = classes(&mut lowering, &output)?;
     let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
-    let (graph, warnings) = finish::graph(lowering, ports, opset)?;
+    let (mut graph, mut warnings) = finish::graph(lowering, ports, opset)?;
+    let (metadata, left_out) = metadata::kept(metadata);
+    graph.metadata = metadata;
+    warnings.extend(left_out);
     Ok(Imported { side_bytes, ..Imported::new(graph, warnings) })
 }
 

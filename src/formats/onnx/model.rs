@@ -6,8 +6,8 @@ use prost::Message;
 
 use super::{
     proto::{
-        FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto,
-        type_proto,
+        FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, ValueInfoProto,
+        tensor_proto::DataType, tensor_shape_proto, type_proto,
     },
     wire::{self, MAX_FIELDS},
 };
@@ -28,6 +28,7 @@ pub struct Model {
     pub graph: GraphProto,
     /// Operators that the file defines itself.
     pub functions: Vec<FunctionProto>,
+    pub metadata: Vec<StringStringEntryProto>,
     pub opset: i64,
     pub input: PortInfo,
     pub output: PortInfo,
@@ -72,7 +73,7 @@ pub fn read(bytes: &[u8]) -> Result<Model, Problem> {
     let input = only(&inputs, "input", "inputs")?.clone();
     let output = scores(&outputs, &graph.node)?.clone();
     drop(constants);
-    Ok(Model { graph, functions: model.functions, opset, input, output })
+    Ok(Model { graph, functions: model.functions, metadata: model.metadata_props, opset, input, output })
 }
 
 /// The one output, or the one matrix of floats beside labels, as of scikit-learn's classifiers.
