@@ -4,12 +4,22 @@ mod fixtures;
 
 use std::path::{Path, PathBuf};
 
-use kegd::formats::{
-    facts,
-    graph::Graph,
-    onnx::{ImportOptions, export, import},
-    safetensors,
+use kegd::{
+    domain::config::Compression,
+    engine::compress,
+    formats::{
+        description::About,
+        facts, file,
+        graph::Graph,
+        onnx::{
+            ImportOptions, export, import,
+            proto::{ModelProto, StringStringEntryProto},
+        },
+        safetensors,
+        sniff::Format,
+    },
 };
+use prost::Message;
 use rstest::rstest;
 use tract_onnx::prelude::*;
 
@@ -144,4 +154,23 @@ fn softmax_and_batch_norm_are_noticed(#[case] name: &str, #[case] softmax: bool,
     let path = Path::new("tests/fixtures").join(name).with_extension("onnx");
     let imported = import(&std::fs::read(path).unwrap(), &ImportOptions::default()).unwrap();
     assert_eq!((imported.ends_in_softmax, imported.has_batch_norm), (softmax, batch_norm));
+}
+
+/// Class names and the like, which a program beside the model reads; what nodes note of where they come from stays behind.
+#[test]
+fn a_compressed_student_says_what_the_file_said_of_itself() {
+    let entry = |key: &str, value: &str| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+    let mut model = ModelProto::decode(&std::fs::read("tests/fixtures/lenet5_legacy13.onnx").unwrap()[..]).unwrap();
+    model.metadata_props = vec![entry("names", "{0: 'zero', 1: 'one'}"), entry("task", "classify")];
+    let wanted = model.metadata_props.clone();
+    model.graph.as_mut().unwrap().node[0].metadata_props = vec![entry("source", "/home/ada/secret")];
+    let imported = import(&model.encode_to_vec(), &ImportOptions::default()).unwrap();
+    assert_eq!(imported.warnings, [""; 0]);
+    let half = Compression { ratio: Some(2.0.into()), ..Compression::default() };
+    let plan = compress::plan(&imported.graph, &half).unwrap();
+    let student = compress::apply(&imported.graph, &plan).unwrap();
+    let written = file::write(&student, Format::Onnx, &About::default()).unwrap();
+    let written = ModelProto::decode(&written[0].bytes[..]).unwrap();
+    assert_eq!(written.metadata_props, wanted);
+    assert!(written.graph.unwrap().node.iter().all(|node| node.metadata_props.is_empty()));
 }

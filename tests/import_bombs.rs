@@ -375,3 +375,44 @@ fn transposed_convolutions(#[case] shape: &[i64]) {
         .node("flat", "Flatten", &["h"], &["y"]);
     refused_quickly(&model, "\"bomb\"");
 }
+
+/// Little to store, and very much to compute.
+#[rstest]
+#[case::long(&[1 << 10, 1 << 10], &[1 << 10, 1 << 10])]
+#[case::wide(&[1 << 20, 1], &[1, 1 << 20])]
+#[case::a_stack(&[1 << 10, 1, 1 << 10], &[1, 1 << 10, 1 << 10])]
+fn products_of_constants(#[case] left: &[i64], #[case] right: &[i64]) {
+    let model = Model::linear()
+        .output("z", &[-1, 3])
+        .ints("left", left)
+        .ints("right", right)
+        .node_with("a", "ConstantOfShape", &["left"], &["a"], vec![scalar(1.0)])
+        .node_with("b", "ConstantOfShape", &["right"], &["b"], vec![scalar(1.0)])
+        .node("bomb", "MatMul", &["a", "b"], &["m"])
+        .node_with("sum", "ReduceSum", &["m"], &["s"], vec![int("keepdims", 0)])
+        .node("add", "Add", &["y", "s"], &["z"]);
+    refused_quickly(&model, "\"bomb\"");
+}
+
+#[rstest]
+#[case::behind_the_end(&[1, 2], &[0, 2], &[1])]
+#[case::before_the_start(&[1, 2], &[-3, 0], &[1])]
+#[case::overflow(&[1, 2], &[i64::MIN, i64::MAX], &[1])]
+#[case::deeper_than_the_data(&[1, 3], &[0, 0, 0], &[1])]
+#[case::nowhere(&[0], &[], &[2, 2])]
+#[case::too_few_values(&[2, 1], &[0, 1], &[2])]
+fn scatters(#[case] of: &[i64], #[case] places: &[i64], #[case] values: &[i64]) {
+    let mut model = Model::linear()
+        .output("z", &[-1, 3])
+        .weight("data", &[2, 2], &[0.0; 4])
+        .weight("values", values, &vec![1.0; values.iter().product::<i64>() as usize])
+        .node("bomb", "ScatterND", &["data", "places", "values"], &["m"])
+        .node_with("sum", "ReduceSum", &["m"], &["s"], vec![int("keepdims", 0)])
+        .node("add", "Add", &["y", "s"], &["z"]);
+    model.graph.initializer.push(TensorProto {
+        int64_data: places.to_vec(),
+        data_type: Some(DataType::Int64 as i32),
+        ..build::tensor("places", of)
+    });
+    refused_quickly(&model, "\"bomb\"");
+}

@@ -11,7 +11,10 @@ use kegd::{
         description::About,
         file::{self, write},
         graph::Graph,
-        onnx::{ImportOptions, import},
+        onnx::{
+            ImportOptions, import,
+            proto::{TensorProto, tensor_proto::DataType},
+        },
         sniff::Format,
     },
 };
@@ -103,4 +106,40 @@ fn the_nearest_of_opset_10_lies_above_where_an_axis_shrinks() {
     answers(10, (1, 4), nearest([1.0, 1.0, 1.0, 0.6]), &[0.0, 2.0]);
     answers(10, (1, 4), nearest([1.0, 1.0, 1.0, 1.5]), &[0.0, 0.0, 1.0, 2.0, 2.0, 3.0]);
     answers(10, (2, 4), nearest([1.0, 1.0, 1.5, 0.6]), &[0.0, 2.0, 0.0, 2.0, 4.0, 6.0]);
+}
+
+/// 0, 1, 2, 3 and what a node makes of constants.
+#[track_caller]
+fn added(made: impl FnOnce(Model) -> Model, wanted: [f32; 4]) {
+    let wanted: Vec<f32> = wanted.iter().enumerate().map(|(index, value)| index as f32 + value).collect();
+    answers(17, (2, 2), |model| made(model).node("add", "Add", &["x", "c"], &["h"]), &wanted);
+}
+
+#[test]
+fn products_of_constants_are_constants() {
+    let operands = |model: Model| model.weight("a", &[2, 1], &[2.0, 3.0]).weight("b", &[1, 2], &[5.0, 7.0]);
+    added(|model| operands(model).node("product", "MatMul", &["a", "b"], &["c"]), [10.0, 14.0, 15.0, 21.0]);
+    let gemm = |model| {
+        let biased = operands(model).weight("bias", &[2], &[1.0, -1.0]);
+        biased.node_with("product", "Gemm", &["b", "a", "bias"], &["c"], vec![int("transA", 1), int("transB", 1)])
+    };
+    added(gemm, [11.0, 14.0, 15.0, 20.0]);
+}
+
+/// As the masks of shifted windows are made.
+#[test]
+fn constants_are_put_into_constants() {
+    let scattered = |of: &'static [i64], places: &'static [i64], at: &'static [i64], values: &'static [f32]| {
+        move |mut model: Model| {
+            let data_type = Some(DataType::Int64 as i32);
+            let places = TensorProto { int64_data: places.to_vec(), data_type, ..build::tensor("places", of) };
+            model.graph.initializer.push(places);
+            let model = model.weight("zeros", &[2, 2], &[0.0; 4]).weight("values", at, values);
+            model.node("scatter", "ScatterND", &["zeros", "places", "values"], &["c"])
+        }
+    };
+    added(scattered(&[2, 2], &[0, 1, -1, 0], &[2], &[5.0, 7.0]), [0.0, 5.0, 7.0, 0.0]);
+    added(scattered(&[1, 1], &[1], &[1, 2], &[5.0, 7.0]), [0.0, 0.0, 5.0, 7.0]);
+    // Of two values at one place, the later.
+    added(scattered(&[2, 2], &[0, 0, 0, 0], &[2], &[5.0, 7.0]), [7.0, 0.0, 0.0, 0.0]);
 }

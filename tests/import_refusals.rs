@@ -12,11 +12,15 @@ use kegd::{
         file,
         onnx::{
             ImportOptions, Imported, export, import,
-            proto::{StringStringEntryProto, tensor_proto::DataType},
+            proto::{
+                FunctionProto, ModelProto, StringStringEntryProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
+            },
         },
     },
 };
+use prost::Message;
 use refusal::check;
+use rstest::rstest;
 
 fn read(model: &Model) -> Result<Imported, Problem> {
     import(&model.bytes(), &ImportOptions::default())
@@ -321,24 +325,113 @@ fn what_the_student_will_differ_in_is_told() {
     assert!(!bytes.windows(6).any(|window| window == b"secret"));
 }
 
-#[test]
-fn batch_norm_in_training_mode_is_used_with_its_running_statistics() {
-    let model = Model::linear()
+/// Since opset 14 an attribute says so, before it further outputs did.
+#[rstest]
+#[case(17, 1, &["z", "mean", "var"], true)]
+#[case(9, 0, &["z", "mean", "var", "saved_mean", "saved_var"], true)]
+#[case(17, 0, &["z", "", ""], false)]
+#[case(9, 0, &["z"], false)]
+fn batch_norm_in_training_mode_is_used_with_its_running_statistics(
+    #[case] opset: i64,
+    #[case] mode: i64,
+    #[case] outputs: &[&str],
+    #[case] is_told: bool,
+) {
+    let attributes = if opset < 14 { vec![] } else { vec![int("training_mode", mode)] };
+    let model = Model { opset: vec![("", opset)], ..Model::linear() }
         .output("z", &[-1, 3])
-        .node_with(
-            "bn",
-            "BatchNormalization",
-            &["y", "s", "b", "m", "v"],
-            &["z", "mean", "var"],
-            vec![int("training_mode", 1)],
-        )
+        .node_with("bn", "BatchNormalization", &["y", "s", "b", "m", "v"], outputs, attributes)
         .weight("s", &[3], &[1.0; 3])
         .weight("b", &[3], &[0.0; 3])
         .weight("m", &[3], &[0.0; 3])
         .weight("v", &[3], &[1.0; 3]);
     let imported = read(&model).unwrap();
     assert!(imported.has_batch_norm);
-    assert!(
-        imported.warnings.iter().any(|warning| warning.contains("\"bn\"") && warning.contains("running statistics"))
-    );
+    let says = |warning: &String| warning.contains("\"bn\"") && warning.contains("running statistics");
+    assert_eq!(imported.warnings.iter().any(says), is_told, "{:?}", imported.warnings);
+}
+
+#[test]
+fn dropout_in_training_mode_is_left_out_and_told() {
+    let warnings = |mode: i32| {
+        let mut model =
+            Model::linear().output("z", &[-1, 3]).node("drop", "Dropout", &["y", "ratio", "mode"], &["z", "mask"]);
+        model.graph.initializer.push(TensorProto {
+            data_type: Some(DataType::Bool as i32),
+            int32_data: vec![mode],
+            ..build::tensor("mode", &[])
+        });
+        read(&model.weight("ratio", &[], &[0.5])).unwrap().warnings
+    };
+    assert_eq!(warnings(0), [""; 0]);
+    let told = warnings(1);
+    assert!(told.len() == 1 && told[0].contains("Dropout \"drop\" was exported in training mode"), "{told:?}");
+}
+
+/// An input that is left out elsewhere reads nothing.
+#[test]
+fn outputs_that_are_left_out_need_no_rule() {
+    let model = Model::empty()
+        .input("x", &[-1, 1, 4, 4])
+        .output("y", &[-1, 9])
+        .node_with("pool", "MaxPool", &["x"], &["p", ""], vec![ints("kernel_shape", &[2, 2])])
+        .node("clip", "Clip", &["p", "", "six"], &["c"])
+        .node("flat", "Flatten", &["c"], &["y"])
+        .weight("six", &[], &[6.0]);
+    assert_eq!(read(&model).unwrap().graph.classes(), 9);
+}
+
+/// A classifier of scikit-learn's as skl2onnx writes it: the class of each input, and the probabilities of all classes.
+fn with_labels(label: DataType, probabilities: &[i64]) -> Model {
+    let mut model = Model { opset: vec![("", 17), ("ai.onnx.ml", 1)], ..Model::empty() }
+        .node("fc", "MatMul", &["x", "w"], &["h"])
+        .node("shares", "Softmax", &["h"], &["probabilities"])
+        .node("best", "ArgMax", &["probabilities"], &["index"])
+        .node("pick", "ArrayFeatureExtractor", &["classes", "index"], &["label"])
+        .weight("w", &[4, 3], &[0.5; 12])
+        .ints("classes", &[3, 5, 8]);
+    model.graph.node[3].domain = Some("ai.onnx.ml".to_owned());
+    model.graph.output = vec![typed_port("label", &[-1], label), port("probabilities", probabilities)];
+    model
+}
+
+#[test]
+fn labels_beside_the_probabilities_are_left_out_and_told() {
+    for label in [DataType::Int64, DataType::String] {
+        let imported = read(&with_labels(label, &[-1, 3])).unwrap();
+        assert_eq!((imported.graph.output.name.as_str(), imported.graph.nodes.len()), ("probabilities", 2));
+        assert_eq!(imported.warnings, ["The model has 2 outputs; the student has \"probabilities\" alone."]);
+    }
+    for (label, probabilities) in
+        [(DataType::Float, &[-1, 3][..]), (DataType::Int64, &[-1, 3, 1]), (DataType::Undefined, &[-1, 3])]
+    {
+        let problem = refused(&with_labels(label, probabilities), ErrorCode::NotAClassifier, &["2 outputs", "label"]);
+        assert!(!problem.hint.unwrap().contains("zipmap"));
+    }
+}
+
+#[test]
+fn probabilities_by_name_have_their_remedy() {
+    let mut model =
+        with_labels(DataType::Int64, &[-1, 3]).node("zip", "ZipMap", &["probabilities"], &["output_probability"]);
+    model.graph.node[4].domain = Some("ai.onnx.ml".to_owned());
+    model.graph.output[1] = ValueInfoProto { name: Some("output_probability".to_owned()), ..ValueInfoProto::default() };
+    refused(&model, ErrorCode::NotAClassifier, &["2 outputs", "options={'zipmap': False}"]);
+}
+
+#[test]
+fn functions_of_the_file_have_their_remedy() {
+    let mut model = Model::linear().output("z", &[-1, 3]).node("act", "relu", &["y"], &["z"]);
+    model.graph.node[1].domain = Some("pkg.torch".to_owned());
+    let words = ["pkg.torch", "\"act\""];
+    let without = refused(&model, ErrorCode::UnsupportedOperators, &words);
+    let mut file = ModelProto::decode(&model.bytes()[..]).unwrap();
+    for (domain, is_this_one) in [("pkg.other", false), ("pkg.torch", true)] {
+        let (name, domain) = (Some("relu".to_owned()), Some(domain.to_owned()));
+        file.functions = vec![FunctionProto { name, domain, ..FunctionProto::default() }];
+        let problem = import(&file.encode_to_vec(), &ImportOptions::default()).expect_err("the model is refused");
+        let problem = check(problem, ErrorCode::UnsupportedOperators, &words);
+        assert_eq!(problem.hint.as_ref().unwrap().contains("onnx.inliner.inline_local_functions"), is_this_one);
+        assert_eq!(problem.hint == without.hint, !is_this_one);
+    }
 }

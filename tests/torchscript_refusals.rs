@@ -8,7 +8,7 @@ mod refusal;
 
 use kegd::{
     domain::problem::{ErrorCode, Problem},
-    formats::{facts, graph::Graph, imported::ImportOptions, sniff::Format, torchscript},
+    formats::{facts, file, graph::Graph, imported::ImportOptions, sniff::Format, torchscript},
 };
 use proptest::prelude::*;
 use records::Records;
@@ -79,6 +79,43 @@ fn archives_are_read_as_they_are_stored() {
     for length in (0..whole.len()).step_by(997) {
         refused(&whole[..length], ErrorCode::InvalidModel, &["cut short"]);
     }
+}
+
+/// `_extra_files` are written first, and may be longer than what a format is told by.
+#[test]
+fn files_saved_along_with_a_module_change_nothing() {
+    let mut records = plain();
+    let folder = records.0[0].0.split_once('/').unwrap().0.to_owned();
+    let notes = format!("{{\"names\": \"{}\"}}", "tabby ".repeat(2000));
+    let along = ["config.json", "notes.txt"].map(|name| (format!("{folder}/extra/{name}"), notes.clone().into_bytes()));
+    records.0.splice(0..0, along);
+    let read = |bytes: &[u8]| file::read(bytes, &ImportOptions::default()).unwrap();
+    let (format, imported) = read(&records.bytes());
+    assert_eq!((format, imported.graph), (Format::TorchScript, read(&plain().bytes()).1.graph));
+}
+
+/// The traced LeNet5 with an example of another type.
+fn traced_with(storage: &str) -> Vec<u8> {
+    let mut records = plain();
+    let pickle = records.get("traced_inputs.pkl");
+    let at = pickle.windows(12).position(|bytes| bytes == b"FloatStorage").unwrap();
+    pickle.splice(at..at + 12, storage.bytes());
+    records.bytes()
+}
+
+#[test]
+fn examples_of_other_types_than_float32() {
+    for storage in ["ByteStorage", "LongStorage", "BoolStorage", "ComplexFloatStorage"] {
+        refused(&traced_with(storage), ErrorCode::NotAClassifier, &["\"x\"", "not of floats", "bytes or tokens"]);
+        let problem = torchscript::port(&traced_with(storage), &ImportOptions::default()).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::NotAClassifier);
+    }
+    let is_told = |storage: &str| {
+        let imported = torchscript::import(&traced_with(storage), &ImportOptions::default()).unwrap();
+        imported.warnings.iter().any(|warning| warning.contains("takes and gives float32"))
+    };
+    let told = ["HalfStorage", "BFloat16Storage", "DoubleStorage", "FloatStorage"].map(is_told);
+    assert_eq!(told, [true, true, true, false]);
 }
 
 /// A script does not tell what it is asked with.

@@ -94,6 +94,7 @@ mod tests {
             ],
             weights: BTreeMap::from(weights),
             opset: 17,
+            metadata: [].into(),
         }
     }
 

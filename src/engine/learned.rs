@@ -59,6 +59,7 @@ mod tests {
             ]
             .into(),
             opset: 17,
+            metadata: [].into(),
         }
     }
 

@@ -37,7 +37,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let (nodes, output) =
         if are_probabilities(&answer)? { with_logits(op, &input.name) } else { alone(op, &input.name) };
     let output = Port { name: output.to_owned(), shape: vec![classes] };
-    let graph = Graph { input, output, nodes, weights: Default::default(), opset: OPSET };
+    let graph = Graph { input, output, nodes, weights: [].into(), opset: OPSET, metadata: [].into() };
     let warning = "The module has operators that are not known: it teaches as it is, nothing in it can be compressed, and its \
         multiply-accumulates are not counted.";
     Ok(Imported::new(graph, vec![warning.to_owned()]))

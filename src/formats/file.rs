@@ -44,7 +44,7 @@ pub struct Written {
 /// The student's files: first in the format in which its teacher was `uploaded`, then in the others.
 ///
 /// # Errors
-/// `invalid_model` where the shapes of the graph do not fit together.
+/// `invalid_model` where the shapes of the graph do not fit together, and what a format cannot hold.
 pub fn write(student: &Graph, uploaded: Format, about: &About) -> Result<Vec<Written>, Problem> {
     let mut files = vec![
         Written { format: Format::Onnx, bytes: onnx::export(student)? },

@@ -84,7 +84,7 @@ pub fn graph(
     let broken: Vec<String> =
         weights.iter().filter(|(_, tensor)| not_finite(tensor)).map(|(name, _)| name.clone()).collect();
     check_finite(&broken)?;
-    Ok((Graph { input, output, nodes, weights, opset }, warnings))
+    Ok((Graph { input, output, nodes, weights, opset, metadata: BTreeMap::new() }, warnings))
 }
 
 /// Puts a Reshape to (N, classes) behind the value `output`.

@@ -1,5 +1,9 @@
 //! Applies graph operators to values that are known while importing, so that no constant arithmetic reaches the graph.
 
+mod product;
+
+pub use product::multiplications;
+
 use super::{
     array::{Array, Elements, Offsets, broadcast_strides, strides},
     dim::Dim,
@@ -61,6 +65,8 @@ fn one(op: &Op, inputs: &[&Array], shape: Vec<usize>, index: usize) -> Result<Ar
         Op::Pad { begin, mode, .. } => Ok(mirror(x, begin, *mode, shape)),
         Op::Reduce { kind, axes, .. } => reduce(*kind, x, axes, shape),
         Op::Resize { stretches, resizing } => resize(x, stretches, resizing),
+        Op::MatMul => product::mat_mul(x, inputs[1], shape),
+        Op::Gemm { alpha, beta, trans_b } => product::gemm((*alpha, *beta, *trans_b), inputs, shape),
         _ => Err(Refusal::unsupported("all its inputs are constants")),
     }
 }

@@ -255,6 +255,8 @@ pub struct Graph {
     pub weights: BTreeMap<String, Tensor>,
     /// The uploaded file's opset of the default domain; what is written back has the same or a higher one.
     pub opset: i64,
+    /// What an ONNX file says of itself, by key, such as the names of its classes. It is carried along, and means nothing here.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Graph {
@@ -353,7 +355,14 @@ mod tests {
             node(Op::Softmax { axis }, "scores", "shares"),
             node(Op::Reshape { shape: vec![-1, 6] }, "shares", "y"),
         ];
-        Graph { input: port("x"), output: port("y"), nodes, weights: BTreeMap::new(), opset: 17 }
+        Graph {
+            input: port("x"),
+            output: port("y"),
+            nodes,
+            weights: BTreeMap::new(),
+            opset: 17,
+            metadata: BTreeMap::new(),
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub const MAX_ELEMENTS: i64 = 1 << 28;
 pub const MAX_INTEGERS: usize = 1 << 20;
 /// What an integer takes in memory, in floats.
 const INTEGER: usize = size_of::<Dim>() / size_of::<f32>();
-/// Largest number of elements that all folded constants may have together, in floats.
+/// Largest number of elements that all folded constants may have together, in floats, and of multiplications that they take.
 const MAX_FOLDED: usize = 1 << 29;
 /// Largest number of axes of one value.
 pub const MAX_RANK: usize = 8;
@@ -170,16 +170,17 @@ impl Lowering {
             if of_integers && size > MAX_INTEGERS {
                 return Err(format!("it makes {size} integers of constants, more than {MAX_INTEGERS}").into());
             }
-            self.charge(if of_integers { size * INTEGER } else { size })?;
+            let room = if of_integers { size * INTEGER } else { size };
+            self.charge(room.saturating_add(fold::multiplications(op, inputs, size)))?;
         }
         fold::apply(op, inputs)
     }
 
-    /// Counts folded elements, which the file's length does not bound.
+    /// Counts folded elements and multiplications, which the file's length does not bound.
     pub fn charge(&mut self, elements: usize) -> Result<(), Refusal> {
         self.folded = self.folded.saturating_add(elements);
         if self.folded > MAX_FOLDED {
-            return Err(format!("folding its constants takes more than {MAX_FOLDED} elements").into());
+            return Err(format!("folding its constants takes more than {MAX_FOLDED} elements or products").into());
         }
         Ok(())
     }

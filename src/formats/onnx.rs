@@ -3,6 +3,7 @@
 mod call;
 mod export;
 mod import;
+mod metadata;
 mod model;
 mod ops;
 mod order;

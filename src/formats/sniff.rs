@@ -132,10 +132,10 @@ fn zip(head: &[u8]) -> Result<Format, Problem> {
     if RECORDS.iter().any(|record| has(record)) {
         return Ok(Format::Pt2);
     }
-    // What is first of a scripted module is its first tensor, or a pickle that names its own classes; a state dictionary has
-    // none of those, and its tensors are behind its pickle.
-    let first = first_record(head).and_then(|name| name.split_once('/'));
-    if has(b"__torch__") || matches!(first, Some((_, "data/0" | "constants/0"))) {
+    // What is first of a scripted module is what was saved along with it (`_extra_files`), its first tensor, or a pickle that
+    // names its own classes; a state dictionary has none of those, and its tensors are behind its pickle.
+    let first = first_record(head).and_then(|name| name.split_once('/')).map_or("", |(_, inner)| inner);
+    if has(b"__torch__") || matches!(first, "data/0" | "constants/0") || first.starts_with("extra/") {
         return Ok(Format::TorchScript);
     }
     if has(b"data.pkl") {
@@ -227,6 +227,15 @@ mod tests {
         sniff(head, head.len() as u64).expect_err("refused").detail
     }
 
+    /// The head of a zip archive whose first record has that name.
+    fn beginning_with(record: &str) -> Vec<u8> {
+        let mut head = b"PK\x03\x04".to_vec();
+        head.resize(26, 0);
+        head.extend((record.len() as u32).to_le_bytes());
+        head.extend(record.as_bytes());
+        head
+    }
+
     #[test]
     fn an_empty_file_is_its_own_error() {
         assert_eq!(code(b""), ErrorCode::EmptyFile);
@@ -277,10 +286,10 @@ mod tests {
         assert_eq!(sniff(onnx, 1014).unwrap(), Format::Onnx);
         let weights = b"PK\x03\x04\0\0\0\0m/data/weights/weight_0FB";
         assert_eq!(sniff(weights, 100).unwrap(), Format::Pt2);
-        let mut scripted = b"PK\x03\x04".to_vec();
-        scripted.resize(26, 0);
-        scripted.extend(b"\x08\0\0\0m/data/0");
-        assert_eq!(sniff(&scripted, 100).unwrap(), Format::TorchScript);
+        for first in ["m/data/0", "m/constants/0", "m/extra/config.json"] {
+            assert_eq!(sniff(&beginning_with(first), 100).unwrap(), Format::TorchScript, "{first}");
+        }
+        assert!(sniff(&beginning_with("extra/config.json"), 100).is_err());
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub fn small() -> Graph {
         nodes,
         weights: shapes.iter().map(|(name, shape)| ((*name).to_owned(), formula::weight(name, shape))).collect(),
         opset: 17,
+        metadata: [].into(),
     }
 }
 

@@ -126,6 +126,7 @@ fn wide() -> Vec<u8> {
             ("three.weight".into(), weight(classes, 3)),
         ]),
         opset: 17,
+        metadata: [].into(),
     };
     onnx::export(&graph).unwrap()
 }

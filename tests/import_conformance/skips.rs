@@ -16,6 +16,7 @@ const BRAIN: &str = "rounds to bfloat16: every float is float32 here";
 const INTEGERS: &str = "computes with integers or booleans beyond shape arithmetic";
 const OLD: &str = "opset 6, in which a slope's only axis is that of the channels";
 const MODULO: &str = "Mod of computed values";
+const SCATTER: &str = "ScatterND of computed values, or one that joins old and new ones";
 
 /// How a case's name begins, how it ends, and why it is left out.
 const CASES: &[(&str, &str, &str)] = &[
@@ -73,6 +74,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("test_less_equal_bcast_expanded", "", COMPARES),
     ("test_where_example", "", COMPARES),
     ("test_mod_mixed_sign_float", "", MODULO),
+    ("test_scatternd", "", SCATTER),
     ("test_pow_types_int", "_float32", INTEGERS),
     ("test_reduce_", "_bool_inputs", INTEGERS),
     ("test_reduce_", "_empty_set", EMPTY),

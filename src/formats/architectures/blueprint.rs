@@ -26,7 +26,7 @@ pub struct Blueprint {
 impl Blueprint {
     /// The network with these weights, which must be those of [`Self::parameters`].
     pub fn with(self, weights: BTreeMap<String, Tensor>) -> Graph {
-        Graph { input: self.input, output: self.output, nodes: self.nodes, weights, opset: OPSET }
+        Graph { input: self.input, output: self.output, nodes: self.nodes, weights, opset: OPSET, metadata: [].into() }
     }
 
     /// The network with weights of zeros, which somebody is about to overwrite.

@@ -20,6 +20,8 @@ pub struct Call<'a> {
     pub opset: i64,
     /// Absent optional inputs are `None`.
     pub inputs: Vec<Option<Value>>,
+    /// The node's outputs, without those behind the last one that is read.
+    pub results: &'a [String],
 }
 
 impl Site for Call<'_> {
@@ -28,13 +30,13 @@ impl Site for Call<'_> {
     }
 
     fn results(&self) -> &[String] {
-        &self.node.output
+        self.results
     }
 }
 
 impl Call<'_> {
     pub fn outputs(&self) -> impl Iterator<Item = &str> {
-        self.node.output.iter().map(String::as_str)
+        self.results.iter().map(String::as_str)
     }
 
     pub fn input(&self, index: usize) -> Result<&Value, Refusal> {

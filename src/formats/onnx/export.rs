@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use prost::Message;
 
 use super::{
+    metadata,
     proto::{
         GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
         ValueInfoProto,
@@ -15,7 +16,7 @@ use super::{
     write::{Writer, node},
 };
 use crate::{
-    domain::problem::Problem,
+    domain::problem::{ErrorCode, Problem},
     formats::{
         dim::Dim,
         graph::{Data, Graph, Op, Port, Tensor},
@@ -27,6 +28,8 @@ use crate::{
 
 /// The oldest opset that is written: operators below have other forms before.
 const OLDEST: i64 = 17;
+/// Most bytes that the weights of a file may have: libraries read no message of 2 GiB, and names and nodes have their part.
+const MOST_BYTES: u64 = i32::MAX as u64 - (1 << 20);
 /// `Gelu` is an operator since this opset.
 const GELU: i64 = 20;
 /// `Resize` names its axes since this opset.
@@ -37,8 +40,9 @@ const PRECISE_AVERAGE: i64 = 19;
 /// Writes a graph, with opset 17, the original's or the one its operators need, whichever is highest.
 ///
 /// # Errors
-/// `invalid_model` where the shapes of the graph do not fit together.
+/// `invalid_model` where the shapes of the graph do not fit together, `invalid_compression` where no runtime would open the file.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    check_bytes(graph.weights.values().map(bytes).sum())?;
     let extents = shapes::infer(graph, 1)?;
     let graph = &without_partial_windows(graph, &extents);
     let opset = opset(graph);
@@ -59,9 +63,30 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
             output: vec![port(&graph.output)],
             ..GraphProto::default()
         }),
+        metadata_props: metadata::entries(&graph.metadata),
         ..ModelProto::default()
     };
     Ok(model.encode_to_vec())
+}
+
+fn bytes(tensor: &Tensor) -> u64 {
+    let each = match tensor.data {
+        Data::F32(_) => size_of::<f32>(),
+        Data::I64(_) => size_of::<i64>(),
+        Data::Bool(_) => size_of::<bool>(),
+    };
+    (tensor.len() * each) as u64
+}
+
+/// Refuses weights of that many bytes where they are too many for one file.
+fn check_bytes(bytes: u64) -> Result<(), Problem> {
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    let detail = format!("The student's weights have {bytes} bytes; one ONNX file holds {MOST_BYTES}.");
+    Err(Problem::new(ErrorCode::InvalidCompression, detail)
+        .param("config.compression")
+        .hint("Ask for a smaller student: {\"compression\": {\"bytes\": 1000000000}}."))
 }
 
 /// The graph as ONNX tells it best: see [`pad_average`].
@@ -128,5 +153,26 @@ fn tensor(name: &str, tensor: &Tensor) -> TensorProto {
         name: Some(name.to_owned()),
         raw_data: Some(to_bytes(tensor)),
         ..TensorProto::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_that_no_runtime_would_open_are_refused() {
+        check_bytes(MOST_BYTES).unwrap();
+        let problem = check_bytes(MOST_BYTES + 1).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::InvalidCompression);
+        assert!(problem.detail.contains("2146435072 bytes; one ONNX file holds 2146435071"), "{problem}");
+        assert!(problem.hint.unwrap().contains("smaller student"));
+    }
+
+    #[test]
+    fn weights_are_counted_by_their_type() {
+        let of = |data| bytes(&Tensor { shape: vec![3], data });
+        let counted = [of(Data::F32(vec![0.0; 3])), of(Data::I64(vec![0; 3])), of(Data::Bool(vec![false; 3]))];
+        assert_eq!(counted, [12, 24, 3]);
     }
 }

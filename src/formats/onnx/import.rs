@@ -8,9 +8,10 @@ use std::{
 use super::{
     call::{Call, Known, Value},
     lowering::{Lowering, check_size},
+    metadata,
     model::{self, Model, PortInfo, invalid},
     ops, order,
-    proto::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
+    proto::{FunctionProto, GraphProto, NodeProto, TensorProto, tensor_proto::DataType},
     tensor,
 };
 use crate::{
@@ -32,14 +33,13 @@ use crate::{
 /// `invalid_model`, `not_a_classifier`, `unsupported_operators` (all of them, with node names), `invalid_weights`, and
 /// `invalid_config` where `input_shape` contradicts the file.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem> {
-    let Model { mut graph, opset, input, output } = model::read(bytes)?;
+    let Model { mut graph, functions, metadata, opset, input, output } = model::read(bytes)?;
     let order = order::needed(&graph.node, &output.name)?;
-    drop_unread_outputs(&mut graph, &order, &output.name);
-    check_operators(&graph.node, &order)?;
+    check_operators(&graph.node, &order, &functions)?;
     let shape = input_shape(&input, options.input_shape.as_deref())?;
     let batch = input.shape.as_ref().and_then(|shape| shape.first().copied().flatten());
     let mut lowering = Lowering::new(batch, names(&graph));
-    lowering.warnings.extend(differences(&graph, &input));
+    lowering.warnings.extend(differences(&graph, &input, &output));
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{}\": {}.", input.name, refusal.reason())))?;
     lowering.define(&input.name, Value::Runtime { name: input.name.clone(), dims });
@@ -47,16 +47,23 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let sent: usize = options.external.values().map(Vec::len).sum();
     let most = bytes.len().saturating_add(sent).saturating_add(1 << 24);
     define_weights(&mut lowering, &mut graph, &order, (&options.external, most))?;
-    lower(&mut lowering, &graph.node, &order, opset)?;
+    lower(&mut lowering, &graph.node, &order, (opset, &output.name))?;
     let classes = classes(&mut lowering, &output)?;
     let ports = (Port { name: input.name, shape }, Port { name: output.name, shape: vec![classes] });
-    let (graph, warnings) = finish::graph(lowering, ports, opset)?;
+    let (mut graph, mut warnings) = finish::graph(lowering, ports, opset)?;
+    let (metadata, left_out) = metadata::kept(metadata);
+    graph.metadata = metadata;
+    warnings.extend(left_out);
     Ok(Imported { side_bytes, ..Imported::new(graph, warnings) })
 }
 
 /// In what the student's file will differ from this one, for those whose programs expect it.
-fn differences(graph: &GraphProto, input: &PortInfo) -> Vec<String> {
+fn differences(graph: &GraphProto, input: &PortInfo, output: &PortInfo) -> Vec<String> {
     let mut differences = Vec::new();
+    if graph.output.len() > 1 {
+        let (count, name) = (graph.output.len(), &output.name);
+        differences.push(format!("The model has {count} outputs; the student has \"{name}\" alone."));
+    }
     if let Some(batch) =
         input.shape.as_ref().and_then(|shape| shape.first().copied().flatten()).filter(|batch| *batch > 1)
     {
@@ -76,20 +83,16 @@ fn differences(graph: &GraphProto, input: &PortInfo) -> Vec<String> {
     differences
 }
 
-/// Optional outputs that nothing reads (a pooling's indices, running statistics) need no rule.
-pub(super) fn drop_unread_outputs(graph: &mut GraphProto, order: &[usize], output: &str) {
-    let inputs = order.iter().flat_map(|index| graph.node[*index].input.clone());
-    let read: HashSet<String> = inputs.chain([output.to_owned()]).collect();
-    for index in order {
-        // Into how many parts a Split divides follows from how many it has.
-        if graph.node[*index].op_type() == "Split" {
-            continue;
-        }
-        let outputs = &mut graph.node[*index].output;
-        while outputs.len() > 1 && outputs.last().is_some_and(|name| !read.contains(name)) {
-            outputs.pop();
-        }
+/// The outputs of a node that it needs a rule for: optional ones that nothing reads (a pooling's indices, running statistics)
+/// need none.
+fn results<'n>(node: &'n NodeProto, read: &HashSet<&str>) -> &'n [String] {
+    let outputs = node.output.as_slice();
+    // Into how many parts a Split divides follows from how many it has.
+    if node.op_type() == "Split" {
+        return outputs;
     }
+    let last = outputs.iter().rposition(|name| !name.is_empty() && read.contains(name.as_str()));
+    &outputs[..outputs.len().min(last.unwrap_or(0) + 1)]
 }
 
 pub(super) fn names(graph: &GraphProto) -> FreeNames {
@@ -116,22 +119,35 @@ fn cause(node: &NodeProto, reason: &str) -> (String, Cause) {
     (node.op_type().to_owned(), Cause { detail, param: Some(node.name().to_owned()), operator })
 }
 
+const INLINE: &str = "The file defines operators of its own, as functions. Put these in line, and send it again: \
+    import onnx.inliner; onnx.save(onnx.inliner.inline_local_functions(onnx.load(\"model.onnx\")), \"model.onnx\").";
+
 /// Operators that have no rule at all, before any work is done.
-pub(super) fn check_operators(nodes: &[NodeProto], order: &[usize]) -> Result<(), Problem> {
+pub(super) fn check_operators(
+    nodes: &[NodeProto],
+    order: &[usize],
+    functions: &[FunctionProto],
+) -> Result<(), Problem> {
     let unknown = order.iter().map(|index| &nodes[*index]).filter_map(|node| {
         if !matches!(node.domain(), "" | "ai.onnx") {
-            return Some(cause(node, &format!("operators of the domain \"{}\" are not known", node.domain())));
+            let reason = format!("operators of the domain \"{}\" are not known", node.domain());
+            return Some((node, cause(node, &reason)));
         }
-        ops::find(node.op_type()).is_none().then(|| cause(node, "the operator is not known"))
+        ops::find(node.op_type()).is_none().then(|| (node, cause(node, "the operator is not known")))
     });
-    let unknown: Vec<(String, Cause)> = unknown.collect();
-    if unknown.is_empty() { Ok(()) } else { Err(unsupported(unknown)) }
+    let (unknown, causes): (Vec<&NodeProto>, Vec<(String, Cause)>) = unknown.unzip();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let defined: HashSet<_> = functions.iter().map(|function| (function.domain(), function.name())).collect();
+    let is_defined = unknown.iter().any(|node| defined.contains(&(node.domain(), node.op_type())));
+    let problem = unsupported(causes);
+    Err(if is_defined { problem.hint(INLINE) } else { problem })
 }
 
 /// The input's shape without the batch, from the file and what the client says.
 fn input_shape(input: &PortInfo, given: Option<&[usize]>) -> Result<Vec<usize>, Problem> {
-    use DataType::{Bfloat16, Double, Float, Float16};
-    if !matches!(input.data_type, Float | Float16 | Double | Bfloat16) {
+    if !input.is_of_floats() {
         let kind = input.data_type.as_str_name().to_lowercase();
         return Err(not_a_classifier(format!("The input \"{}\" is of type {kind}, not of floats.", input.name))
             .hint("Export the network without the steps that turn bytes or tokens into floats."));
@@ -199,7 +215,14 @@ fn check_side_files(tensors: &[TensorProto], files: &BTreeMap<String, Vec<u8>>) 
     )))
 }
 
-pub(super) fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize], opset: i64) -> Result<(), Problem> {
+pub(super) fn lower(
+    lowering: &mut Lowering,
+    nodes: &[NodeProto],
+    order: &[usize],
+    (opset, output): (i64, &str),
+) -> Result<(), Problem> {
+    let inputs = order.iter().flat_map(|index| &nodes[*index].input);
+    let read: HashSet<&str> = inputs.map(String::as_str).chain([output]).collect();
     let mut causes = Vec::new();
     for node in order.iter().map(|index| &nodes[*index]) {
         let Some(rule) = ops::find(node.op_type()) else { continue };
@@ -213,7 +236,7 @@ pub(super) fn lower(lowering: &mut Lowering, nodes: &[NodeProto], order: &[usize
                 })?),
             });
         }
-        let call = Call { node, opset, inputs };
+        let call = Call { node, opset, inputs, results: results(node, &read) };
         let lost = call.present().any(|value| matches!(value, Value::Lost));
         let result = if lost { Ok(()) } else { rule(lowering, &call) };
         match result {

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use prost::Message;
 
 use super::{
-    proto::{GraphProto, ModelProto, ValueInfoProto, tensor_proto::DataType, tensor_shape_proto, type_proto},
+    proto::{
+        FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, ValueInfoProto,
+        tensor_proto::DataType, tensor_shape_proto, type_proto,
+    },
     wire::{self, MAX_FIELDS},
 };
 pub use crate::formats::problems::invalid;
@@ -14,12 +17,18 @@ use crate::domain::problem::{ErrorCode, Problem};
 
 /// Opset versions of the default domain that the operators are implemented for.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+/// What scikit-learn's converter puts around probabilities, unless it is told not to.
+const ZIPMAP: &str =
+    "Convert it with probabilities as one matrix: skl2onnx.to_onnx(model, X, options={'zipmap': False}).";
 /// More nodes than any classifier has: a bound for time and memory.
 const MAX_NODES: usize = 100_000;
 
 /// A decoded file whose outer structure is sound.
 pub struct Model {
     pub graph: GraphProto,
+    /// Operators that the file defines itself.
+    pub functions: Vec<FunctionProto>,
+    pub metadata: Vec<StringStringEntryProto>,
     pub opset: i64,
     pub input: PortInfo,
     pub output: PortInfo,
@@ -37,7 +46,7 @@ pub struct PortInfo {
 /// Decodes and checks.
 ///
 /// # Errors
-/// `invalid_model`, or `not_a_classifier` where there is not one input and one output.
+/// `invalid_model`, or `not_a_classifier` where there is not one input and one output of scores.
 pub fn read(bytes: &[u8]) -> Result<Model, Problem> {
     if wire::fields(bytes) > MAX_FIELDS {
         return Err(invalid(format!("The file has more than {MAX_FIELDS} names, numbers and other parts.")).hint(
@@ -62,9 +71,23 @@ pub fn read(bytes: &[u8]) -> Result<Model, Problem> {
         graph.input.iter().filter(|input| !constants.contains(input.name())).map(PortInfo::of).collect();
     let outputs: Vec<PortInfo> = graph.output.iter().map(PortInfo::of).collect();
     let input = only(&inputs, "input", "inputs")?.clone();
-    let output = only(&outputs, "output", "outputs")?.clone();
+    let output = scores(&outputs, &graph.node)?.clone();
     drop(constants);
-    Ok(Model { graph, opset, input, output })
+    Ok(Model { graph, functions: model.functions, metadata: model.metadata_props, opset, input, output })
+}
+
+/// The one output, or the one matrix of floats beside labels, as of scikit-learn's classifiers.
+fn scores<'a>(outputs: &'a [PortInfo], nodes: &[NodeProto]) -> Result<&'a PortInfo, Problem> {
+    let (floats, others): (Vec<&PortInfo>, Vec<&PortInfo>) = outputs.iter().partition(|output| output.is_of_floats());
+    if let [scores] = floats.as_slice()
+        && scores.shape.as_ref().is_some_and(|shape| shape.len() == 2)
+        && others.iter().all(|output| output.is_of_labels())
+    {
+        return Ok(scores);
+    }
+    only(outputs, "output", "outputs").map_err(|problem| {
+        if nodes.iter().any(|node| node.op_type() == "ZipMap") { problem.hint(ZIPMAP) } else { problem }
+    })
 }
 
 fn opset(model: &ModelProto) -> Result<i64, Problem> {
@@ -140,6 +163,16 @@ impl PortInfo {
             }),
             shape: tensor.and_then(|tensor| Some(tensor.shape.as_ref()?.dim.iter().map(extent).collect())),
         }
+    }
+
+    pub fn is_of_floats(&self) -> bool {
+        use DataType::{Bfloat16, Double, Float, Float16};
+        matches!(self.data_type, Float | Float16 | Double | Bfloat16)
+    }
+
+    fn is_of_labels(&self) -> bool {
+        use DataType::{Int8, Int16, Int32, Int64, String, Uint8, Uint16, Uint32, Uint64};
+        matches!(self.data_type, Int8 | Int16 | Int32 | Int64 | Uint8 | Uint16 | Uint32 | Uint64 | String)
     }
 
     /// In words: `images (?, 3, 224, 224)`.

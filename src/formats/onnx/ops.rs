@@ -24,6 +24,7 @@ mod reduce;
 mod reduce_norms;
 mod reshape;
 mod resize;
+mod scatter;
 mod shape;
 mod slice;
 mod softmax;
@@ -63,6 +64,7 @@ const OPERATORS: &[&[(&str, Lower)]] = &[
     reduce_norms::OPERATORS,
     reshape::OPERATORS,
     resize::OPERATORS,
+    scatter::OPERATORS,
     shape::OPERATORS,
     slice::OPERATORS,
     softmax::OPERATORS,

@@ -57,8 +57,7 @@ pub fn lower(
     let opset = version.ok_or_else(|| invalid("The file does not say which opset it uses."))?.version();
     let mut graph = model.graph.ok_or_else(|| invalid("The file has no graph in it."))?;
     let order = order::needed(&graph.node, output)?;
-    import::drop_unread_outputs(&mut graph, &order, output);
-    import::check_operators(&graph.node, &order)?;
+    import::check_operators(&graph.node, &order, &model.functions)?;
     let written = computed.filter(|input| input.batch).and_then(|input| input.shape.first());
     let mut lowering = Lowering::new(written.map(|extent| *extent as i64), import::names(&graph));
     for (name, proto) in known {
@@ -70,7 +69,7 @@ pub fn lower(
         define(&mut lowering, input)?;
     }
     import::define_weights(&mut lowering, &mut graph, &order, (&BTreeMap::new(), usize::MAX))?;
-    import::lower(&mut lowering, &graph.node, &order, opset)?;
+    import::lower(&mut lowering, &graph.node, &order, (opset, output))?;
     finish(lowering, output, computed, opset)
 }
 

@@ -5,8 +5,8 @@ use std::{collections::HashMap, rc::Rc};
 use super::{
     item::{Halt, Item, Module},
     machine::Machine,
-    objects::Objects,
-    pickle::{self, Object, Pickle, Pickled},
+    objects::{Objects, stored},
+    pickle::{self, Object, Pickle, Pickled, Strided},
     sources::Sources,
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         archive::Archive,
         aten::Context,
         dim::{Dim, show},
+        elements::Stored,
         finish,
         free_names::FreeNames,
         graph::Port,
@@ -47,10 +48,15 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let constants = constants.as_ref().and_then(|pickle| pickle.root().members()).unwrap_or_default();
     let mut sources = Sources::new(&archive);
     let input = input_name(&mut sources, object)?;
-    let (shape, batch) = input_shape(&archive, &input, options)?;
+    let example = example(&archive, &input)?;
+    let (shape, batch) = input_shape(example.as_ref(), &input, options)?;
     let dims: Vec<Dim> = std::iter::once(Dim::N).chain(shape.iter().map(|extent| Dim::fixed(*extent as i64))).collect();
     check_size(&dims).map_err(|refusal| invalid(format!("The input \"{input}\": {}.", refusal.reason())))?;
     let mut lowering = Lowering::new(batch, FreeNames::from_iter([OUTPUT.to_owned()]));
+    if example.is_some_and(|example| example.stored != Stored::Float32) {
+        let warning = format!("The input \"{input}\" is not of float32; the student takes and gives float32.");
+        lowering.warnings.push(warning);
+    }
     let name = lowering.unused(&input);
     let value = Value::Runtime { name: name.clone(), dims };
     lowering.define(&name, value.clone());
@@ -80,7 +86,7 @@ pub fn port(bytes: &[u8], options: &ImportOptions) -> Result<Port, Problem> {
     let data = pickled(&archive, "data")?;
     let name = input_name(&mut Sources::new(&archive), module(&data)?)?.to_string();
     problems::check_names([&name])?;
-    let (shape, _) = input_shape(&archive, &name, options)?;
+    let (shape, _) = input_shape(example(&archive, &name)?.as_ref(), &name, options)?;
     Ok(Port { name, shape })
 }
 
@@ -132,15 +138,19 @@ fn pickled(archive: &Archive, name: &str) -> Result<Pickle, Problem> {
 }
 
 /// The input's shape without the batch, and the batch where the file fixes it: a trace keeps the shape of its example.
-fn input_shape(archive: &Archive, name: &str, options: &ImportOptions) -> Result<(Vec<usize>, Option<i64>), Problem> {
-    let example = example(archive);
+fn input_shape(
+    example: Option<&Example>,
+    name: &str,
+    options: &ImportOptions,
+) -> Result<(Vec<usize>, Option<i64>), Problem> {
+    let example = example.map(|example| &example.shape);
     // An example without rows fixes nothing.
-    let batch = example.as_ref().and_then(|example| example.first().copied()).filter(|batch| *batch > 0);
+    let batch = example.and_then(|example| example.first().copied()).filter(|batch| *batch > 0);
     let open =
         Problem::new(ErrorCode::InvalidConfig, format!("The file does not tell the shape of its input \"{name}\"."))
             .param("config.input.shape")
             .hint("Give config.input.shape, without the batch: {\"input\": {\"shape\": [3, 224, 224]}}.");
-    let (Some(example), None) = (&example, &options.input_shape) else {
+    let (Some(example), None) = (example, &options.input_shape) else {
         let Some(given) = options.input_shape.clone() else { return Err(open) };
         // A trace may be asked with another shape than that of its example.
         let shape = problems::input_shape(&format!("\"{name}\""), None, Some(&given))?;
@@ -153,14 +163,30 @@ fn input_shape(archive: &Archive, name: &str, options: &ImportOptions) -> Result
     Ok((shape, batch))
 }
 
-/// The shape of the example that a trace was made with.
-fn example(archive: &Archive) -> Option<Vec<i64>> {
+/// The input that a trace was made with.
+struct Example {
+    shape: Vec<i64>,
+    stored: Stored,
+}
+
+/// What a trace keeps of its example, which has to be of floats; `None` where there is none.
+fn example(archive: &Archive, input: &str) -> Result<Option<Example>, Problem> {
+    let Some(tensor) = traced(archive) else { return Ok(None) };
+    match stored(&tensor.storage.kind) {
+        Ok(stored) if stored.is_float() => Ok(Some(Example { shape: tensor.shape.clone(), stored })),
+        _ => Err(not_a_classifier(format!("The input \"{input}\" is not of floats."))
+            .hint("Trace the network without the steps that turn bytes or tokens into floats.")),
+    }
+}
+
+/// The first argument of the call of forward that was traced.
+fn traced(archive: &Archive) -> Option<Rc<Strided>> {
     let pickle = pickle::read(archive.get("traced_inputs.pkl")?, "traced_inputs").ok()?;
     let Pickled::Dict(methods) = pickle.root() else { return None };
     let methods = methods.borrow();
     let forward = methods.iter().find(|(key, _)| matches!(key, Pickled::Text(name) if &**name == "forward"));
     match forward?.1.members()?.first()? {
-        Pickled::Tensor(tensor) => Some(tensor.shape.clone()),
+        Pickled::Tensor(tensor) => Some(Rc::clone(tensor)),
         _ => None,
     }
 }

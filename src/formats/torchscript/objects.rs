@@ -157,7 +157,11 @@ pub fn scalar(value: &Value) -> Option<Item> {
     int.or(float).or(truth)
 }
 
-fn stored(kind: &str) -> Result<Stored, Refusal> {
+/// The type of the elements in a storage.
+///
+/// # Errors
+/// Types that are not read.
+pub fn stored(kind: &str) -> Result<Stored, Refusal> {
     Ok(match kind {
         "FloatStorage" => Stored::Float32,
         "DoubleStorage" => Stored::Float64,

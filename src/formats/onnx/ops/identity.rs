@@ -4,7 +4,7 @@ use super::Lower;
 use crate::formats::{
     lowering::cast::{Kind, convert_to},
     onnx::{
-        array::Elements,
+        array::{Array, Elements},
         call::{Call, Value},
         lowering::Lowering,
         proto::tensor_proto::DataType,
@@ -13,10 +13,19 @@ use crate::formats::{
 };
 
 pub const OPERATORS: &[(&str, Lower)] =
-    &[("Cast", cast), ("CastLike", cast_like), ("Dropout", identity), ("Identity", identity)];
+    &[("Cast", cast), ("CastLike", cast_like), ("Dropout", dropout), ("Identity", identity)];
 
 fn identity(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     graph.alias(call, call.input(0)?.clone())
+}
+
+/// Since opset 12, the third input says whether it was exported in training mode.
+fn dropout(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
+    if call.constant(2)?.and_then(Array::as_bools) == Some(&[true]) {
+        let name = call.node.name();
+        graph.warnings.push(format!("Dropout \"{name}\" was exported in training mode; the teacher goes without."));
+    }
+    identity(graph, call)
 }
 
 /// Every float is float32 here; integers and booleans are known values, of shape arithmetic.

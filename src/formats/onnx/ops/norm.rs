@@ -15,7 +15,9 @@ fn batch_norm(graph: &mut Lowering, call: &Call) -> Result<(), Refusal> {
     if call.int("spatial", 1)? == 0 {
         return Err(Refusal::unsupported("it normalises every element by its own statistics (spatial = 0)"));
     }
-    if call.int("training_mode", 0)? != 0 {
+    // Before opset 14, outputs beside the first one said so.
+    let has_statistics = call.node.output.iter().skip(1).any(|name| !name.is_empty());
+    if call.int("training_mode", 0)? != 0 || (call.opset < 14 && has_statistics) {
         graph.warnings.push(format!(
             "Batch normalisation \"{}\" was exported in training mode; it is used with its running statistics.",
             call.node.name()
