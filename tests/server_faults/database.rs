@@ -3,7 +3,7 @@
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use super::server::{LONG, Server, accepted, check, files, serve};
+use super::server::{LONG, Server, accepted, check, fails, files, kegd, serve};
 
 async fn connect(data: &std::path::Path) -> SqliteConnection {
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(data.join("kegd.db"))).await.unwrap()
@@ -33,11 +33,6 @@ async fn locked_by_another_process() {
     check(data.path()).await;
 }
 
-/// What a start says that must fail.
-fn fails(data: &std::path::Path) -> String {
-    Server::run(serve(data)).err().expect("it does not start")
-}
-
 #[tokio::test]
 async fn written_by_a_newer_version() {
     let data = TempDir::new().unwrap();
@@ -65,12 +60,7 @@ async fn no_database_at_all() {
 #[tokio::test]
 async fn damaged_in_the_middle() {
     let data = TempDir::new().unwrap();
-    let mut server = Server::run({
-        let mut command = serve(data.path());
-        command.arg("--no-worker");
-        command
-    })
-    .unwrap();
+    let mut server = idle(data.path());
     let id = server.submit().await;
     assert!(server.stop());
     let file = data.path().join("kegd.db");
@@ -87,6 +77,13 @@ async fn damaged_in_the_middle() {
             server.stop();
         }
     }
+}
+
+/// A server that only takes jobs.
+fn idle(data: &std::path::Path) -> Server {
+    let mut command = serve(data);
+    command.arg("--no-worker");
+    Server::run(command).unwrap()
 }
 
 #[tokio::test]
@@ -107,13 +104,6 @@ async fn in_use_by_another_server() {
     first.submit().await;
     assert!(first.stop());
     assert!(Server::start(data.path()).stop(), "the directory is free again");
-}
-
-/// What a command of ours says of a data directory, and whether it went well.
-fn kegd(data: &std::path::Path, arguments: &[&str]) -> (bool, String) {
-    let output =
-        std::process::Command::new(super::server::KEGD).args(arguments).arg("--data-dir").arg(data).output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[tokio::test]
