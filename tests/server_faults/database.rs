@@ -87,6 +87,42 @@ fn idle(data: &std::path::Path) -> Server {
 }
 
 #[tokio::test]
+async fn a_backup_takes_the_place_of_a_damaged_one() {
+    let data = TempDir::new().unwrap();
+    let mut server = idle(data.path());
+    let kept = server.submit().await;
+    let copy = data.path().join("copy.db");
+    let (went_well, said) = kegd(data.path(), &["backup", copy.to_str().unwrap()]);
+    assert!(went_well, "{said}");
+    // So that the file has everything, and the log only what comes after.
+    assert!(server.stop());
+    let mut server = idle(data.path());
+    server.submit().await;
+    server.kill();
+    let file = data.path().join("kegd.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&file, bytes).unwrap();
+    assert!(data.path().join("kegd.db-wal").metadata().unwrap().len() > 0, "there is a log of what was damaged");
+
+    let said = fails(data.path());
+    assert!(said.contains("is damaged") && said.contains("backup"), "{said}");
+    for beside in ["kegd.db-wal", "kegd.db-shm"] {
+        assert!(said.contains(beside), "{said}");
+        let _ = std::fs::remove_file(data.path().join(beside));
+    }
+    std::fs::copy(&copy, &file).unwrap();
+    let mut server = idle(data.path());
+    let jobs = server.json("/jobs").await["data"].clone();
+    let jobs: Vec<_> = jobs.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
+    assert_eq!(jobs, [kept.as_str()]);
+    let folders = std::fs::read_dir(data.path().join("artifacts")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(folders.collect::<Vec<_>>(), [kept.as_str()], "what came after it is gone with its files");
+    assert!(server.stop());
+    check(data.path()).await;
+}
+
+#[tokio::test]
 async fn in_use_by_another_server() {
     let data = TempDir::new().unwrap();
     let mut first = Server::start(data.path());
