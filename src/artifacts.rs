@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt;
 pub use self::{
     adopt::Claimed,
     error::{AdoptError, ArtifactError, PutError},
-    sweep::Found,
+    sweep::{Found, holds_jobs},
 };
 pub use crate::domain::artifact::hexadecimal;
 use crate::domain::{

@@ -57,7 +57,7 @@ pub use self::{
     reuse::Reused,
     runs::{Run, RunEnd},
     samples::SampleRow,
-    schema::Schema,
+    schema::{Absent, Schema},
     signals::Signal,
     submit::{NewJob, Submission},
     tasks::{LeasedTask, NewTask, Slot, TaskRow, TaskUpdate},
@@ -85,16 +85,20 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is no database, or was written by a newer version.
     pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Self::open_with(path, clock, Schema::UpToDate).await
+        Self::open_with(path, clock, Schema::UpToDate, Absent::Made).await
     }
 
-    /// As [`Store::open`], where a database that is there may be another version's.
+    /// As [`Store::open`], where a database that is there may be another version's, and one that is not may have to be put back.
     ///
     /// # Errors
-    /// As [`Store::open`], and what `schema` does not allow.
-    pub async fn open_with(path: &Path, clock: Clock, schema: Schema) -> Result<Self, StoreError> {
+    /// As [`Store::open`], and what `schema` and `absent` do not allow.
+    pub async fn open_with(path: &Path, clock: Clock, schema: Schema, absent: Absent) -> Result<Self, StoreError> {
+        // Before SQLite looks: it takes an empty file for a new database, and deletes the log beside it.
+        if absent == Absent::Refused && file::is_empty(path) {
+            return Err(StoreError::Absent(path.to_owned()));
+        }
         let writer = connections::writer(path).await.map_err(|cause| StoreError::at_open(path.to_owned(), cause))?;
-        schema::settle(&writer, path, schema).await?;
+        schema::settle(&writer, path, schema, absent).await?;
         let readers = connections::readers(path).await?;
         let file = Arc::new(DatabaseFile::at(path)?);
         Ok(Self { writer, readers, signals: Arc::default(), clock, file })

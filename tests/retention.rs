@@ -225,6 +225,24 @@ async fn a_file_that_cannot_go_now_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_is_struck_off_late_strikes_off_no_other_entry() {
+    let house = House::standing().await;
+    let doom = async || {
+        let id = canceled(&house).await;
+        assert_eq!(house.store.delete(id, false).await.unwrap(), Deletion::Deleted);
+        house.store.doomed(None).await.unwrap()
+    };
+    // Two work the list through at a time, and one of them is done before the other strikes its entries off.
+    let slow = doom().await;
+    assert_eq!(retention::bury(&house.store, &house.artifacts).await.unwrap(), 1);
+    let newer = doom().await;
+    house.store.buried(&slow).await.unwrap();
+    assert_eq!(house.store.doomed(None).await.unwrap(), newer);
+    assert_eq!(retention::bury(&house.store, &house.artifacts).await.unwrap(), 1);
+    assert_eq!(files(&house), [""; 0]);
+}
+
+#[tokio::test]
 async fn the_sweep_takes_what_no_run_will_ever_name() {
     let house = House::standing().await;
     house.submit(json!({})).await;

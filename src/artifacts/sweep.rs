@@ -5,6 +5,19 @@ use std::{collections::HashSet, fs, io, path::Path};
 use super::{ArtifactError, Artifacts, TRASH};
 use crate::domain::ids::JobId;
 
+/// Whether folders of jobs lie under `root`, which need not be there.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn holds_jobs(root: &Path) -> io::Result<bool> {
+    for entry in read_if_there(root)? {
+        if is_job(&entry)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A file that lies in the storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -59,12 +72,10 @@ fn sweep_root(root: &Path, known: &HashSet<String>) -> io::Result<usize> {
     let _ = fs::remove_dir_all(root.join(TRASH));
     for entry in fs::read_dir(root)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let ours = name.to_str().is_some_and(|name| name.parse::<JobId>().is_ok()) && entry.file_type()?.is_dir();
-        if !ours {
+        if !is_job(&entry)? {
             continue;
         }
-        if name.to_str().is_some_and(|name| known.contains(name)) {
+        if entry.file_name().to_str().is_some_and(|name| known.contains(name)) {
             swept += sweep_staged(&entry.path())?;
         } else {
             fs::remove_dir_all(entry.path())?;
@@ -72,6 +83,11 @@ fn sweep_root(root: &Path, known: &HashSet<String>) -> io::Result<usize> {
         }
     }
     Ok(swept)
+}
+
+fn is_job(entry: &fs::DirEntry) -> io::Result<bool> {
+    let named = entry.file_name().to_str().is_some_and(|name| name.parse::<JobId>().is_ok());
+    Ok(named && entry.file_type()?.is_dir())
 }
 
 /// Deletes what storage calls `<file>#<number>`: the beginnings of uploads. No key of ours has that sign in it.
@@ -92,10 +108,10 @@ fn find(root: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for job in fs::read_dir(root)? {
         let job = job?;
-        let name = job.file_name().to_string_lossy().into_owned();
-        if name.parse::<JobId>().is_err() || !job.file_type()?.is_dir() {
+        if !is_job(&job)? {
             continue;
         }
+        let name = job.file_name().to_string_lossy().into_owned();
         for entry in read_if_there(&job.path())? {
             let inner = entry.file_name().to_string_lossy().into_owned();
             if !entry.file_type()?.is_dir() {

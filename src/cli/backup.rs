@@ -11,6 +11,7 @@ use crate::config::StorageConfig;
 ///
 /// The copy is whole and of one moment. Files of jobs never change once they are kept: copy the folder `artifacts` of the
 /// data directory after this. To restore, put the copy as `kegd.db` and that folder into an empty data directory.
+/// Where a `kegd.db` is replaced, remove `kegd.db-wal` and `kegd.db-shm` first: they are of the old one.
 #[derive(clap::Args, Debug)]
 pub struct Backup {
     /// Where the copy goes; there must be no such file yet.

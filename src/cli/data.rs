@@ -9,14 +9,15 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    artifacts::Artifacts,
+    artifacts::{self, Artifacts},
     clock::Clock,
     config::{RetentionConfig, StorageConfig},
     retention::{self, Collector, Policy},
-    store::{Schema, Store, StoreError},
+    store::{Absent, Schema, Store, StoreError},
 };
 
 const DATABASE: &str = "kegd.db";
+const ARTIFACTS: &str = "artifacts";
 const SCRATCH: &str = "scratch";
 
 /// How often a process sees whether its database is still there.
@@ -72,7 +73,8 @@ impl Data {
     /// For the service: owns the directory until the file that is returned is closed, and brings the database up to date.
     ///
     /// # Errors
-    /// The directory cannot be made or used, is another service's, or the database is not ours.
+    /// The directory cannot be made or used, is another service's, the database is not ours, or there are files of jobs
+    /// without one.
     pub async fn owned(config: &StorageConfig) -> anyhow::Result<(Self, File)> {
         let directory = made(config)?;
         // First: what follows would change the database under another service, and clean up the files of its uploads.
@@ -83,16 +85,20 @@ impl Data {
     /// For who works beside a service.
     ///
     /// # Errors
-    /// The directory cannot be made or used, or the database is not ours, or not of this version.
+    /// The directory cannot be made or used, the database is not ours or not of this version, or there are files of jobs
+    /// without one.
     pub async fn open(config: &StorageConfig) -> anyhow::Result<Self> {
         Self::within(made(config)?, Schema::Current).await
     }
 
     async fn within(directory: PathBuf, schema: Schema) -> anyhow::Result<Self> {
         let cannot = || cannot_be_used(&directory);
-        let database = directory.join(DATABASE);
-        let store = Store::open_with(&database, Clock::System, schema).await.with_context(cannot)?;
-        let artifacts = Artifacts::open(directory.join("artifacts")).with_context(cannot)?;
+        let (database, files) = (directory.join(DATABASE), directory.join(ARTIFACTS));
+        // A service deletes the files of jobs that its database does not know: with a new one, all of them.
+        let kept = artifacts::holds_jobs(&files).with_context(cannot)?;
+        let absent = if kept { Absent::Refused } else { Absent::Made };
+        let store = Store::open_with(&database, Clock::System, schema, absent).await.with_context(cannot)?;
+        let artifacts = Artifacts::open(files).with_context(cannot)?;
         Ok(Self { directory, store, artifacts })
     }
 

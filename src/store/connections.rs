@@ -16,7 +16,6 @@ const READERS: u32 = 4;
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // A job that was accepted survives a power cut.
         .synchronous(SqliteSynchronous::Full)
@@ -25,12 +24,15 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 pub(super) async fn writer(path: &Path) -> Result<SqlitePool, sqlx::Error> {
-    SqlitePoolOptions::new()
+    let pool = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(TURN_TIMEOUT)
         .before_acquire(|connection, _| Box::pin(async { Ok(is_fresh(connection)) }))
-        .connect_with(options(path))
-        .await
+        .connect_with(options(path).create_if_missing(true))
+        .await?;
+    // Connections come and go: a later one must not make a new database where this one was moved away.
+    pool.set_connect_options(options(path));
+    Ok(pool)
 }
 
 pub(super) async fn readers(path: &Path) -> Result<SqlitePool, sqlx::Error> {

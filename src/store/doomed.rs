@@ -36,7 +36,8 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Strikes entries off whose files are gone. Striking off twice is no error.
+    /// Strikes entries off whose files are gone. Striking off twice is no error, and strikes off nothing else: once an entry is
+    /// off, its number may be given to another one.
     ///
     /// # Errors
     /// The database fails.
@@ -46,7 +47,12 @@ impl Store {
         }
         let mut tx = self.begin().await?;
         for entry in entries {
-            sqlx::query("delete from doomed_files where id = ?").bind(entry.id).execute(&mut *tx.sql).await?;
+            sqlx::query("delete from doomed_files where id = ? and job = ? and key is ?")
+                .bind(entry.id)
+                .bind(entry.job.to_string())
+                .bind(&entry.key)
+                .execute(&mut *tx.sql)
+                .await?;
         }
         tx.commit().await
     }

@@ -26,8 +26,19 @@ pub enum StoreError {
     )]
     Older { found: i64, known: i64 },
     /// A file that is no database, or no longer one.
-    #[error("{} is damaged, or is no database of kegd: put a backup of it in its place, or move it away to begin anew ({cause})", path.display())]
+    #[error(
+        "{at} is damaged, or is no database of kegd: remove {at}-wal and {at}-shm, which SQLite would write over whatever comes in \
+         its place, and put a backup there; or move it away, and the files of jobs with it, to begin anew ({cause})",
+        at = path.display()
+    )]
     Damaged { path: PathBuf, cause: sqlx::Error },
+    /// A new database would make files of no job of what lies beside it.
+    #[error(
+        "there are files of jobs, but no database: put {at} back, or a backup of it once {at}-wal and {at}-shm are removed; or \
+         move the folder artifacts away to begin anew",
+        at = .0.display()
+    )]
+    Absent(PathBuf),
     /// What is written now would be lost with the process.
     #[error("{} was deleted or replaced while it was in use", .0.display())]
     Gone(PathBuf),

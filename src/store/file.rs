@@ -16,6 +16,14 @@ pub(super) struct DatabaseFile {
     inode: u64,
 }
 
+/// Whether nothing is at `path`, or an empty file.
+pub(super) fn is_empty(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(facts) => facts.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 impl DatabaseFile {
     pub(super) fn at(path: &Path) -> Result<Self, StoreError> {
         let facts = std::fs::metadata(path).map_err(sqlx::Error::Io)?;

@@ -5,7 +5,7 @@ use crate::domain::{
     artifact::Artifact,
     ids::JobId,
     job::{JobStatus, Phase, Progress},
-    task::{TaskKind, TaskStatus},
+    task::TaskKind,
 };
 
 /// What a request to retry did.
@@ -42,6 +42,7 @@ impl Store {
         for artifact in tx.made_artifacts(id).await? {
             tx.doom_file(id, &artifact.key).await?;
         }
+        tx.end_runs(id, RunEnd::Canceled, None).await?;
         // Runs, metrics, artifacts and samples go with their tasks.
         sqlx::query("delete from tasks where job = ?").bind(id.to_string()).execute(&mut *tx.sql).await?;
         job.model = None;
@@ -102,11 +103,7 @@ impl Tx {
     /// Queues all tasks of a job that have not succeeded. A run that is still being ended since its sibling failed loses its
     /// lease: it must not end its task again.
     async fn queue_unfinished(&mut self, job: JobId) -> Result<(), StoreError> {
-        for task in self.tasks(job).await? {
-            if task.status == TaskStatus::Running {
-                self.end_run(task.fence(), RunEnd::Canceled, None).await?;
-            }
-        }
+        self.end_runs(job, RunEnd::Canceled, None).await?;
         let sql = "update tasks set status = 'queued', losses = 0, run_after = ?1, queued_at = ?1, cancel_requested = 0, \
                    worker = null, slot = null, lease_until = null, finished_at = null \
                    where job = ?2 and status != 'succeeded'";

@@ -104,6 +104,21 @@ impl Tx {
             .await?;
         Ok(())
     }
+
+    /// Ends and counts every run of a job that is under way, whether the job can be read or not.
+    pub(super) async fn end_runs(&mut self, job: JobId, end: RunEnd, detail: Option<&str>) -> Result<(), StoreError> {
+        self.add_open_runs(job, end).await?;
+        let sql = "update runs set ended_at = ?, outcome = ?, detail = ? \
+                   where ended_at is null and task in (select id from tasks where job = ?)";
+        sqlx::query(sql)
+            .bind(self.now)
+            .bind(end.name())
+            .bind(detail)
+            .bind(job.to_string())
+            .execute(&mut *self.sql)
+            .await?;
+        Ok(())
+    }
 }
 
 impl Tx {

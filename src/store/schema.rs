@@ -20,16 +20,27 @@ pub enum Schema {
     AsItIs,
 }
 
+/// What happens where there is no database: no file, an empty one, or one without any schema, as where the file was copied
+/// and its log was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// One is made.
+    Made,
+    /// None is, and nothing is touched: what lies beside it would be that of no job.
+    Refused,
+}
+
 /// The number of this version's schema.
 fn known() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 /// Sees to the schema of the database at `path`; a new database gets that of this version.
-pub(super) async fn settle(writer: &SqlitePool, path: &Path, schema: Schema) -> Result<(), StoreError> {
+pub(super) async fn settle(writer: &SqlitePool, path: &Path, schema: Schema, absent: Absent) -> Result<(), StoreError> {
     let known = known();
     let found = version(writer).await.map_err(|cause| StoreError::at_open(path.to_owned(), cause))?;
     match (schema, found) {
+        (_, None) if absent == Absent::Refused => return Err(StoreError::Absent(path.to_owned())),
         (Schema::AsItIs, Some(_)) => return Ok(()),
         (Schema::Current, Some(found)) if found < known => return Err(StoreError::Older { found, known }),
         _ => {}

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use sqlx::Row as _;
 
 use super::{RunEnd, Store, StoreError, Tx, rows};
-use crate::domain::{job::JobStatus, operators, problem::Problem, retention::Reason, task::TaskKind};
+use crate::domain::{ids::JobId, job::JobStatus, operators, problem::Problem, retention::Reason, task::TaskKind};
 
 /// One sum. Whatever becomes a label comes from a closed list.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +102,16 @@ impl Tx {
         );
         let stored = rows::stored(value, "value")?;
         sqlx::query(&sql).bind(name).bind(label.as_ref()).bind(stored).execute(&mut *self.sql).await?;
+        Ok(())
+    }
+
+    /// Counts the runs of a job that are about to end so, as [`Total::Runs`].
+    pub(super) async fn add_open_runs(&mut self, job: JobId, end: RunEnd) -> Result<(), StoreError> {
+        let sql = "insert into totals (name, label, value) \
+                   select 'runs', kind || '/' || ?, count(*) from runs join tasks on tasks.id = task \
+                   where job = ? and ended_at is null group by kind \
+                   on conflict (name, label) do update set value = value + excluded.value";
+        sqlx::query(sql).bind(end.name()).bind(job.to_string()).execute(&mut *self.sql).await?;
         Ok(())
     }
 

@@ -38,9 +38,9 @@ pub struct WorkerRow {
 const SILENCE: Millis = 60_000;
 
 impl WorkerRow {
-    /// Whether it was there a moment before `now`.
+    /// Whether it was there a moment before `now`. Seen in the future: the clock was set back, and it has not spoken since.
     pub fn is_alive(&self, now: Millis) -> bool {
-        now - self.seen_at.as_millisecond() <= SILENCE
+        (now - self.seen_at.as_millisecond()).abs() <= SILENCE
     }
 
     fn read(row: &SqliteRow) -> Result<Self, StoreError> {
@@ -89,7 +89,7 @@ impl Store {
     /// The database fails.
     pub async fn offered_devices(&self) -> Result<Vec<String>, StoreError> {
         let now = self.clock().now();
-        // Seen in the future: the clock was set back, and the worker has not spoken since.
+        // As in `WorkerRow::is_alive`.
         let rows = sqlx::query("select slots from workers where seen_at between ? and ?")
             .bind(now.saturating_sub(SILENCE))
             .bind(now.saturating_add(SILENCE))

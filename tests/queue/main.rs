@@ -11,3 +11,4 @@ mod slots;
 mod states;
 mod store;
 mod sweep;
+mod totals;

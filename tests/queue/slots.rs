@@ -159,6 +159,11 @@ async fn what_a_slot_takes_is_what_it_is_said_to_take() {
 async fn what_is_offered_is_what_workers_offer_that_are_there() {
     let house = House::standing().await;
     let offered = async || house.store.offered_devices().await.unwrap();
+    let alive = async || {
+        let workers = house.store.workers().await.unwrap().into_iter();
+        let alive = workers.filter(|worker| worker.is_alive(house.clock.now()));
+        alive.map(|worker| worker.name).collect::<Vec<_>>()
+    };
     assert_eq!(offered().await, [""; 0]);
     let slots = |devices: &[&str]| devices.iter().map(|&device| device.to_owned()).collect::<Vec<_>>();
     house.queue.begin_life("one", &slots(&["cpu", "cpu"])).await.unwrap();
@@ -168,7 +173,10 @@ async fn what_is_offered_is_what_workers_offer_that_are_there() {
     house.clock.advance(std::time::Duration::from_secs(61));
     house.queue.reap(Some("one")).await.unwrap();
     assert_eq!(offered().await, ["cpu"], "the other one is gone");
+    assert_eq!(alive().await, ["one"]);
     house.clock.set(house.clock.now() - 86_400_000);
+    assert_eq!(alive().await, [""; 0], "seen in the future, and not since");
     house.queue.reap(Some("other")).await.unwrap();
     assert_eq!(offered().await, ["cpu", "cuda:0"], "whatever the clock was before");
+    assert_eq!(alive().await, ["other"]);
 }

@@ -131,6 +131,17 @@ async fn what_was_stored_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn no_connection_makes_a_database_where_it_was_moved_away() {
+    let house = House::standing().await;
+    let path = house.directory.path().join("kegd.db");
+    std::fs::rename(&path, house.directory.path().join("away.db")).unwrap();
+    // More at once than there are connections, so that some are opened.
+    let read = futures::future::join_all((0..8).map(|_| house.store.job_ids())).await;
+    assert!(read.iter().any(Result::is_err));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
 async fn a_key_stands_for_its_job_for_a_day() {
     let house = House::standing().await;
     let Submission::Created(first) = house.submit_with_key("key", "body").await.unwrap() else { panic!("it is new") };

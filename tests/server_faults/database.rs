@@ -3,7 +3,7 @@
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use super::server::{LONG, Server, accepted, check, files, serve};
+use super::server::{LONG, Server, accepted, check, fails, files, kegd, serve};
 
 async fn connect(data: &std::path::Path) -> SqliteConnection {
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(data.join("kegd.db"))).await.unwrap()
@@ -33,11 +33,6 @@ async fn locked_by_another_process() {
     check(data.path()).await;
 }
 
-/// What a start says that must fail.
-fn fails(data: &std::path::Path) -> String {
-    Server::run(serve(data)).err().expect("it does not start")
-}
-
 #[tokio::test]
 async fn written_by_a_newer_version() {
     let data = TempDir::new().unwrap();
@@ -65,12 +60,7 @@ async fn no_database_at_all() {
 #[tokio::test]
 async fn damaged_in_the_middle() {
     let data = TempDir::new().unwrap();
-    let mut server = Server::run({
-        let mut command = serve(data.path());
-        command.arg("--no-worker");
-        command
-    })
-    .unwrap();
+    let mut server = idle(data.path());
     let id = server.submit().await;
     assert!(server.stop());
     let file = data.path().join("kegd.db");
@@ -87,6 +77,49 @@ async fn damaged_in_the_middle() {
             server.stop();
         }
     }
+}
+
+/// A server that only takes jobs.
+fn idle(data: &std::path::Path) -> Server {
+    let mut command = serve(data);
+    command.arg("--no-worker");
+    Server::run(command).unwrap()
+}
+
+#[tokio::test]
+async fn a_backup_takes_the_place_of_a_damaged_one() {
+    let data = TempDir::new().unwrap();
+    let mut server = idle(data.path());
+    let kept = server.submit().await;
+    let copy = data.path().join("copy.db");
+    let (went_well, said) = kegd(data.path(), &["backup", copy.to_str().unwrap()]);
+    assert!(went_well, "{said}");
+    // So that the file has everything, and the log only what comes after.
+    assert!(server.stop());
+    let mut server = idle(data.path());
+    server.submit().await;
+    server.kill();
+    let file = data.path().join("kegd.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[4096..].fill(0xA5);
+    std::fs::write(&file, bytes).unwrap();
+    assert!(data.path().join("kegd.db-wal").metadata().unwrap().len() > 0, "there is a log of what was damaged");
+
+    let said = fails(data.path());
+    assert!(said.contains("is damaged") && said.contains("backup"), "{said}");
+    for beside in ["kegd.db-wal", "kegd.db-shm"] {
+        assert!(said.contains(beside), "{said}");
+        let _ = std::fs::remove_file(data.path().join(beside));
+    }
+    std::fs::copy(&copy, &file).unwrap();
+    let mut server = idle(data.path());
+    let jobs = server.json("/jobs").await["data"].clone();
+    let jobs: Vec<_> = jobs.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
+    assert_eq!(jobs, [kept.as_str()]);
+    let folders = std::fs::read_dir(data.path().join("artifacts")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(folders.collect::<Vec<_>>(), [kept.as_str()], "what came after it is gone with its files");
+    assert!(server.stop());
+    check(data.path()).await;
 }
 
 #[tokio::test]
@@ -107,13 +140,6 @@ async fn in_use_by_another_server() {
     first.submit().await;
     assert!(first.stop());
     assert!(Server::start(data.path()).stop(), "the directory is free again");
-}
-
-/// What a command of ours says of a data directory, and whether it went well.
-fn kegd(data: &std::path::Path, arguments: &[&str]) -> (bool, String) {
-    let output =
-        std::process::Command::new(super::server::KEGD).args(arguments).arg("--data-dir").arg(data).output().unwrap();
-    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[tokio::test]

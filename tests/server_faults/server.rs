@@ -181,6 +181,17 @@ impl Drop for Server {
     }
 }
 
+/// What a start says that must fail.
+pub fn fails(data: &Path) -> String {
+    Server::run(serve(data)).err().expect("it does not start")
+}
+
+/// What a command of ours says of a data directory, and whether it went well.
+pub fn kegd(data: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(KEGD).args(arguments).arg("--data-dir").arg(data).output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// Whether we are the one whom no rights bind.
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
