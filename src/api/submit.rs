@@ -27,7 +27,7 @@ use crate::{
         presets::TeacherKind,
         problem::{ErrorCode, Problem},
     },
-    store::{NewJob, StoreError, Submission},
+    store::{NewJob, Submission},
 };
 
 /// Submits a job.
@@ -153,11 +153,13 @@ async fn submit(
     // A task of its own: a client that goes away drops the request, but not a transaction that is being committed, and
     // what that made must not lose its files.
     let recorded = tokio::spawn(record(app.clone(), Arc::clone(draft), job).in_current_span());
-    Ok(recorded.await.map_err(ApiError::internal)??)
+    recorded.await.map_err(ApiError::internal)?
 }
 
 /// Makes the job, which owns its files from then on.
-async fn record(app: App, draft: Arc<Draft>, job: NewJob) -> Result<Submission, StoreError> {
+async fn record(app: App, draft: Arc<Draft>, mut job: NewJob) -> ApiResult<Submission> {
+    let _turn = app.gates.make().await?;
+    draft.become_job(&mut job).await?;
     let submission = app.store.submit(&job, app.limits.max_queue).await?;
     if let Submission::Created(_) = submission {
         draft.keep();
