@@ -1,7 +1,8 @@
 //! Artifacts: a job's immutable files, with their hashes. The only object storage of the house; local files today.
 //!
 //! Layout under the root: `<job>/<name>` for uploads, `<job>/<task>-<run>/<name>` for what a run made. A run writes under
-//! a key of its own, so a run that lost its lease cannot replace a file of the run after it.
+//! a key of its own, so a run that lost its lease cannot replace a file of the run after it. An upload lies under an id of
+//! its own until its job is made.
 
 mod adopt;
 mod error;

@@ -102,8 +102,9 @@ impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Problem::new(ErrorCode::DiskFull, "The disk filled up while the upload was written; nothing was kept.")
-                    .hint("Delete jobs that are no longer needed, or give the server more disk space.")
+                let detail = "The server's disk is full: what this request needs cannot be written.";
+                Problem::new(ErrorCode::DiskFull, detail)
+                    .hint("Free some space on it, or give the server more, and try again.")
                     .into()
             }
             _ => Self::internal(error),

@@ -1,4 +1,4 @@
-//! Bounds on what happens at once: requests under way, those who wait for news, and pictures being drawn.
+//! Bounds on what happens at once: requests under way, those who wait for news, pictures being drawn, and jobs being made.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +24,15 @@ use crate::{
 const MOMENT: Duration = Duration::from_secs(1);
 const WHILE: Duration = Duration::from_secs(10);
 
+/// How long a job waits to be made: for a few before it that each wait for the database.
+const TURN_TIMEOUT: Duration = Duration::from_secs(25);
+
 #[derive(Clone, Debug)]
 pub struct Gates {
     requests: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     drawing: Arc<Semaphore>,
+    making: Arc<Semaphore>,
     idle: Duration,
 }
 
@@ -41,6 +45,7 @@ impl Gates {
             requests: places(config.max_requests),
             waiting: places(config.max_waiting),
             drawing: Arc::new(Semaphore::new(cores)),
+            making: places(1),
             idle: config.idle_timeout,
         }
     }
@@ -64,6 +69,20 @@ impl Gates {
     /// The service ends.
     pub async fn draw(&self) -> ApiResult<OwnedSemaphorePermit> {
         Arc::clone(&self.drawing).acquire_owned().await.map_err(ApiError::internal)
+    }
+
+    /// Waits for the turn to make a job. One has it at a time, from a job's id to its row: so rows come in the order of
+    /// their ids, and who has read a list of jobs to its end finds all later ones behind it.
+    ///
+    /// # Errors
+    /// `unavailable` where those before take too long.
+    pub async fn make(&self) -> ApiResult<OwnedSemaphorePermit> {
+        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.making).acquire_owned()).await;
+        let turn = turn.map_err(|_| {
+            let detail = "The database is busy with the jobs before this one; nothing was kept.";
+            Problem::new(ErrorCode::Unavailable, detail).hint("Try again in a moment.")
+        })?;
+        turn.map_err(ApiError::internal)
     }
 }
 

@@ -72,10 +72,19 @@ fn refusals(method: &Method, path: &str) -> Vec<(&'static str, String)> {
     if matches!(path, "/jobs" | "/inspect") && method == Method::POST {
         refusals.push(("408", "Nothing more of the upload arrived for too long".to_owned()));
     }
+    if writes(method, path) {
+        refusals.push(("507", "The server's disk is full".to_owned()));
+    }
     if !matches!(path, "/livez" | "/readyz") {
         refusals.push(("503", "As many requests as can be are being answered".to_owned()));
     }
     refusals
+}
+
+/// Whether answering takes disk space: for the database, or for a copy that can be read out of order.
+fn writes(method: &Method, path: &str) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    !reads || matches!(path, "/jobs/{id}/samples.png" | "/jobs/{id}/samples.npz" | "/jobs/{id}/samples/latent.png")
 }
 
 fn problem(when: String) -> Response {

@@ -57,12 +57,18 @@ pub fn router(app: App) -> Router {
         .routes(routes!(openapi::get)) //                      /openapi.json
         .split_for_parts();
     let document = operations::completed(document);
-    router
+    let router = router
         .route("/", get(assets::file))
         .route("/docs", get(assets::file))
         .fallback(assets::file)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(Extension(Arc::new(openapi::with_refusals(document))))
+        .layer(Extension(Arc::new(openapi::with_refusals(document))));
+    layered(router, app)
+}
+
+/// What every request passes on its way to `routes`.
+fn layered(routes: Router<App>, app: App) -> Router {
+    routes
         .layer(
             // Outermost first: a request gets its id before anything else can go wrong.
             ServiceBuilder::new()
@@ -74,8 +80,9 @@ pub fn router(app: App) -> Router {
                 .layer(from_fn(semantics::keep))
                 .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(Compressible)))
                 .layer(from_fn(error::render))
-                .layer(CatchPanicLayer::custom(error::panicked))
+                // Outside the next one: a handler that panicked is counted with what it was answered.
                 .layer(from_fn_with_state(app.clone(), traffic::measure))
+                .layer(CatchPanicLayer::custom(error::panicked))
                 .layer(from_fn(drain::drain))
                 .layer(from_fn_with_state(app.clone(), gates::bound))
                 .layer(from_fn_with_state(app.clone(), caller::control)),
@@ -100,5 +107,66 @@ impl Predicate for Compressible {
             })
         };
         text(response.headers()) && !strong(response.headers())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use axum::{body::Body, http::Request};
+    use tokio_util::sync::CancellationToken;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{
+        api::{Disk, Gates, Helper, Hosts, Parts, Traffic, exposition::Page},
+        artifacts::Artifacts,
+        clock::Clock,
+        config::{AccessConfig, ByteSize, LimitsConfig, TrafficConfig},
+        retention::{Collector, Policy},
+        store::Store,
+    };
+
+    async fn app(directory: &Path) -> App {
+        let store = Store::open(&directory.join("kegd.db"), Clock::System).await.unwrap();
+        let artifacts = Artifacts::open(directory.join("artifacts")).unwrap();
+        let limits = LimitsConfig {
+            max_upload: ByteSize(0),
+            max_queue: 0,
+            min_free_disk: ByteSize(0),
+            helper_timeout: std::time::Duration::ZERO,
+            helpers: 1,
+        };
+        App::new(Parts {
+            collector: Collector::new(store.clone(), artifacts.clone(), Policy::default(), Vec::new()),
+            store,
+            artifacts,
+            disk: Disk::new(directory.to_owned(), limits.min_free_disk),
+            hosts: Hosts::new(&AccessConfig::default()),
+            gates: Gates::new(&TrafficConfig::default()),
+            helper: Helper::new(directory.to_owned(), &limits),
+            limits,
+            scratch: directory.to_owned(),
+            traffic: Traffic::default(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_counted() {
+        async fn panics() {
+            panic!("a fault of the house")
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let app = app(directory.path()).await;
+        let service = layered(Router::new().route("/panic", get(panics)), app.clone());
+        let answer = service.oneshot(Request::get("/panic").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        let mut page = Page::default();
+        app.traffic.write(&mut page);
+        let counted = "kegd_http_requests_total{method=\"GET\",path=\"/panic\",status=\"500\"} 1";
+        let text = page.into_text();
+        assert!(text.lines().any(|line| line == counted), "{text}");
     }
 }

@@ -27,7 +27,7 @@ use crate::{
         presets::TeacherKind,
         problem::{ErrorCode, Problem},
     },
-    store::{NewJob, StoreError, Submission},
+    store::{NewJob, Submission},
 };
 
 /// Submits a job.
@@ -66,8 +66,12 @@ pub async fn create(
     headers: HeaderMap,
     mut form: Multipart,
 ) -> ApiResult<Response> {
-    let (key, announced) = admitted(&app, &caller, &headers).await?;
-    let draft = Arc::new(Draft::new(&app, announced)?.within(app.room_for(&headers).await?));
+    let Admitted { key, known, announced } = admitted(&app, &caller, &headers).await?;
+    let mut draft = Draft::new(&app, announced)?;
+    if !known {
+        draft = draft.within(app.room_for(&headers).await?);
+    }
+    let draft = Arc::new(draft);
     let id = match submit(&app, &draft, &caller, key, &mut form).await {
         Ok(Submission::Created(id)) => {
             access_log::made(id);
@@ -87,11 +91,20 @@ pub async fn create(
     Ok((StatusCode::ACCEPTED, location, shown(&app, job).await?).into_response())
 }
 
-/// Whether an upload is worth receiving: its key, and the bytes that it announces.
-async fn admitted(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<(Option<String>, u64)> {
+/// What an upload says of itself before any of it is read.
+struct Admitted {
+    key: Option<String>,
+    /// The key stands for a job already.
+    known: bool,
+    /// Bytes, 0 where it does not say.
+    announced: u64,
+}
+
+/// Whether an upload is worth receiving.
+async fn admitted(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<Admitted> {
     let announced = announced(app, headers)?;
     let key = idempotency_key(headers)?;
-    // A job that is there already needs no place: its client must hear of it also when it was the last one that had room.
+    // A job that is there already needs neither place nor room: its client must hear of it also when it took the last.
     let known = match &key {
         Some(key) => app.store.knows_key(caller.owner(), key).await?,
         None => false,
@@ -100,7 +113,7 @@ async fn admitted(app: &App, caller: &Caller, headers: &HeaderMap) -> ApiResult<
         app.place().await?;
         app.quota(caller, announced).await?;
     }
-    Ok((key, announced))
+    Ok(Admitted { key, known, announced })
 }
 
 async fn submit(
@@ -111,16 +124,17 @@ async fn submit(
     form: &mut Multipart,
 ) -> ApiResult<Submission> {
     let upload = Upload::receive(draft, form).await?;
-    // What depends on the model is resolved again once it has been inspected.
-    let settings = upload.settings(TeacherKind::PlainImage)?;
-    Offer::now(&app.store).await?.check(&settings.device)?;
     let idempotency = key.map(|key| upload.idempotency(key));
-    // What was answered once is answered again, also where the job that it names is gone since.
+    // What was answered once is answered again, also where it would be refused by now: the worker that it asks for, or the
+    // job that it names, may be gone.
     if let Some(key) = &idempotency
         && let Some(made) = app.store.replay(caller.owner(), key).await?
     {
         return Ok(Submission::Replayed(made));
     }
+    // What depends on the model is resolved again once it has been inspected.
+    let settings = upload.settings(TeacherKind::PlainImage)?;
+    Offer::now(&app.store).await?.check(&settings.device)?;
     let (settings, reused) = match settings.from_job {
         None => (settings, Vec::new()),
         Some(source) => reuse::adopt(app, caller, (draft.id(), &upload), (source, settings)).await?,
@@ -139,11 +153,13 @@ async fn submit(
     // A task of its own: a client that goes away drops the request, but not a transaction that is being committed, and
     // what that made must not lose its files.
     let recorded = tokio::spawn(record(app.clone(), Arc::clone(draft), job).in_current_span());
-    Ok(recorded.await.map_err(ApiError::internal)??)
+    recorded.await.map_err(ApiError::internal)?
 }
 
 /// Makes the job, which owns its files from then on.
-async fn record(app: App, draft: Arc<Draft>, job: NewJob) -> Result<Submission, StoreError> {
+async fn record(app: App, draft: Arc<Draft>, mut job: NewJob) -> ApiResult<Submission> {
+    let _turn = app.gates.make().await?;
+    draft.become_job(&mut job).await?;
     let submission = app.store.submit(&job, app.limits.max_queue).await?;
     if let Submission::Created(_) = submission {
         draft.keep();

@@ -1,6 +1,9 @@
 //! Uploads: the parts of a multipart form, streamed to storage while they are counted and hashed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use axum::{extract::multipart::Field, http::HeaderMap};
 use axum_extra::headers::{self, HeaderMapExt};
@@ -26,7 +29,7 @@ use crate::{
     },
     formats::sniff,
     retention::{Full, Room},
-    store::IdempotencyKey,
+    store::{IdempotencyKey, NewJob},
 };
 
 /// Largest `config`: it is read into memory, and goes with the job into every list. The names of a thousand classes take a
@@ -73,10 +76,12 @@ pub fn announced(app: &App, headers: &HeaderMap) -> ApiResult<u64> {
     Ok(announced)
 }
 
-/// Files that are kept under the id of a job which may never be: gone again unless [`Draft::keep`] is called.
+/// Files that are kept under an id, as a job's are, of a job which may never be: gone again unless [`Draft::keep`] is called.
 pub struct Draft {
     app: App,
     id: JobId,
+    /// The id of the job that it becomes, once its files lie there.
+    job: OnceLock<JobId>,
     reserved: Reserved,
     discard: AtomicBool,
     /// What it takes of the storage that finished jobs and uploads share.
@@ -88,7 +93,8 @@ impl Draft {
     /// `disk_full` where the disk has no room for `announced` bytes.
     pub fn new(app: &App, announced: u64) -> ApiResult<Self> {
         let reserved = app.disk.reserve(announced)?;
-        Ok(Self { app: app.clone(), id: JobId::new(), reserved, discard: AtomicBool::new(true), room: None })
+        let (id, job, discard) = (JobId::new(), OnceLock::new(), AtomicBool::new(true));
+        Ok(Self { app: app.clone(), id, job, reserved, discard, room: None })
     }
 
     /// Its bytes count against `room` as they come.
@@ -109,8 +115,23 @@ impl Draft {
         self.app.collector.room().await?.check(0).map_err(storage_full)
     }
 
+    /// What its files lie under.
     pub fn id(&self) -> JobId {
-        self.id
+        self.job.get().copied().unwrap_or(self.id)
+    }
+
+    /// Gives `job` an id, and the files to it. Only now, when all is there: jobs are listed and queued by their ids, and an
+    /// upload that takes long must neither come before what a list has shown already, nor hold a place in the queue.
+    ///
+    /// # Errors
+    /// Storage fails.
+    pub async fn become_job(&self, job: &mut NewJob) -> ApiResult<()> {
+        job.id = JobId::new();
+        let reused = job.reused.iter_mut().map(|reused| &mut reused.artifact);
+        let files = job.uploads.iter_mut().chain(reused).collect();
+        self.app.artifacts.hand_over(self.id, job.id, files).await?;
+        self.job.get_or_init(|| job.id);
+        Ok(())
     }
 
     /// The job is there now, and the files are its own.
@@ -120,7 +141,7 @@ impl Draft {
 
     /// Deletes the files before the answer goes out.
     pub async fn discard(&self) {
-        if let Err(error) = self.app.artifacts.delete_job(self.id).await {
+        if let Err(error) = self.app.artifacts.delete_job(self.id()).await {
             tracing::error!(%error, "the files of a refused upload could not be deleted");
         }
         // Only now: until here a client that goes away leaves them to `drop`.
@@ -132,7 +153,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if *self.discard.get_mut() {
-            let (app, id) = (self.app.clone(), self.id);
+            let (app, id) = (self.app.clone(), self.id());
             tokio::spawn(async move { app.artifacts.delete_job(id).await });
         }
     }

@@ -32,6 +32,20 @@ impl Artifacts {
         Ok(Artifact { name, role, bytes, sha256, key: key.to_string() })
     }
 
+    /// Makes the files of `draft` those of `job`, which has none: `files` are all of them, and say afterwards where they lie.
+    ///
+    /// # Errors
+    /// Storage fails; then they lie under either.
+    pub async fn hand_over(&self, draft: JobId, job: JobId, files: Vec<&mut Artifact>) -> Result<(), ArtifactError> {
+        tokio::fs::rename(self.root.join(draft.to_string()), self.root.join(job.to_string())).await?;
+        // The new name is on the disk before any row has it.
+        tokio::fs::File::open(&self.root).await?.sync_all().await?;
+        for file in files {
+            file.key = Path::from_iter([job.to_string(), key_part(&file.name)]).to_string();
+        }
+        Ok(())
+    }
+
     /// Writes a stream to `key`, and returns its length and hash.
     pub(super) async fn write<E>(
         &self,

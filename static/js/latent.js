@@ -40,11 +40,13 @@ export function latentRows(path) {
   let asked = '';
   let generator = null;
   let scale = 1;
+  let failed = false;
 
-  function draw() {
+  async function draw() {
+    failed = false;
     const parameters = new URLSearchParams({ generator, mode: mode.value, seed: seed.value || 0, rows: ROWS, scale });
     if (classes.value !== '') parameters.set('class', classes.value);
-    return sheet.load(`${path}/samples/latent.png?${parameters}`);
+    failed = await sheet.load(`${path}/samples/latent.png?${parameters}`) === 'failed';
   }
 
   return {
@@ -54,6 +56,8 @@ export function latentRows(path) {
       sheet.close();
     },
     async update(job) {
+      // A picture without an answer is asked for again the next time that the page looks at the job.
+      if (failed) draw();
       const key = `${job.status}/${job.phase}`;
       if (generator !== null || key === asked || !isImage(job)) return;
       asked = key;

@@ -62,10 +62,11 @@ export function lossCurves(path) {
       h('span', { class: `key key-${keyOf(index)}` }, String(index + 1))));
   }
 
+  /** Answers whether the server did. */
   async function refresh() {
     const body = await getJson(`${path}/metrics?max_points=${POINTS}`).catch(() => null);
     // A chart that is made once nobody closes charts any more stays for ever.
-    if (!body || closed) return;
+    if (!body || closed) return false;
     const groups = grouped(body);
     const swept = body.series.some(({ target }) => typeof target === 'number');
     showLegend(Math.max(0, ...groups.map(({ lines }) => lines.length)), swept);
@@ -79,6 +80,7 @@ export function lossCurves(path) {
     }
     show(waiting, charts.size === 0);
     show(toggle, charts.size > 0);
+    return true;
   }
 
   return {
@@ -91,7 +93,8 @@ export function lossCurves(path) {
     async update(job) {
       if (job.status === status) return;
       status = job.status;
-      await refresh();
+      // Without an answer it is asked again the next time that the page looks at the job.
+      if (!await refresh()) status = null;
       show(element, charts.size > 0 || !isFinal(job));
     },
   };

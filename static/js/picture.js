@@ -4,8 +4,9 @@ import { Failure, getBlob } from './api.js';
 import { h, setText, show } from './dom.js';
 
 /**
- * `alt` describes it. `load` answers whether the picture could be shown; it fetches by itself, since an `<img>` would keep
- * the old picture of an address whose picture has changed, and would not tell why there is none.
+ * `alt` describes it. `load` answers what came of it: `shown`; `refused`, as it would be again; `failed`, where asking again
+ * may help; or `overtaken` by another one. It fetches by itself, since an `<img>` would keep the old picture of an address
+ * whose picture has changed, and would not tell why there is none.
  */
 export function picture(alt) {
   const image = h('img', { alt, hidden: true });
@@ -18,7 +19,8 @@ export function picture(alt) {
     setText(message, error.problem.detail ?? error.problem.title);
     show(message, true);
     show(image, false);
-    return false;
+    // Our own fault is none that passes by itself.
+    return error.problem.status <= 500 ? 'refused' : 'failed';
   }
 
   async function swap(blob) {
@@ -29,7 +31,7 @@ export function picture(alt) {
     image.src = next.src;
     show(image, true);
     show(message, false);
-    return true;
+    return 'shown';
   }
 
   return {
@@ -46,9 +48,9 @@ export function picture(alt) {
       }
       try {
         const blob = await getBlob(url, signal);
-        return !signal.aborted && await swap(blob);
+        return signal.aborted ? 'overtaken' : await swap(blob);
       } catch (error) {
-        return !signal.aborted && fail(error);
+        return signal.aborted ? 'overtaken' : fail(error);
       } finally {
         if (!signal.aborted) element.removeAttribute('aria-busy');
       }

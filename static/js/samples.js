@@ -111,16 +111,22 @@ export function sampleGrid(path) {
     h('div', { class: 'section-head' }, h('h2', { id: 'samples-title' }, 'Generated inputs'), chosen.element), frame, waiting);
   let job = null;
   let index = null;
-  let shown = '';
+  /** The job's status when it was asked about; none where that got no answer: the next look at the job asks again. */
+  let status = null;
+  /** The sheet that is shown, or on its way. */
+  let shown = null;
 
   async function draw() {
     const query = chosen.query(job);
     // The same address shows more when there are more samples.
     const key = `${query} ${index.count}`;
-    if (key === shown) return;
-    shown = key;
+    if (key === shown?.key) return;
+    const asked = { key };
+    shown = asked;
     const rows = query.has('class') ? [chosen.className()] : classNames(job);
-    if (await sheet.load(`${path}/samples.png?${query}`)) labels.replaceChildren(...rows.map((name) => h('li', {}, name)));
+    const outcome = await sheet.load(`${path}/samples.png?${query}`);
+    if (outcome === 'shown') labels.replaceChildren(...rows.map((name) => h('li', {}, name)));
+    if (outcome === 'failed' && shown === asked) status = shown = null;
     show(frame, true);
     show(waiting, false);
   }
@@ -128,6 +134,7 @@ export function sampleGrid(path) {
   async function refresh() {
     if (!job?.model || !isImage(job)) return;
     const answer = await getJson(`${path}/samples`).catch(() => null);
+    if (!answer) status = null;
     if (job === null || !answer) return;
     // What a job has learned from is there once it has succeeded, also where no generator made it.
     if (answer.count === 0 && job.status !== 'succeeded') return;
@@ -144,8 +151,9 @@ export function sampleGrid(path) {
       sheet.close();
     },
     update(next) {
-      const news = !job?.model || job.status !== next.status || (next.status === 'succeeded' && index === null);
+      const news = !job?.model || next.status !== status;
       job = next;
+      status = next.status;
       show(element, Boolean(job.model) || !isFinal(job));
       setText(waiting, absence(job));
       if (news) refresh();

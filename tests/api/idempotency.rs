@@ -6,7 +6,10 @@ use axum::http::StatusCode;
 use kegd::config::LimitsConfig;
 use rstest::rstest;
 
-use crate::service::{LENET, Part, Service, limits};
+use crate::{
+    retention::bounded,
+    service::{LENET, Part, Service, limits},
+};
 
 fn model() -> Part<'static> {
     Part::file("model", "m.onnx", LENET)
@@ -52,6 +55,32 @@ async fn the_last_job_that_had_room_can_be_sent_again() {
     assert_eq!((again.status, &again.json()["id"]), (StatusCode::ACCEPTED, &first["id"]));
     let other = service.upload("/jobs", &[model()], &[("idempotency-key", "another")]).await;
     assert_eq!(other.problem(429), "too_many_requests");
+}
+
+#[tokio::test]
+async fn the_last_job_that_had_storage_can_be_sent_again() {
+    let service = bounded(1).await;
+    let key = [("idempotency-key", "last")];
+    let first = service.upload("/jobs", &[model()], &key).await.json();
+    let again = service.upload("/jobs", &[model()], &key).await;
+    assert_eq!((again.status, &again.json()["id"]), (StatusCode::ACCEPTED, &first["id"]));
+    assert_eq!(service.kept().len(), 2, "one folder with one file: {:?}", service.kept());
+    let other = service.upload("/jobs", &[model()], &[("idempotency-key", "another")]).await;
+    assert_eq!(other.problem(507), "storage_full");
+}
+
+#[tokio::test]
+async fn a_job_can_be_sent_again_when_its_worker_is_gone() {
+    let service = Service::new().await;
+    service.house.queue.begin_life("worker-1", &["cuda:0".to_owned()]).await.unwrap();
+    let parts = [model(), Part::text("config", r#"{"device": "cuda:0"}"#)];
+    let key = [("idempotency-key", "device")];
+    let first = service.upload("/jobs", &parts, &key).await.json();
+    service.house.queue.begin_life("worker-1", &["cpu".to_owned()]).await.unwrap();
+    let again = service.upload("/jobs", &parts, &key).await;
+    assert_eq!((again.status, &again.json()["id"]), (StatusCode::ACCEPTED, &first["id"]));
+    let other = service.upload("/jobs", &parts, &[("idempotency-key", "another")]).await;
+    assert_eq!(other.problem(422), "invalid_config");
 }
 
 #[tokio::test]

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use axum::http::{Method, StatusCode};
+use axum::{
+    body::Body,
+    http::{Method, StatusCode},
+};
+use bytes::Bytes;
+use futures::StreamExt;
 use kegd::{domain::artifact::Role, queue::Hold};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::service::Service;
+use crate::service::{LENET, Part, Service, form};
 
 fn ids(page: &Value) -> Vec<String> {
     page["data"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
@@ -72,6 +77,43 @@ async fn nothing_is_shown_twice_or_left_out_while_jobs_come_and_go(#[case] order
 }
 
 #[tokio::test]
+async fn an_upload_that_takes_long_comes_last() {
+    let service = Service::new().await;
+    let body = Bytes::from(form(&[Part::file("model", "late.onnx", LENET)]));
+    let (first, rest) = (body.slice(..body.len() / 2), body.slice(body.len() / 2..));
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let late = futures::stream::once(async move {
+        gone.await.unwrap();
+        rest
+    });
+    let stream = futures::stream::iter([first]).chain(late).map(Ok::<_, std::io::Error>);
+    let headers = [("content-type", "multipart/form-data; boundary=edge")];
+    let upload = service.ask(Method::POST, "/jobs", &headers, Body::from_stream(stream));
+    let meanwhile = async {
+        // It has begun to write.
+        while service.kept().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let others = [service.submitted().await.to_string(), service.submitted().await.to_string()];
+        let page = service.page("order=oldest&limit=1", &json!(null)).await;
+        assert_eq!(ids(&page), others[..1]);
+        go.send(()).unwrap();
+        (others, page["next"].clone())
+    };
+    let (answer, (others, next)) = tokio::join!(upload, meanwhile);
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json());
+    let late = answer.json()["id"].as_str().unwrap().to_owned();
+    let after = ids(&service.page("order=oldest", &next).await);
+    assert_eq!(after, [others[1].clone(), late.clone()], "the walk goes on to it");
+    let all = service.page("order=oldest", &json!(null)).await["data"].clone();
+    let places: Vec<_> = all.as_array().unwrap().iter().map(|job| job["queue_position"].clone()).collect();
+    assert_eq!(json!(places), json!([1, 2, 3]), "nobody is pushed back by it");
+    let kept = service.get(&format!("/jobs/{late}/artifacts/late.onnx")).await;
+    assert_eq!(kept.body, LENET, "its file came along");
+    assert_eq!(service.kept().len(), 6, "three folders with a file each: {:?}", service.kept());
+}
+
+#[tokio::test]
 async fn filters_go_along_with_the_cursor() {
     let service = Service::new().await;
     let mut canceled = Vec::new();
@@ -115,10 +157,7 @@ async fn places_in_the_queue_are_those_of_each_job() {
     let service = Service::new().await;
     for priority in [0, 5, 0, -3, 5] {
         let config = json!({"priority": priority}).to_string();
-        let parts = [
-            crate::service::Part::file("model", "m.onnx", crate::service::LENET),
-            crate::service::Part::text("config", &config),
-        ];
+        let parts = [Part::file("model", "m.onnx", LENET), Part::text("config", &config)];
         assert_eq!(service.upload("/jobs", &parts, &[]).await.status, StatusCode::ACCEPTED);
     }
     let listed = service.page("order=oldest", &json!(null)).await;

@@ -78,7 +78,7 @@ async fn keep_upload_is_a_member_of_the_configuration() {
 }
 
 /// What is kept without the finished jobs, and as much again as `uploads` of the model need.
-async fn bounded(uploads: u64) -> Service {
+pub async fn bounded(uploads: u64) -> Service {
     let empty = Service::new().await;
     let StoredBytes { database, .. } = empty.house.store.stored_bytes().await.unwrap();
     // A job's rows need some pages too.

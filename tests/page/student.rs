@@ -62,23 +62,30 @@ async fn check_downloads(page: &Page<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A request for the list of files that gets no answer costs a look, not the downloads.
+/// A request that gets no answer, or that the server cannot answer just then, costs a look, not what it was for.
 async fn check_second_look(page: &Page<'_>) -> Result<()> {
-    let lose_one = "(() => { \
+    let lose_each_once = "(() => { \
         const whole = window.fetch; \
+        window.lost = new Set(); \
         window.fetch = (path, ...rest) => { \
-            if (window.lost || !String(path).endsWith('/artifacts')) return whole(path, ...rest); \
-            window.lost = true; \
-            return Promise.reject(new TypeError('lost')); \
+            const [name] = String(path).match(/artifacts$|metrics|samples\\.png|latent\\.png/) ?? []; \
+            if (name === undefined || window.lost.has(name)) return whole(path, ...rest); \
+            window.lost.add(name); \
+            if (name === 'artifacts') return Promise.reject(new TypeError('lost')); \
+            return Promise.resolve(new Response('{\"title\": \"Busy\", \"status\": 503}', {status: 503})); \
         }; \
         window.dispatchEvent(new HashChangeEvent('hashchange')); \
         return true; \
     })()";
-    page.value(lose_one).await?;
+    page.value(lose_each_once).await?;
     // As somebody does who comes back to the tab.
-    let look = "window.lost && document.dispatchEvent(new Event('visibilitychange'))";
+    let look = "document.dispatchEvent(new Event('visibilitychange')) && window.lost.size === 4";
     page.until(&format!("{look} && document.querySelector('.downloads a[href$=\"student?format=onnx\"]') !== null"))
         .await?;
+    page.until(&format!("{look} && document.querySelectorAll('.chart canvas').length >= 2")).await?;
+    for place in [".samples", ".latent"] {
+        page.until(&format!("{look} && document.querySelector('{place} img').checkVisibility()")).await?;
+    }
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use reqwest::Client;
+use reqwest::{Client, Method};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::server::{LONG, Server, accepted, check, is_root, serve};
@@ -112,5 +113,47 @@ async fn full_while_a_job_runs() {
     Client::new().delete(server.url(&format!("/jobs/{running}?force=true"))).send().await.unwrap();
     let next = server.submit().await;
     server.until(&next, |job| job["status"] == "succeeded").await;
+    check_copy(&small).await;
+}
+
+/// Whether the answer to a request for a job's `/jobs/{id}{suffix}` is 507, which must be as the OpenAPI document has it.
+async fn is_refused(server: &Server, method: Method, id: &str, suffix: &str) -> bool {
+    let answer =
+        Client::new().request(method.clone(), server.url(&format!("/jobs/{id}{suffix}"))).send().await.unwrap();
+    if answer.status() != 507 {
+        return false;
+    }
+    let media_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["code"], "disk_full", "{problem:#}");
+    assert!(!problem["detail"].as_str().unwrap().contains("upload"), "nothing is uploaded: {problem:#}");
+    let document = server.json("/openapi.json").await;
+    let path = format!("/jobs/{{id}}{}", suffix.split('?').next().unwrap());
+    let operation = &document["paths"][path][method.as_str().to_lowercase()];
+    assert!(operation["responses"]["507"]["content"][&media_type].is_object(), "{method} {suffix}: {operation:#}");
+    true
+}
+
+#[tokio::test]
+async fn full_when_a_job_is_looked_at_or_changed() {
+    let Some(small) = start("24m") else { return };
+    let server = &small.server;
+    let id = server.submit().await;
+    server.until(&id, |job| job["status"] == "succeeded").await;
+    until("there is no room for a copy of the samples", async || {
+        // Again each time: what the run had in its directory may go only now.
+        fill(&small.disk);
+        is_refused(server, Method::GET, &id, "/samples.png").await.then_some(())
+    })
+    .await;
+    until("there is no room for a change", async || {
+        // What the log of the database has room for still goes through.
+        let refused = is_refused(server, Method::POST, &id, "/retry").await
+            || is_refused(server, Method::POST, &id, "/cancel").await;
+        refused.then_some(())
+    })
+    .await;
+    assert!(is_refused(server, Method::DELETE, &id, "?force=true").await);
+    assert_eq!(server.get(&format!("/jobs/{id}")).await.status(), 200, "it is still there");
     check_copy(&small).await;
 }
