@@ -116,6 +116,7 @@ fn overran(excess: Excess) -> Problem {
         Excess::Threads(count) => misbehaved(&format!("it had {count} threads")),
     }
 }
+        Excess::Hidden => misbehaved("it hid which files it has open"),
 
 fn too_much_memory(what: String) -> Problem {
     Problem::new(ErrorCode::OutOfMemory, format!("the run was ended: {what}")).hint(
@@ -210,6 +211,7 @@ mod tests {
     #[case(Excess::Threads(9), ErrorCode::Internal, "9 threads")]
     fn what_is_too_much_has_its_code(#[case] excess: Excess, #[case] code: ErrorCode, #[case] said: &str) {
         let cause = Some(Cause::Overran(excess));
+    #[case(Excess::Hidden, ErrorCode::Internal, "it hid")]
         // It may have said before that it was done.
         for last_word in [None, Some(LastWord::Done)] {
             let ended =

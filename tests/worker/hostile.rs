@@ -165,6 +165,12 @@ async fn a_lie_about_a_file_fails_the_job(#[case] lie: &str, #[case] said: &str)
     ErrorCode::DiskFull,
     "--child-disk"
 )]
+#[case::files_without_a_name(
+    "for i in 4 5 6 7 8 9; do eval \"exec $i>f\"; rm f; head -c 1000000 /dev/zero >&$i; done
+     while :; do progress 0.5 importing $((step += 1)); sleep 0.05; done",
+    ErrorCode::DiskFull,
+    "--child-disk"
+)]
 #[case::events("yes '{\"type\":\"alive\"}' >&3", ErrorCode::Internal, "")]
 #[case::series("for i in $(seq 2000); do metric $i 1 1; done; exec sleep 1000", ErrorCode::Internal, "")]
 #[case::samples_of_no_generator(
