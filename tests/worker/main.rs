@@ -9,3 +9,4 @@ mod faults;
 mod hostile;
 mod logs;
 mod sandbox;
+mod stopped;
