@@ -189,6 +189,15 @@ async fn what_fills_disk_or_database_is_ended(#[case] body: &str, #[case] code: 
 }
 
 #[tokio::test]
+async fn a_result_that_is_too_long_to_be_read_fails_the_job() {
+    let house = House::living().await;
+    let body = "hello; truncate -s 67108865 inspection.json; artifact inspection.json inspection; finish";
+    let error = survived(&house, body, |_| ()).await.error.expect("the job failed");
+    assert_eq!(error.code, ErrorCode::Internal);
+    assert!(error.detail.contains("67108865 bytes"), "{}", error.detail);
+}
+
+#[tokio::test]
 async fn what_took_away_the_right_to_remove_its_directory_is_removed() {
     let house = House::living().await;
     let job = survived(&house, "hello; mkdir -p a/b; touch a/b/c; chmod 0 a/b a .; failed", |_| ()).await;

@@ -10,3 +10,4 @@ mod hostile;
 mod logs;
 mod sandbox;
 mod stopped;
+mod trouble;
