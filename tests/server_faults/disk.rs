@@ -133,8 +133,8 @@ async fn too_full_for_the_inputs_of_a_run() {
     let waiting = submit_beside(server, INPUTS).await;
     let ballast = fill(&small.disk);
     // Room for the database, and not for the copy.
-    let file = std::fs::File::options().write(true).open(&ballast).unwrap();
-    file.set_len(file.metadata().unwrap().len() - INPUTS as u64 / 2).unwrap();
+    let most = std::fs::metadata(&ballast).unwrap().len();
+    std::fs::File::options().write(true).open(&ballast).unwrap().set_len(most - INPUTS as u64 / 2).unwrap();
     Client::new().delete(server.url(&format!("/jobs/{first}?force=true"))).send().await.unwrap();
     let outcomes = until("its run has ended", async || {
         Some(server.outcomes(&waiting).await).filter(|outcomes| !outcomes.is_empty())
