@@ -57,6 +57,12 @@ impl QueueConfig {
     fn wait_after(&self, losses: u32) -> Duration {
         self.backoff.saturating_mul(4_u32.saturating_pow(losses.saturating_sub(1))).min(Self::LONGEST_WAIT)
     }
+
+    /// The wait after trouble of the service's own. That is not counted, so the wait cannot grow: it is as long from the
+    /// first time on as after all losses that are borne, 32 s.
+    fn pause(&self) -> Duration {
+        self.wait_after(self.max_losses)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -148,7 +148,7 @@ fn excessive(excess: Excess) -> Problem {
             Problem::new(ErrorCode::DiskFull, format!("{what}: it filled more than {} MiB of disk.", limit >> 20))
                 .hint("Send a smaller model, or run the service with a larger --child-disk.")
         }
-        Excess::Files(_) | Excess::Threads(_) => {
+        Excess::Files(_) | Excess::Threads(_) | Excess::Hidden => {
             Problem::new(ErrorCode::WorkerCrashed, format!("{what}: it did what reading a model takes nothing of."))
                 .hint("This is a fault of the program, or an upload that took it over; the server's log says more.")
         }

@@ -67,7 +67,8 @@ pub async fn create(
     mut form: Multipart,
 ) -> ApiResult<Response> {
     let Admitted { key, known, announced } = admitted(&app, &caller, &headers).await?;
-    let mut draft = Draft::new(&app, announced)?;
+    // Kept once, and laid out once more for each run.
+    let mut draft = Draft::new(&app, announced.saturating_mul(2))?;
     if !known {
         draft = draft.within(app.room_for(&headers).await?);
     }

@@ -39,6 +39,8 @@ pub enum Ending {
     Lost(String),
     /// Given back by a worker that ends: not counted.
     Interrupted,
+    /// Trouble of the service's own kept it from a result; which, in words. Not counted, and tried again later.
+    Hindered(String),
 }
 
 /// What became of the task.
@@ -108,7 +110,12 @@ impl Queue {
             }
             Ending::Failed(problem) => Verdict::Failed(problem),
             // An end that nobody asked for must not leave a job that nothing continues.
-            Ending::Canceled | Ending::Interrupted => Verdict::GivenBack { run_after: task.run_after.min(now) },
+            Ending::Canceled | Ending::Interrupted => {
+                Verdict::GivenBack { detail: None, run_after: task.run_after.min(now) }
+            }
+            Ending::Hindered(detail) => {
+                Verdict::GivenBack { detail: Some(detail), run_after: now + millis(self.config.pause()) }
+            }
             Ending::Lost(detail) => {
                 let losses = task.losses + 1;
                 let run_after = now + millis(self.config.wait_after(losses));
@@ -131,7 +138,7 @@ enum Verdict {
     Distilled { task: TaskId, student: u32, report: Box<Report> },
     Failed(Problem),
     Canceled,
-    GivenBack { run_after: i64 },
+    GivenBack { detail: Option<String>, run_after: i64 },
     TriedAgain { detail: String, losses: u32, run_after: i64 },
     GivenUp { detail: String, problem: Problem },
 }
@@ -144,7 +151,7 @@ impl Verdict {
             }
             Self::Failed(_) | Self::GivenUp { .. } => TaskUpdate::Ended(TaskStatus::Failed),
             Self::Canceled => TaskUpdate::Ended(TaskStatus::Canceled),
-            Self::GivenBack { run_after } => TaskUpdate::Queued { run_after: *run_after, losses: task.losses },
+            Self::GivenBack { run_after, .. } => TaskUpdate::Queued { run_after: *run_after, losses: task.losses },
             Self::TriedAgain { losses, run_after, .. } => TaskUpdate::Queued { run_after: *run_after, losses: *losses },
         }
     }
@@ -161,7 +168,7 @@ impl Verdict {
             Self::Inspected { .. } | Self::Extracted | Self::Distilled { .. } => (RunEnd::Succeeded, None),
             Self::Failed(problem) => (RunEnd::Failed, Some(&problem.detail)),
             Self::Canceled => (RunEnd::Canceled, None),
-            Self::GivenBack { .. } => (RunEnd::Interrupted, None),
+            Self::GivenBack { detail, .. } => (RunEnd::Interrupted, detail.as_deref()),
             Self::TriedAgain { detail, .. } | Self::GivenUp { detail, .. } => (RunEnd::Lost, Some(detail)),
         }
     }

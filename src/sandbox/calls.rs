@@ -19,6 +19,9 @@ enum Is {
     Masked { argument: u8, mask: u32, value: u32 },
 }
 
+/// The flag of `close_range` that gives a thread a table of open files of its own.
+const OWN_FILES: i32 = libc::CLOSE_RANGE_UNSHARE as i32;
+
 /// The last call that was looked at: `mseal`, of Linux 6.10. All architectures number alike since 424.
 const NEWEST: u32 = 462;
 
@@ -58,15 +61,17 @@ fn processes(own: u32) -> Vec<(i64, Rules)> {
     let others = |argument| vec![vec![Is::Not(argument, own)]];
     let neither_0_nor_own = vec![vec![Is::Not(0, 0), Is::Not(0, own)]];
     vec![
-        (libc::SYS_clone, vec![vec![masked(0, libc::CLONE_THREAD, 0)]]),
+        // All threads have the same files open, which are counted where the first one has them.
+        (libc::SYS_clone, vec![vec![masked(0, libc::CLONE_THREAD, 0)], vec![masked(0, libc::CLONE_FILES, 0)]]),
+        (libc::SYS_close_range, vec![vec![masked(2, OWN_FILES, OWN_FILES)]]),
         (libc::SYS_kill, others(0)),
         (libc::SYS_tgkill, others(0)),
         (libc::SYS_rt_sigqueueinfo, others(0)),
         (libc::SYS_rt_tgsigqueueinfo, others(0)),
         (libc::SYS_prlimit64, neither_0_nor_own.clone()),
         (libc::SYS_sched_setaffinity, neither_0_nor_own),
-        // It dies with its parent, and stays where its parent finds it.
-        (libc::SYS_prctl, vec![vec![masked(0, -1, libc::PR_SET_PDEATHSIG)]]),
+        // It dies with its parent, and stays where its parent finds it and sees what it uses.
+        (libc::SYS_prctl, [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE].map(|what| vec![masked(0, -1, what)]).into()),
     ]
 }
 

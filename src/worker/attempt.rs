@@ -46,6 +46,8 @@ pub(super) struct Attempt<'a> {
     heard: Instant,
     /// When the lease was last renewed.
     renewed: Instant,
+    /// When the last tick was.
+    ticked: Instant,
     greeted: bool,
     phase: Option<Phase>,
     last_word: Option<LastWord>,
@@ -79,6 +81,7 @@ impl<'a> Attempt<'a> {
             beat: Beat::default(),
             heard: now,
             renewed: now,
+            ticked: now,
             greeted: false,
             phase: None,
             last_word: None,
@@ -159,6 +162,7 @@ impl<'a> Attempt<'a> {
 
     /// Writes down what was said, renews the lease of a child that moves, and ends one that does not.
     async fn tick(&mut self) {
+        self.pardon();
         let lease = self.shop.queue.config().lease;
         if self.heard.elapsed() > lease {
             return self.end(Cause::Silent).await;
@@ -276,6 +280,16 @@ impl<'a> Attempt<'a> {
     fn excuse(&mut self) {
         self.heard = Instant::now();
         self.watch.excuse(self.heard);
+    }
+
+    /// Of the time since the last tick no more counts than two of them may be apart: if we did not tick (a stopped process, a
+    /// paused container), we did not listen either, and what was said meanwhile may come after this tick.
+    fn pardon(&mut self) {
+        let now = Instant::now();
+        let passed = now.duration_since(std::mem::replace(&mut self.ticked, now));
+        let unheard = passed.saturating_sub(2 * self.shop.config.write_every);
+        self.heard = now.min(self.heard + unheard);
+        self.watch.pardon(unheard, now);
     }
 
     /// Writes down what was said, and asks whether to go on.

@@ -8,7 +8,12 @@ use std::{
 };
 
 use super::{Shop, checkpoints, slot::SlotPlan};
-use crate::{artifacts::ArtifactError, domain::task::TaskSpec, protocol::TASK_FILE, queue::Claim};
+use crate::{
+    artifacts::ArtifactError,
+    domain::task::TaskSpec,
+    protocol::TASK_FILE,
+    queue::{Claim, Ending},
+};
 
 /// Removed when it is dropped.
 #[derive(Debug)]
@@ -20,6 +25,18 @@ pub(super) enum LayoutError {
     Io(#[from] io::Error),
     #[error("its inputs cannot be laid out: {0}")]
     Input(#[from] ArtifactError),
+}
+
+impl From<LayoutError> for Ending {
+    fn from(error: LayoutError) -> Self {
+        let why = error.to_string();
+        // No time brings such a file back, so the attempts have to come to an end.
+        let lasts = |input: &ArtifactError| input.is_missing() || matches!(input, ArtifactError::Damaged { .. });
+        match error {
+            LayoutError::Input(input) if lasts(&input) => Self::Lost(why),
+            LayoutError::Input(_) | LayoutError::Io(_) => Self::Hindered(why),
+        }
+    }
 }
 
 impl RunDirectory {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Shop, log::RunLog, outcome::Cause, recorded::recorded};
 use crate::{
-    artifacts::{AdoptError, Claimed},
+    artifacts::{AdoptError, ArtifactError, Claimed},
     domain::{
         artifact::{Artifact, FileName, Role},
         report::MOST_JSON,
@@ -103,7 +103,10 @@ fn missing(role: Role) -> Cause {
 async fn read<T: DeserializeOwned>(shop: &Shop, made: &[Artifact], role: Role) -> Result<T, Cause> {
     let file = made.iter().rfind(|file| file.role == role).ok_or_else(|| missing(role))?;
     let json = shop.artifacts.read_whole(file, MOST_JSON).await;
-    let json = json.map_err(|error| Cause::Trouble(format!("what it found out cannot be read: {error}")))?;
+    let json = json.map_err(|error| match error {
+        ArtifactError::TooLarge { .. } => Cause::Misbehaved(error.to_string()),
+        error => Cause::Trouble(format!("what it found out cannot be read: {error}")),
+    })?;
     serde_json::from_slice(&json)
         .map_err(|error| Cause::Misbehaved(format!("`{}` is not as agreed: {error}", file.name)))
 }

@@ -24,7 +24,7 @@ pub(super) enum Cause {
     Overran(Excess),
     /// It said what is not so, or not in the way that was agreed.
     Misbehaved(String),
-    /// Something on this side: the run may go well another time.
+    /// Something on this side, which the run has no part in: it may go well another time.
     Trouble(String),
 }
 
@@ -65,6 +65,8 @@ pub(super) enum Outcome {
     Interrupted,
     /// Why, in words that go on after "the last time, ".
     Lost(String),
+    /// What on this side kept it from a result.
+    Hindered(String),
     /// Somebody else holds the task: nothing may be written.
     Abandoned,
 }
@@ -75,7 +77,7 @@ pub(super) fn outcome(ended: Ended) -> Outcome {
         (Some(Cause::LeaseLost), _) => Outcome::Abandoned,
         (Some(Cause::Misbehaved(what)), _) => Outcome::Failed(misbehaved(&what)),
         (Some(Cause::Overran(excess)), _) => Outcome::Failed(overran(excess)),
-        (Some(Cause::Trouble(what)), _) => Outcome::Lost(what),
+        (Some(Cause::Trouble(what)), _) => Outcome::Hindered(what),
         // It finished just before it could hear that it should not. The queue knows what an end is worth by now.
         (_, Some(LastWord::Done)) if exit == Exit::Code(exit::DONE) => Outcome::Succeeded,
         (Some(Cause::Asked), _) => Outcome::Canceled,
@@ -114,6 +116,7 @@ fn overran(excess: Excess) -> Problem {
         }
         Excess::Files(count) => misbehaved(&format!("it made more than {} files", count - 1)),
         Excess::Threads(count) => misbehaved(&format!("it had {count} threads")),
+        Excess::Hidden => misbehaved("it hid which files it has open"),
     }
 }
 
@@ -191,7 +194,7 @@ mod tests {
         KILLED,
         Outcome::Failed(misbehaved("it made more than 5 files"))
     )]
-    #[case(Some(Cause::Trouble("the disk is full".into())), None, KILLED, lost("the disk is full"))]
+    #[case(Some(Cause::Trouble("the disk is full".into())), None, KILLED, Outcome::Hindered("the disk is full".into()))]
     #[case(Some(Cause::Misbehaved("x".into())), Some(LastWord::Done), Exit::Code(0), Outcome::Failed(misbehaved("x")))]
     #[case(Some(Cause::LeaseLost), Some(LastWord::Done), Exit::Code(0), Outcome::Abandoned)]
     #[case(Some(Cause::LeaseLost), None, KILLED, Outcome::Abandoned)]
@@ -208,6 +211,7 @@ mod tests {
     #[case(Excess::Memory { used: 5 << 20, limit: 4 << 20 }, ErrorCode::OutOfMemory, "5 MiB")]
     #[case(Excess::Disk { used: 5 << 20, limit: 4 << 20 }, ErrorCode::DiskFull, "4 MiB")]
     #[case(Excess::Threads(9), ErrorCode::Internal, "9 threads")]
+    #[case(Excess::Hidden, ErrorCode::Internal, "it hid")]
     fn what_is_too_much_has_its_code(#[case] excess: Excess, #[case] code: ErrorCode, #[case] said: &str) {
         let cause = Some(Cause::Overran(excess));
         // It may have said before that it was done.

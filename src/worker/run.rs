@@ -36,7 +36,7 @@ async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
     tracing::info!(device = plan.device, "run begins");
     let directory = match held(shop, claim, RunDirectory::lay_out(shop, plan, claim)).await {
         Ok(directory) => directory,
-        Err(error) => return finish(shop, claim, Ending::Lost(error.to_string())).await,
+        Err(error) => return finish(shop, claim, error.into()).await,
     };
     let (end, made, log) = match Process::start(shop, plan, &directory).await {
         Ok((process, events)) => {
@@ -44,7 +44,7 @@ async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
             let (end, made) = Attempt::new(shop, claim, &directory, process).supervise(events).await;
             (end, made, log)
         }
-        Err(error) => (Outcome::Lost(format!("it could not be started: {error}")), Vec::new(), RunLog::default()),
+        Err(error) => (Outcome::Hindered(format!("it could not be started: {error}")), Vec::new(), RunLog::default()),
     };
     if matches!(end, Outcome::Failed(_) | Outcome::Lost(_)) {
         tracing::warn!(last_words = log.last_words(), "a run ended badly");
@@ -81,11 +81,15 @@ async fn ending(shop: &Shop, claim: &Claim, end: Outcome, made: &[Artifact]) -> 
         Outcome::Canceled => Some(Ending::Canceled),
         Outcome::Interrupted => Some(Ending::Interrupted),
         Outcome::Lost(why) => Some(Ending::Lost(why)),
+        Outcome::Hindered(why) => Some(Ending::Hindered(why)),
     }
 }
 
 /// Records the end. Where that cannot be done, the run is given back by the worker's next life.
 async fn finish(shop: &Shop, claim: &Claim, ending: Ending) {
+    if let Ending::Hindered(why) = &ending {
+        tracing::error!(why, "a run cannot go on here; its task is given back, and tried again later");
+    }
     match recorded(shop, "the end of a run", || shop.queue.finish(claim, ending.clone())).await {
         Ok(settled) => {
             tracing::info!(?settled, "run ended");

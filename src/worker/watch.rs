@@ -81,6 +81,11 @@ impl Watch {
         self.moved = now;
     }
 
+    /// Nobody listened for as long as `unheard`: that much does not count.
+    pub(super) fn pardon(&mut self, unheard: Duration, now: Instant) {
+        self.moved = now.min(self.moved + unheard);
+    }
+
     /// Why it has to end, if it has.
     pub(super) fn look(&mut self, now: Instant) -> Option<Cause> {
         if now.duration_since(self.moved) > self.patience {
@@ -154,6 +159,10 @@ mod tests {
         now += Duration::from_secs(601);
         assert_eq!(watch.hears(&Event::Alive, now), None);
         assert_eq!(watch.look(now), Some(Cause::Stalled(Duration::from_secs(600))));
+        watch.pardon(Duration::from_secs(2), now);
+        assert_eq!(watch.look(now), None, "of the 601 s, nobody listened for 2");
+        watch.pardon(Duration::from_secs(1000), now);
+        assert_eq!(watch.moved, now, "but it has not moved in the future");
     }
 
     #[test]

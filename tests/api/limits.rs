@@ -8,8 +8,8 @@ use axum::{
 };
 use futures::StreamExt;
 use kegd::{
-    api,
-    config::{LimitsConfig, TrafficConfig},
+    api::{self, Disk},
+    config::{ByteSize, LimitsConfig, TrafficConfig},
     domain::artifact::Role,
 };
 use serde_json::json;
@@ -125,6 +125,20 @@ async fn an_upload_that_stops_half_way_is_given_up() {
         assert!(text.starts_with("HTTP/1.1 408"), "{text}");
         assert!(text.contains("\"code\":\"timeout\"") && text.contains("--idle-timeout"), "{text}");
         assert_eq!(service.service.kept(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_needs_room_for_the_copy_that_a_run_gets_too() {
+    let service = Service::with(LimitsConfig { max_upload: ByteSize(u64::MAX), ..limits() }).await;
+    let service = Listening::on(service, traffic()).await;
+    let free = Disk::new(service.service.house.directory.path().to_owned(), ByteSize(0)).free().unwrap() as usize;
+    let body = form(&[Part::file("model", "m.onnx", LENET)]);
+    // It would fit once. Others write there too, but not quarters of it.
+    let announced = free / 4 * 3;
+    for path in ["/jobs", "/inspect"] {
+        let text = answer(service.ask(upload(path, &body[..body.len() / 2], announced)).await).await;
+        assert!(text.starts_with("HTTP/1.1 507"), "{path}, {announced} of {free} bytes: {text}");
     }
 }
 

@@ -111,6 +111,7 @@ fn endings(claim: &Claim) -> Vec<Ending> {
         Ending::Canceled,
         Ending::Lost("late".into()),
         Ending::Interrupted,
+        Ending::Hindered("late".into()),
     ]
 }
 

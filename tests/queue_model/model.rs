@@ -15,6 +15,7 @@ use crate::operation::{Desk, End, Order};
 const LEASE: u64 = 60_000;
 const LOOK_EVERY: u64 = LEASE / 4;
 const LONGEST_WAIT: i64 = 300_000;
+const PAUSE: i64 = 32_000;
 const MAX_LOSSES: u32 = 3;
 
 #[derive(Clone, Debug)]
@@ -153,6 +154,7 @@ impl Model {
             TaskEnd::Succeeded => (task.status, task.has_checkpoint) = (TaskStatus::Succeeded, false),
             TaskEnd::Failed => task.status = TaskStatus::Failed,
             TaskEnd::Back => (task.status, task.run_after) = (TaskStatus::Queued, task.run_after.min(wall)),
+            TaskEnd::Later => (task.status, task.run_after) = (TaskStatus::Queued, wall + PAUSE),
             TaskEnd::Again { wait } => {
                 task.losses += 1;
                 (task.status, task.run_after) = (TaskStatus::Queued, wall + wait);
@@ -180,8 +182,10 @@ impl Model {
                 job.stop();
             }
             TaskEnd::Stopped if job.tasks.iter().all(|task| task.status.is_final()) => job.status = JobStatus::Canceled,
-            TaskEnd::Back | TaskEnd::Again { .. } if !any(job, TaskStatus::Running) => job.status = JobStatus::Queued,
-            TaskEnd::Stopped | TaskEnd::Back | TaskEnd::Again { .. } => {}
+            TaskEnd::Back | TaskEnd::Later | TaskEnd::Again { .. } if !any(job, TaskStatus::Running) => {
+                job.status = JobStatus::Queued;
+            }
+            TaskEnd::Stopped | TaskEnd::Back | TaskEnd::Later | TaskEnd::Again { .. } => {}
         }
     }
 
@@ -302,6 +306,7 @@ enum TaskEnd {
     Failed,
     Stopped,
     Back,
+    Later,
     Again { wait: i64 },
 }
 
@@ -312,6 +317,7 @@ impl TaskEnd {
             End::Failed => Self::Failed,
             // Nobody asked.
             End::Canceled | End::Interrupted => Self::Back,
+            End::Hindered => Self::Later,
             End::Lost if losses + 1 >= MAX_LOSSES => Self::Failed,
             End::Lost => Self::Again { wait: 2000 * 4_i64.pow(losses) },
         }

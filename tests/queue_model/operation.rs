@@ -30,6 +30,7 @@ pub enum End {
     Canceled,
     Lost,
     Interrupted,
+    Hindered,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,8 +109,14 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         .prop_map(|(priority, device, generators, students)| Order { priority, device, generators, students });
     let desk = (0..2usize, often(&[(6, "cpu"), (1, "cuda:0"), (1, "cuda:1")]))
         .prop_map(|(worker, device)| Desk { worker, device });
-    let end =
-        often(&[(7, End::Succeeded), (1, End::Failed), (1, End::Canceled), (3, End::Lost), (1, End::Interrupted)]);
+    let end = often(&[
+        (7, End::Succeeded),
+        (1, End::Failed),
+        (1, End::Canceled),
+        (3, End::Lost),
+        (1, End::Interrupted),
+        (1, End::Hindered),
+    ]);
     let pick = any::<Pick>;
     prop_oneof![
         3 => order.prop_map(Submit),

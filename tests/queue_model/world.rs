@@ -216,7 +216,7 @@ impl World {
         let (file, sample) = file(0);
         refused(queue.keep(claim, &file, Some(&sample)).await.err());
         refused(queue.keep_checkpoint(claim, &file, 1).await.err());
-        for end in [End::Succeeded, End::Failed, End::Canceled, End::Lost, End::Interrupted] {
+        for end in [End::Succeeded, End::Failed, End::Canceled, End::Lost, End::Interrupted, End::Hindered] {
             refused(queue.finish(claim, ending(claim, end)).await.err());
         }
         assert_eq!(self.ledger.lines().await, before, "a lost run wrote something");
@@ -354,5 +354,6 @@ fn ending(claim: &Claim, end: End) -> Ending {
         End::Canceled => Ending::Canceled,
         End::Lost => Ending::Lost("it crashed".into()),
         End::Interrupted => Ending::Interrupted,
+        End::Hindered => Ending::Hindered("the disk is full".into()),
     }
 }

@@ -10,12 +10,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, multipart};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::server::{LONG, Server, accepted, check, is_root, serve};
-use crate::common::wait::until;
+use super::server::{LONG, SMALL, Server, accepted, check, is_root, serve};
+use crate::common::{teacher::small_file, wait::until};
 
 /// A service on a disk of its own, and that disk as seen from here.
 struct Small {
@@ -113,6 +113,41 @@ async fn full_while_a_job_runs() {
     Client::new().delete(server.url(&format!("/jobs/{running}?force=true"))).send().await.unwrap();
     let next = server.submit().await;
     server.until(&next, |job| job["status"] == "succeeded").await;
+    check_copy(&small).await;
+}
+
+/// Submits a small job with a side file that its model does not name, and that each run gets a copy of all the same.
+async fn submit_beside(server: &Server, bytes: usize) -> String {
+    let part = |content: Vec<u8>, name: &'static str| multipart::Part::bytes(content).file_name(name);
+    let form = multipart::Form::new().part("model", part(small_file(), "small.onnx"));
+    let form = form.part("external_data", part(vec![7; bytes], "side.bin")).text("config", SMALL);
+    accepted(Client::new().post(server.url("/jobs")).multipart(form).send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn too_full_for_the_inputs_of_a_run() {
+    const INPUTS: usize = 8 << 20;
+    let Some(small) = start("48m") else { return };
+    let server = &small.server;
+    let first = accepted(server.post(LONG).await).await;
+    server.until(&first, |job| job["phase"] == "extracting").await;
+    let waiting = submit_beside(server, INPUTS).await;
+    let ballast = fill(&small.disk);
+    // Room for the database, and not for the copy.
+    let most = std::fs::metadata(&ballast).unwrap().len();
+    std::fs::File::options().write(true).open(&ballast).unwrap().set_len(most - INPUTS as u64 / 2).unwrap();
+    Client::new().delete(server.url(&format!("/jobs/{first}?force=true"))).send().await.unwrap();
+    let outcomes = until("its run has ended", async || {
+        Some(server.outcomes(&waiting).await).filter(|outcomes| !outcomes.is_empty())
+    })
+    .await;
+    assert_eq!(outcomes, ["interrupted"], "no loss that could fail the job");
+    let job = server.json(&format!("/jobs/{waiting}")).await;
+    assert_eq!((&job["status"], &job["error"]), (&"queued".into(), &serde_json::Value::Null));
+
+    std::fs::remove_file(ballast).unwrap();
+    server.until(&waiting, |job| job["status"] == "succeeded").await;
+    assert!(!server.outcomes(&waiting).await.contains(&"lost".to_owned()));
     check_copy(&small).await;
 }
 

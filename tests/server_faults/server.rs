@@ -25,7 +25,7 @@ pub const KEGD: &str = env!("CARGO_BIN_EXE_kegd");
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A job of seconds; what it learns does not matter here.
-const SMALL: &str = r#"{
+pub const SMALL: &str = r#"{
     "name": "small",
     "input": {"mean": [0.1307], "std": [0.3081]},
     "extraction": {"generators": 1, "epochs": 1, "steps_per_epoch": 5, "batch_size": 16},

@@ -165,6 +165,12 @@ async fn a_lie_about_a_file_fails_the_job(#[case] lie: &str, #[case] said: &str)
     ErrorCode::DiskFull,
     "--child-disk"
 )]
+#[case::files_without_a_name(
+    "for i in 4 5 6 7 8 9; do eval \"exec $i>f\"; rm f; head -c 1000000 /dev/zero >&$i; done
+     while :; do progress 0.5 importing $((step += 1)); sleep 0.05; done",
+    ErrorCode::DiskFull,
+    "--child-disk"
+)]
 #[case::events("yes '{\"type\":\"alive\"}' >&3", ErrorCode::Internal, "")]
 #[case::series("for i in $(seq 2000); do metric $i 1 1; done; exec sleep 1000", ErrorCode::Internal, "")]
 #[case::samples_of_no_generator(
@@ -180,6 +186,15 @@ async fn what_fills_disk_or_database_is_ended(#[case] body: &str, #[case] code: 
     let error = job.error.expect("the job failed");
     assert_eq!(error.code, code, "{}", error.detail);
     assert!(error.hint.unwrap().contains(remedy));
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_long_to_be_read_fails_the_job() {
+    let house = House::living().await;
+    let body = "hello; truncate -s 67108865 inspection.json; artifact inspection.json inspection; finish";
+    let error = survived(&house, body, |_| ()).await.error.expect("the job failed");
+    assert_eq!(error.code, ErrorCode::Internal);
+    assert!(error.detail.contains("67108865 bytes"), "{}", error.detail);
 }
 
 #[tokio::test]

@@ -9,3 +9,5 @@ mod faults;
 mod hostile;
 mod logs;
 mod sandbox;
+mod stopped;
+mod trouble;

@@ -113,6 +113,11 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     }),
     ("fork", |_| raw(libc::SYS_fork, [0; 3])),
     ("vfork by clone", |_| raw(libc::SYS_clone, [libc::CLONE_VFORK.into(), 0, 0])),
+    ("a thread with files of its own", |_| raw(libc::SYS_clone, [libc::CLONE_THREAD.into(), 0, 0])),
+    ("files of its own", |_| {
+        raw(libc::SYS_close_range, [u32::MAX.into(), u32::MAX.into(), libc::CLOSE_RANGE_UNSHARE.into()])
+    }),
+    ("to hide what it has open", |_| raw(libc::SYS_prctl, [libc::PR_SET_DUMPABLE.into(), 0, 0])),
     ("clone3", |_| raw(libc::SYS_clone3, [0; 3])),
     ("a session of its own", |_| raw(libc::SYS_setsid, [0; 3])),
     ("to outlive its parent", |_| raw(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG.into(), 0, 0])),
