@@ -1,4 +1,4 @@
-//! The last task of a job: compress, distil, evaluate, export, report.
+//! The last task of a job: compress, distil, export, evaluate, report.
 
 use std::{
     collections::BTreeMap,
@@ -96,9 +96,15 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
     };
 
     keeper.watch.begin("evaluating");
+    // Whatever becomes of measuring it, the student is finished, and its files are there.
+    keeper.watch.begin("exporting");
+    let learned = student.graph()?;
+    let about = beginning.about(settings.arch);
+    let student_size = export((&learned, &about), &inputs.model.format, (spec, dir), observer)?;
+
     let pair = audit::Pair { teacher, student: &student.executor, settings };
     let (agreement, mut audit) = pair.audit(&beginning.rows, observer, (DISTILLED, AUDITED))?;
-    let networks = Networks { teacher: &teacher.graph, compressed: &beginning.graph, student: &student.graph()? };
+    let networks = Networks { teacher: &teacher.graph, compressed: &beginning.graph, student: &learned };
     let (latency_ms, layers) = measure(&networks, &beginning, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
     let accuracy =
@@ -113,9 +119,6 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
 
     keeper.watch.begin("exporting");
     begin(observer, Phase::Exporting, EVALUATED)?;
-    let about = beginning.about(settings.arch);
-    let student_size = export((networks.student, &about), &inputs.model.format, (spec, dir), observer)?;
-
     let teacher_size = NetworkSize {
         parameters: inputs.model.parameters,
         macs: inputs.model.macs,
