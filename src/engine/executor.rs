@@ -337,10 +337,7 @@ fn apply(op: &Op, inputs: &[Option<Tensor>], statistics: Statistics) -> Result<V
             let parameters = (required(1)?, required(2)?, required(3)?, required(4)?);
             norm::batch_norm(x, parameters, *epsilon, statistics)?
         }
-        Op::LayerNorm { axis, epsilon } => {
-            let extents = &x.size()[*axis..];
-            x.f_layer_norm(extents, Some(required(1)?), optional(2), f64::from(*epsilon), true)?
-        }
+        Op::LayerNorm { axis, epsilon } => norm::layer_norm(x, (required(1)?, optional(2)), *axis, *epsilon)?,
         Op::InstanceNorm { epsilon } => {
             let (scale, bias) = (required(1)?, required(2)?);
             let none: Option<&Tensor> = None;
