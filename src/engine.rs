@@ -28,6 +28,7 @@ pub mod npz;
 mod npz_headers;
 pub mod observer;
 mod opaque;
+mod pieces;
 mod pool;
 mod procedural;
 mod reading;

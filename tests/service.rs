@@ -246,6 +246,24 @@ fn distill(model: &Path, config: &Path, made: &Path) -> std::process::Output {
 }
 
 #[test]
+fn what_was_finished_outlives_a_later_failure() {
+    let out = TempDir::new().unwrap();
+    let (model, config, made) =
+        (out.path().join("small.onnx"), out.path().join("config.json"), out.path().join("made"));
+    std::fs::write(&model, small_file()).unwrap();
+    let mut late: Value = serde_json::from_str(SMALL).unwrap();
+    late["compression"] = serde_json::json!({"latency": [1, 900]});
+    std::fs::write(&config, late.to_string()).unwrap();
+    let failed = distill(&model, &config, &made);
+    let stderr = String::from_utf8_lossy(&failed.stderr);
+    assert!(!failed.status.success() && stderr.contains("config.compression.latency"), "{stderr}");
+    for name in ["generator-0.safetensors", "samples-g0-e0001.npz", "student-latency-1.onnx", "report-latency-1.json"] {
+        assert!(made.join(name).is_file(), "{name}: {stderr}");
+    }
+    assert!(stderr.contains(&format!("--generators {}", made.display())), "{stderr}");
+}
+
+#[test]
 fn a_file_of_the_users_is_never_written_into() {
     let out = TempDir::new().unwrap();
     let (model, config) = (out.path().join("student.onnx"), out.path().join("config.json"));

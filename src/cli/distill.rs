@@ -22,7 +22,7 @@ use crate::domain::{
 /// Shrink a classifier here and now, without a server.
 ///
 /// It leaves the student, its report, the generators and the samples in the output folder, and prints a table; of a sweep, a
-/// student, a report and a table for each target.
+/// student, a report and a table for each target. Where it fails or is stopped, what was finished is left there.
 #[derive(clap::Args, Debug)]
 pub struct Distill {
     #[command(flatten)]
@@ -71,7 +71,7 @@ impl Distill {
         for warning in pipeline.inspect(&mut terminal)?.warnings {
             eprintln!("warning: {warning}");
         }
-        let reports = pipeline.distill(&mut terminal)?;
+        let reports = pipeline.distill(&mut terminal).inspect_err(|_| pipeline.rescue(&terminal, &self.out))?;
         let files = pipeline.keep(&terminal, &self.out)?;
         for report in &reports {
             if let (true, Some(target)) = (reports.len() > 1, report.settings.compression.target()) {

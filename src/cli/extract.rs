@@ -58,7 +58,7 @@ impl Extract {
         let mut pipeline = Pipeline::new(&self.inputs, Beside { alone: true, ..Beside::default() }, &self.out)?;
         let inspection = pipeline.inspect(&mut terminal)?;
         let begin = Instant::now();
-        pipeline.extract(&mut terminal)?;
+        pipeline.extract(&mut terminal).inspect_err(|_| pipeline.rescue(&terminal, &self.out))?;
         let seconds = begin.elapsed().as_secs_f64();
         let extraction = Extraction { model: inspection.model, settings: pipeline.settings().clone(), seconds };
         let files = pipeline.keep(&terminal, &self.out)?;

@@ -233,13 +233,39 @@ impl Pipeline {
             generators::clear(out)?;
         }
         let mut names = Vec::new();
-        for name in terminal.files() {
+        for name in terminal.files().filter(|name| is_whole(name, &terminal.files_of(Role::Generator))) {
             let target = out.join(name);
             fs::rename(self.directory.path().join(name), &target)
                 .with_context(|| format!("{} cannot be written", target.display()))?;
             names.push(name.to_owned());
         }
         Ok(names)
+    }
+
+    /// Keeps what was finished before a task failed or was stopped, and says where it lies.
+    pub fn rescue(&self, terminal: &Terminal, out: &Path) {
+        let trained = terminal.files_of(Role::Generator).len();
+        let wanted = self.spec.settings.extraction.generators as usize;
+        if (1..wanted).contains(&trained) && generators::find(&[out.to_owned()]).is_ok() {
+            // Some would take the place of all of them.
+            return eprintln!(
+                "the generators of an earlier run stay in {}: this one has not finished its own",
+                out.display()
+            );
+        }
+        match self.keep(terminal, out) {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => {
+                eprintln!("{} files that were finished are in {}", names.len(), out.display());
+                if trained > 0 {
+                    eprintln!(
+                        "{trained} of {wanted} generators among them: `--generators {}` goes on from there",
+                        out.display()
+                    );
+                }
+            }
+            Err(error) => eprintln!("warning: what was finished is lost: {error:#}"),
+        }
     }
 
     fn run(&mut self, kind: TaskKind, title: &str, terminal: &mut Terminal) -> anyhow::Result<()> {
@@ -254,6 +280,11 @@ impl Pipeline {
         let json = fs::read(self.directory.path().join(name)).with_context(|| format!("{name} was not written"))?;
         serde_json::from_slice(&json).with_context(|| format!("{name} cannot be read"))
     }
+}
+
+/// Whether a file belongs to no generator whose training was stopped, given those that were trained.
+fn is_whole(name: &str, trained: &[String]) -> bool {
+    generators::of_samples(name).is_none_or(|(generator, _)| trained.contains(&generators::name(generator as usize)))
 }
 
 fn failure(stop: Stop) -> anyhow::Error {

@@ -68,7 +68,7 @@ pub struct InputConfig {
     /// Without the batch: `[channels, height, width]` or `[features]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<usize>>,
-    /// Per channel, in units of the 0..1 image.
+    /// Per channel, in units of the 0..1 image, as `std` is; for images from -2 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<Vec<f64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

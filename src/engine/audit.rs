@@ -38,6 +38,11 @@ impl Pair<'_> {
         Ok((answer_paced(self.teacher.executor(), x, &mut after)?, answer_paced(self.student, x, after)?))
     }
 
+    /// In how many pieces both answer `x`.
+    fn pieces(&self, x: &Tensor) -> u64 {
+        pieces(self.teacher.executor(), x) + pieces(self.student, x)
+    }
+
     /// Compares the two on every source, and searches for the worst case. `layers` is what compression did.
     ///
     /// The job's seed decides all of it; `share` of the run's progress is this.
@@ -50,7 +55,7 @@ impl Pair<'_> {
         observer: &mut dyn Observer,
         share: (f64, f64),
     ) -> Result<(Agreement, Audit), Stop> {
-        let settings = sources::short(self.settings);
+        let settings = sources::short(self.settings, &self.teacher.graph)?;
         let mut silent = Silent(observer);
         // To compare what is drawn is a step, and so it is with what is found.
         let total = sources::steps(&settings) + search::STEPS + 2;
@@ -60,7 +65,7 @@ impl Pair<'_> {
         let (coverage, mut sources) = self.drawn(&held_out, &mut ticker)?;
         ticker.tick()?;
         let found = search::worst_case(self, held_out.count(), &mut ticker)?;
-        sources.push(self.compare(InputSource::WorstCase, &found, ticker.parts(2 * pieces(&found)))?);
+        sources.push(self.compare(InputSource::WorstCase, &found, ticker.parts(self.pieces(&found)))?);
         ticker.tick()?;
 
         let agreement = agreement(&sources);
@@ -73,7 +78,7 @@ impl Pair<'_> {
     fn drawn(&self, held_out: &HeldOut, ticker: &mut Ticker<'_>) -> Result<(Coverage, Vec<SourceAudit>), Stop> {
         let (draw, generated) = held_out.draw()?;
         let others = [InputSource::Mixtures, InputSource::Procedural, InputSource::Noise];
-        let mut after = ticker.parts(2 * pieces(&generated) * (1 + others.len() as u64));
+        let mut after = ticker.parts(self.pieces(&generated) * (1 + others.len() as u64));
         let (theirs, ours) = self.answers(&generated, &mut after)?;
         let coverage = coverage::coverage(&draw.labels, (&theirs, &ours), self.settings.classes.as_deref())?;
         let mut sources = vec![compare::compare(InputSource::HeldOutGenerator, &theirs, &ours)?];

@@ -155,7 +155,8 @@ impl Course<'_> {
     }
 
     fn look(&self, student: &Student, ticker: &mut Ticker<'_>) -> Result<Look, Stop> {
-        let answers = answer_paced(&student.executor, &self.pool.x, ticker.parts(pieces(&self.pool.x)))?;
+        let (executor, x) = (&student.executor, &self.pool.x);
+        let answers = answer_paced(executor, x, ticker.parts(pieces(executor, x)))?;
         let agreement = accuracy(&answers, &self.pool.logits.f_argmax(-1, false)?)?;
         let of = |(ours, theirs): (Tensor, Tensor)| losses::divergence(&theirs, &ours, 1.0)?.f_double_value(&[]);
         let divergences = self.pool.by_source(&answers)?.into_iter().map(of).collect::<Result<_, _>>()?;

@@ -153,6 +153,13 @@ impl EvalSet {
         self.y.size()[0] as u64
     }
 
+    /// In how many pieces [`Self::accuracy`] is answered by a network that runs so many rows at once.
+    pub fn pieces(&self, at_once: i64) -> u64 {
+        let of = |rows: u64| rows.div_ceil(at_once.max(1) as u64);
+        let rows = ROWS as u64;
+        self.count() / rows * of(rows) + of(self.count() % rows)
+    }
+
     /// Share of the rows for which `answer`, which gives the logits of inputs, has the right class on top. Few rows at a time:
     /// as the teacher takes them, images may be many times as large as they were sent.
     ///

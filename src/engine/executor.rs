@@ -16,7 +16,7 @@ pub use self::norm::Statistics;
 
 use crate::{
     domain::problem::{ErrorCode, Problem},
-    engine::{learned, opaque},
+    engine::{learned, opaque, pieces},
     formats::graph::{self, Data, Graph, Node, Op},
 };
 
@@ -50,13 +50,14 @@ pub struct Executor {
     input: usize,
     output: usize,
     device: Device,
+    at_once: i64,
 }
 
 impl Executor {
     /// Puts the graph's weights on `device`.
     ///
     /// # Errors
-    /// `invalid_model` where a node reads a value that nothing defines, and what libtorch reports.
+    /// `invalid_model` where a node reads a value that nothing defines or shapes do not fit, and what libtorch reports.
     pub fn new(graph: &Graph, device: Device) -> Result<Self, Problem> {
         let mut weights = BTreeMap::new();
         for (name, tensor) in &graph.weights {
@@ -69,7 +70,12 @@ impl Executor {
         }
         let output = *values.get(&graph.output.name).ok_or_else(|| undefined(&graph.output.name, "the output"))?;
         mark_dead(&mut steps, output, values.len());
-        Ok(Self { steps, weights, values, input: 0, output, device })
+        Ok(Self { steps, weights, values, input: 0, output, device, at_once: pieces::at_once(graph)? })
+    }
+
+    /// How many inputs it may run at once, where there are many and no gradients are wanted.
+    pub fn at_once(&self) -> i64 {
+        self.at_once
     }
 
     pub fn device(&self) -> Device {
@@ -337,10 +343,7 @@ fn apply(op: &Op, inputs: &[Option<Tensor>], statistics: Statistics) -> Result<V
             let parameters = (required(1)?, required(2)?, required(3)?, required(4)?);
             norm::batch_norm(x, parameters, *epsilon, statistics)?
         }
-        Op::LayerNorm { axis, epsilon } => {
-            let extents = &x.size()[*axis..];
-            x.f_layer_norm(extents, Some(required(1)?), optional(2), f64::from(*epsilon), true)?
-        }
+        Op::LayerNorm { axis, epsilon } => norm::layer_norm(x, (required(1)?, optional(2)), *axis, *epsilon)?,
         Op::InstanceNorm { epsilon } => {
             let (scale, bias) = (required(1)?, required(2)?);
             let none: Option<&Tensor> = None;

@@ -1,4 +1,4 @@
-//! The last task of a job: compress, distil, evaluate, export, report.
+//! The last task of a job: compress, distil, export, evaluate, report.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,11 @@ use super::{
     given::Given,
     latency,
     observer::{Observer, Stop, leave_if_asked},
+    pieces::at_once,
     pool::Pool,
     second_game::SecondGame,
     student::Student,
-    teacher::{Teacher, answer_paced, pieces_of},
+    teacher::{Teacher, answer_paced},
     ticker::Ticker,
 };
 use crate::{
@@ -95,10 +96,16 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
         }
     };
 
+    // Whatever becomes of measuring it, the student is finished, and its files are there.
+    keeper.watch.begin("exporting");
+    let learned = student.graph()?;
+    let about = beginning.about(settings.arch);
+    let student_size = export((&learned, &about), &inputs.model.format, (spec, dir), observer)?;
+
     keeper.watch.begin("evaluating");
     let pair = audit::Pair { teacher, student: &student.executor, settings };
     let (agreement, mut audit) = pair.audit(&beginning.rows, observer, (DISTILLED, AUDITED))?;
-    let networks = Networks { teacher: &teacher.graph, compressed: &beginning.graph, student: &student.graph()? };
+    let networks = Networks { teacher: &teacher.graph, compressed: &beginning.graph, student: &learned };
     let (latency_ms, layers) = measure(&networks, &beginning, spec)?;
     // Only here, with the student's weights final, is the evaluation set read.
     let accuracy =
@@ -113,9 +120,6 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
 
     keeper.watch.begin("exporting");
     begin(observer, Phase::Exporting, EVALUATED)?;
-    let about = beginning.about(settings.arch);
-    let student_size = export((networks.student, &about), &inputs.model.format, (spec, dir), observer)?;
-
     let teacher_size = NetworkSize {
         parameters: inputs.model.parameters,
         macs: inputs.model.macs,
@@ -206,7 +210,9 @@ impl Networks<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Accuracy, Stop> {
         let set = EvalSet::read(eval, &self.teacher.input.shape, self.teacher.classes(), &settings.input, device)?;
-        let mut ticker = Ticker::new(observer, Phase::Evaluating, (AUDITED, EVALUATED), 3 * pieces_of(set.count()));
+        let all = [self.teacher, self.compressed, self.student];
+        let pieces = all.into_iter().map(|graph| Ok(set.pieces(at_once(graph)?))).sum::<Result<u64, Problem>>()?;
+        let mut ticker = Ticker::new(observer, Phase::Evaluating, (AUDITED, EVALUATED), pieces);
         let mut of = |graph: &Graph| -> Result<f64, Stop> {
             let executor = Executor::new(graph, device)?;
             set.accuracy(|x| answer_paced(&executor, x, || ticker.tick()))

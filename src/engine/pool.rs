@@ -64,7 +64,8 @@ impl Pool {
         }
         let x = Tensor::f_cat(&parts, 0)?;
         // Checkpoints lie ahead: a run that is asked to leave goes on to one.
-        let mut ticker = Ticker::new(observer, Phase::Distilling, share, pieces(&x)).with_checkpoints(0);
+        let mut ticker =
+            Ticker::new(observer, Phase::Distilling, share, pieces(teacher.executor(), &x)).with_checkpoints(0);
         let logits = answer_paced(teacher.executor(), &x, || ticker.tick())?;
         Ok(Self { x, logits, sources })
     }

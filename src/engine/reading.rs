@@ -27,7 +27,8 @@ pub fn measures((teacher, whole): (&Teacher, &Graph), settings: &Settings) -> Re
     if settings.compression.target().is_none() {
         return Ok(Measures::new());
     }
-    let mut meter = Meter::new(whole, teacher.executor())?;
+    let keep = settings.compression.keep.as_deref().unwrap_or_default();
+    let mut meter = Meter::new(whole, teacher.executor(), keep)?;
     let shape = shape(&teacher.graph, settings);
     let elements = shape.elements();
     let each = (meter.inputs() / BATCHES).max(1) as i64;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
+        config::InputConfig,
         job::{Phase, Progress},
         model::{InputFacts, ModelFacts},
         problem::{ErrorCode, Problem},
@@ -171,7 +172,20 @@ fn check_settings(facts: &ModelFacts, spec: &TaskSpec) -> Result<(), Problem> {
             .param("config.input.mean")
             .hint("Give one mean and one standard deviation for each channel."));
     }
-    Ok(())
+    check_pixels(facts, &settings.input)
+}
+
+/// The largest mean of a channel of pixels from 0 to 1, and what some subtract before they scale.
+const MOST_MEAN: f64 = 2.0;
+
+/// Refuses a normalisation of images in units of pixels from 0 to 255. Features are no pixels, and have any mean.
+fn check_pixels(facts: &ModelFacts, input: &InputConfig) -> Result<(), Problem> {
+    let is_image = facts.input.shape.len() == 4;
+    let beyond = input.mean.iter().flatten().find(|mean| is_image && mean.abs() > MOST_MEAN);
+    let Some(mean) = beyond else { return Ok(()) };
+    Err(Problem::new(ErrorCode::InvalidConfig, format!("config.input.mean: {mean} is no mean of pixels from 0 to 1"))
+        .param("config.input.mean")
+        .hint("`mean` and `std` have the units of the 0..1 image: divide both by 255."))
 }
 
 /// A student as it is planned.
@@ -236,4 +250,44 @@ fn inspect(
     super::files::write_json(&dir.join("inspection.json"), &inspection)?;
     observer.artifact(&dir.join("inspection.json"), Role::Inspection);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(input: &[usize]) -> ModelFacts {
+        ModelFacts {
+            format: "onnx".to_owned(),
+            bytes: 1,
+            sha256: String::new(),
+            parameters: 1,
+            macs: 1,
+            input: InputFacts {
+                name: "x".to_owned(),
+                shape: std::iter::once(None).chain(input.iter().copied().map(Some)).collect(),
+                dtype: "float32".to_owned(),
+            },
+            classes: 2,
+            has_batch_norm: false,
+            ends_in_softmax: false,
+        }
+    }
+
+    #[test]
+    fn a_normalisation_in_units_of_bytes_is_refused_for_images_alone() {
+        let check = |input: &[usize], mean: f64, std: f64| {
+            let config = InputConfig { mean: Some(vec![mean; 3]), std: Some(vec![std; 3]), ..InputConfig::default() };
+            check_pixels(&facts(input), &config)
+        };
+        for (mean, std) in [(0.0, 1.0 / 255.0), (0.5, 0.5), (0.408, 1.0 / 255.0), (-2.0, 1.0)] {
+            check(&[3, 8, 8], mean, std).unwrap();
+        }
+        for mean in [103.94, -123.68] {
+            let problem = check(&[3, 8, 8], mean, 58.0).unwrap_err();
+            assert_eq!(problem.param.as_deref(), Some("config.input.mean"));
+            assert!(problem.hint.unwrap().contains("divide both by 255"));
+        }
+        check(&[3], 103.94, 58.0).unwrap();
+    }
 }

@@ -1,9 +1,10 @@
 //! Draws inputs with labels: from a trained generator, or from plain noise.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use tch::{Device, Kind, TchError, Tensor, nn, no_grad};
 
+use super::error::first_line;
 use crate::{
     domain::{
         config::{Form, InputConfig, Sampler, Settings},
@@ -90,6 +91,14 @@ fn class(index: i64, count: i64, (part, parts): (i64, i64), classes: i64) -> i64
     if count >= classes { index % classes } else { (index * parts + part) * classes / (count * parts) }
 }
 
+/// Elements that a layer of a generator may read and make of one piece (2 GiB of float32).
+const ELEMENTS: i64 = 1 << 29;
+
+/// Inputs that a generator makes at once: of 32 x 32 pixels more than 8,000.
+fn at_once(shape: &Shape) -> i64 {
+    (ELEMENTS / shape.widest()).max(1)
+}
+
 /// A trained generator with the store that owns its weights.
 pub struct Trained {
     pub store: nn::VarStore,
@@ -110,8 +119,8 @@ impl Trained {
     /// # Errors
     /// Where the file does not hold such a generator.
     pub fn load(path: &Path, shape: Shape, form: Form, device: Device) -> Result<Self, Problem> {
-        let mut trained = Self::fresh(shape, form, device);
-        trained.store.load(path).map_err(|error| {
+        let trained = Self::fresh(shape, form, device);
+        trained.take(path).map_err(|error| {
             Problem::new(ErrorCode::InvalidConfig, format!("{} holds no generator of this job: {error}", path.display()))
                 .param("config.extraction")
                 .hint(
@@ -120,6 +129,25 @@ impl Trained {
                 )
         })?;
         Ok(trained)
+    }
+
+    /// Overwrites its weights and statistics with those in the file, which are the same by name and shape: libtorch would
+    /// stretch those of one channel over three.
+    fn take(&self, path: &Path) -> Result<(), String> {
+        let said = |error: TchError| first_line(&error.to_string()).to_owned();
+        let found: HashMap<String, Tensor> = Tensor::read_safetensors(path).map_err(said)?.into_iter().collect();
+        let own = self.store.variables();
+        if found.len() != own.len() {
+            return Err(format!("it has {} tensors, and should have {}", found.len(), own.len()));
+        }
+        for (name, mut tensor) in own {
+            let kept = found.get(&name).ok_or_else(|| format!("it has no `{name}`"))?;
+            if kept.size() != tensor.size() {
+                return Err(format!("`{name}` is {:?}, and should be {:?}", kept.size(), tensor.size()));
+            }
+            no_grad(|| tensor.f_copy_(kept)).map_err(said)?;
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -133,7 +161,17 @@ impl Trained {
     /// # Errors
     /// What libtorch reports.
     pub fn sample(&self, draw: &Draw) -> Result<Tensor, TchError> {
-        no_grad(|| self.net.forward(&draw.labels, &draw.z, false))
+        self.sample_in(draw, at_once(&self.shape))
+    }
+
+    /// As [`Self::sample`], so many inputs at a time.
+    fn sample_in(&self, draw: &Draw, piece: i64) -> Result<Tensor, TchError> {
+        let drawn = draw.labels.f_split(piece, 0)?.into_iter().zip(draw.z.f_split(piece, 0)?);
+        let made = drawn.map(|(labels, z)| no_grad(|| self.net.forward(&labels, &z, false)));
+        match &made.collect::<Result<Vec<_>, _>>()?[..] {
+            [all] => Ok(all.shallow_clone()),
+            pieces => Tensor::f_cat(pieces, 0),
+        }
     }
 }
 
@@ -154,7 +192,7 @@ pub fn noise(sampler: Sampler, shape: &Shape, count: i64, device: Device) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::class;
+    use super::*;
 
     fn classes(count: i64, part: (i64, i64), of: i64) -> Vec<i64> {
         (0..count).map(|index| class(index, count, part, of)).collect()
@@ -173,5 +211,47 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all, (0..10).collect::<Vec<_>>());
+    }
+
+    fn of(output: &[i64]) -> Shape {
+        Shape { classes: 5, latent: 3, output: output.to_vec(), pixels: Pixels::Standardised }
+    }
+
+    #[test]
+    fn pieces_make_what_one_pass_makes() {
+        let cases: [(&[i64], Form); 3] =
+            [(&[3, 16, 16], Form::Smooth), (&[1, 12, 12], Form::Reference), (&[9], Form::Smooth)];
+        for (output, form) in cases {
+            let generator = Trained::fresh(of(output), form, Device::Cpu);
+            let draw = Draw::balanced(&generator.shape, 7, Device::Cpu).unwrap();
+            let (pieces, whole) = (generator.sample_in(&draw, 3).unwrap(), generator.sample_in(&draw, 7).unwrap());
+            assert_eq!(pieces.size(), whole.size());
+            assert!((pieces - whole).abs().max().double_value(&[]) < 1e-4, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn large_images_are_made_a_few_hundred_at_a_time_and_small_ones_all_at_once() {
+        assert!(at_once(&of(&[3, 32, 32])) >= 6400 && at_once(&of(&[1000])) >= 6400);
+        assert!((100..200).contains(&at_once(&of(&[3, 224, 224]))));
+    }
+
+    #[test]
+    fn a_generator_for_another_number_of_channels_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("generator-0.safetensors");
+        let load = |output: &[i64]| Trained::load(&path, of(output), Form::Reference, Device::Cpu).map(|_| ());
+        let saved = Trained::fresh(of(&[1, 32, 32]), Form::Reference, Device::Cpu);
+        saved.save(&path).unwrap();
+        load(&[1, 32, 32]).unwrap();
+        for other in [&[3, 32, 32][..], &[1, 64, 64], &[1024]] {
+            let problem = load(other).unwrap_err();
+            assert_eq!(problem.code, ErrorCode::InvalidConfig);
+            assert!(problem.hint.unwrap().contains("input shape"), "{other:?}");
+        }
+        let loaded = Trained::load(&path, of(&[1, 32, 32]), Form::Reference, Device::Cpu).unwrap();
+        for (name, tensor) in saved.store.variables() {
+            assert_eq!(loaded.store.variables()[&name], tensor, "{name}");
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Teacher {
         Ok(most.min(by_cost.max(FEWEST_INPUTS)))
     }
 
-    /// Logits without gradients, in pieces of `BATCH`.
+    /// Logits without gradients, in [`pieces`].
     ///
     /// # Errors
     /// What libtorch reports.
@@ -94,9 +94,6 @@ impl Teacher {
         answer(&self.executor, x)
     }
 }
-
-/// Inputs that run at once where the number of inputs is large.
-const BATCH: i64 = 250;
 
 /// Logits of a network for any number of inputs, without gradients.
 ///
@@ -117,21 +114,16 @@ pub fn answer_paced<E: From<TchError>>(
     mut after: impl FnMut() -> Result<(), E>,
 ) -> Result<Tensor, E> {
     let mut parts = Vec::new();
-    for piece in x.f_split(BATCH, 0)? {
+    for piece in x.f_split(executor.at_once(), 0)? {
         parts.push(no_grad(|| executor.forward(&piece))?);
         after()?;
     }
     Ok(Tensor::f_cat(&parts, 0)?)
 }
 
-/// In how many pieces a network answers `x`.
-pub fn pieces(x: &Tensor) -> u64 {
-    pieces_of(x.size()[0] as u64)
-}
-
-/// As [`pieces`], of that many inputs.
-pub fn pieces_of(count: u64) -> u64 {
-    count.div_ceil(BATCH as u64)
+/// In how many pieces a network answers `x`: see [`Executor::at_once`].
+pub fn pieces(executor: &Executor, x: &Tensor) -> u64 {
+    (x.size()[0] as u64).div_ceil(executor.at_once() as u64)
 }
 
 /// Share of inputs whose largest logit is the given class.
@@ -142,4 +134,24 @@ pub fn accuracy(logits: &Tensor, classes: &Tensor) -> Result<f64, TchError> {
     // In float32 nine of ten would be a little less than 0.9.
     let hits = logits.f_argmax(-1, false)?.f_eq_tensor(classes)?.f_mean(Kind::Double)?;
     hits.f_double_value(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{compress::fixture::random, pieces::tests::wide};
+
+    #[test]
+    fn a_wide_network_answers_in_as_many_pieces_as_it_says() {
+        let executor = Executor::new(&wide(), Device::Cpu).unwrap();
+        let x = random(1, &[7, 4]).to_kind(Kind::Float);
+        let mut calls = 0;
+        let found = answer_paced(&executor, &x, || {
+            calls += 1;
+            Ok::<_, TchError>(())
+        });
+        assert_eq!((calls, pieces(&executor, &x)), (3, 3));
+        let whole = executor.forward(&x).unwrap();
+        assert!((found.unwrap() - whole).abs().max().double_value(&[]) < 1e-6);
+    }
 }

@@ -5,7 +5,7 @@ use tch::{TchError, Tensor, nn};
 use super::{
     layers::{Deconv, Norm, deconv, linear},
     pixels::{Pixels, each_image},
-    smooth::SmoothGenerator,
+    smooth::{self, SmoothGenerator},
 };
 use crate::domain::config::Form;
 
@@ -26,6 +26,15 @@ impl Shape {
     /// Values of one input.
     pub fn elements(&self) -> i64 {
         self.output.iter().product::<i64>().max(1)
+    }
+
+    /// Values that a layer of the widest generator reads and makes for one input, about.
+    pub fn widest(&self) -> i64 {
+        let planes = match self.output[..] {
+            [_, height, width] => 2 * smooth::CHANNELS * height * width,
+            _ => 0,
+        };
+        planes.max(2 * self.elements())
     }
 }
 

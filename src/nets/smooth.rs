@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Channels on the way, and before the last convolution.
-const CHANNELS: i64 = 32;
+pub(super) const CHANNELS: i64 = 32;
 const LAST_CHANNELS: i64 = 16;
 
 /// The largest extent that the first layer draws at once.

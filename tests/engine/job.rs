@@ -4,8 +4,8 @@ use std::path::Path;
 
 use kegd::{
     domain::{
-        config::{JobConfig, Settings},
-        job::Progress,
+        config::{JobConfig, Sampler, Settings},
+        job::{Phase, Progress},
         presets::TeacherKind,
         problem::ErrorCode,
         report::{Inspection, Report},
@@ -43,11 +43,16 @@ struct Seen {
     metrics: Vec<MetricPoint>,
     files: Vec<String>,
     cancel_after: Option<usize>,
+    cancel_in: Option<Phase>,
 }
 
 impl Observer for Seen {
     fn progress(&mut self, progress: Progress) -> Result<(), Stop> {
+        let phase = progress.phase;
         self.progress.push(progress);
+        if self.cancel_in == Some(phase) {
+            return Err(Stop::Canceled);
+        }
         match self.cancel_after {
             Some(most) if self.progress.len() > most => Err(Stop::Canceled),
             _ => Ok(()),
@@ -176,6 +181,18 @@ fn a_canceled_run_stops() {
     let end = engine::run(&task(TaskKind::Extract { generator: 0 }, settings(1)), directory.path(), &mut seen);
     assert!(matches!(end, Err(Stop::Canceled)));
     assert!(seen.progress.len() < 8);
+}
+
+#[test]
+fn a_student_is_there_before_it_is_measured() {
+    let directory = directory_with(&teacher::small_file());
+    let _turn = turn();
+    let mut noise = settings(1);
+    noise.extraction.sampler = Sampler::Gaussian;
+    let mut seen = Seen { cancel_in: Some(Phase::Evaluating), ..Seen::default() };
+    let end = engine::run(&task(TaskKind::Distill { target: 0 }, noise), directory.path(), &mut seen);
+    assert!(matches!(end, Err(Stop::Canceled)), "{end:?}");
+    assert_eq!(seen.files, ["bank.npz", "student.onnx", "student.safetensors"]);
 }
 
 /// Writes an evaluation set with these inputs, and as many labels of the value `label`.

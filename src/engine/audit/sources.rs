@@ -5,6 +5,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::super::{
     extract::Training,
     observer::Stop,
+    pieces::may_be_too_large,
     procedural,
     sampler::{Draw, Trained, noise, shape},
     samples::MOST_ELEMENTS,
@@ -16,8 +17,9 @@ use crate::{
     domain::{
         audit::InputSource,
         config::{Sampler, Settings},
-        problem::ErrorCode,
+        problem::{ErrorCode, Problem},
     },
+    formats::graph::Graph,
     nets::generator::Shape,
 };
 
@@ -30,13 +32,21 @@ const MOST_STEPS: u32 = 500;
 /// Its number, which no generator of a job can have: the student must never have seen it.
 const HELD_OUT: u32 = 1 << 20;
 
-/// The job's settings, with a training of the generator that is no longer than it needs to be.
-pub fn short(settings: &Settings) -> Settings {
+/// The job's settings, with a training of the generator that is no longer than it needs to be. Its batch may never have been
+/// tried, where the job trained no generator: on a large teacher it is no larger than the student's, which is known to fit.
+///
+/// # Errors
+/// Where the graph's shapes cannot be told.
+pub fn short(settings: &Settings, teacher: &Graph) -> Result<Settings, Problem> {
     let mut settings = settings.clone();
+    let batch = settings.extraction.batch_size;
+    if may_be_too_large(teacher, batch.into())? {
+        settings.extraction.batch_size = batch.min(settings.distillation.batch_size);
+    }
     let steps = settings.extraction.steps_per_epoch.min(MOST_STEPS);
     settings.extraction.steps_per_epoch = steps;
     settings.extraction.epochs = settings.extraction.epochs.min((MOST_STEPS / steps).max(1));
-    settings
+    Ok(settings)
 }
 
 /// Steps of that training.
@@ -150,4 +160,21 @@ fn mixtures(x: &Tensor) -> Result<Tensor, TchError> {
     let extents: Vec<i64> = std::iter::once(count).chain(x.size().iter().skip(1).map(|_| 1)).collect();
     let weight = Tensor::f_rand(extents, (Kind::Float, Device::Cpu))?.f_to_device(x.device())?;
     x.f_index_select(0, &order)?.f_lerp_tensor(x, &weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{config::JobConfig, presets::TeacherKind},
+        engine::{compress::fixture, pieces},
+    };
+
+    #[test]
+    fn a_batch_that_was_never_tried_on_a_large_teacher_is_the_students() {
+        let config = br#"{"extraction": {"sampler": "uniform", "batch_size": 256}, "distillation": {"batch_size": 3}}"#;
+        let settings = JobConfig::parse(config).unwrap().resolve(TeacherKind::PlainImage, "m").unwrap();
+        let batch = |teacher| short(&settings, teacher).unwrap().extraction.batch_size;
+        assert_eq!((batch(&pieces::tests::wide()), batch(&fixture::network())), (3, 256));
+    }
 }

@@ -64,10 +64,27 @@ pub fn eigen(symmetric: &Tensor) -> Result<(Tensor, Tensor), TchError> {
     Ok((values.f_flip([0])?, vectors.f_flip([1])?))
 }
 
+/// Rows beyond which [`principal`] does without their Gram matrix, where the columns are fewer.
+const MANY_ROWS: i64 = 1024;
+
 /// The `rank` leading left singular vectors of a matrix (m, n), as columns (m, rank).
 pub fn principal(matrix: &Tensor, rank: usize) -> Result<Tensor, TchError> {
+    let size = matrix.size();
+    if size[0] > size[1].max(MANY_ROWS) {
+        return by_columns(matrix, rank as i64);
+    }
     let (_, vectors) = eigen(&matrix.f_matmul(&matrix.f_tr()?)?)?;
     vectors.f_narrow(1, 0, rank as i64)
+}
+
+/// As [`principal`], from the Gram matrix of the columns: M V of its eigenvectors V, which are orthogonal columns, and which a
+/// QR decomposition brings to length one. It completes them with others where `rank` is larger than their number: Householder's
+/// reflections make orthonormal columns of zeros too.
+fn by_columns(matrix: &Tensor, rank: i64) -> Result<Tensor, TchError> {
+    let (_, vectors) = eigen(&matrix.f_tr()?.f_matmul(matrix)?)?;
+    let known = rank.min(matrix.size()[1]);
+    let images = matrix.f_matmul(&vectors.f_narrow(1, 0, known)?)?;
+    Ok(Tensor::f_linalg_qr(&images.f_constant_pad_nd([0, rank - known])?, "reduced")?.0)
 }
 
 /// Squared singular values of a matrix, largest first, from the smaller of its two Gram matrices.
@@ -84,4 +101,36 @@ pub fn spectrum_of(gram: &Tensor) -> Result<Vec<f64>, TchError> {
 
 pub fn identity(extent: i64) -> Result<Tensor, TchError> {
     Tensor::f_eye(extent, (Kind::Double, tch::Device::Cpu))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::compress::fixture::random;
+
+    #[test]
+    fn columns_lead_to_the_same_subspace_as_rows() {
+        let matrix = random(1, &[60, 8]);
+        for rank in [1, 5, 8] {
+            let (one, other) = (principal(&matrix, rank).unwrap(), by_columns(&matrix, rank as i64).unwrap());
+            assert_eq!(one.size(), other.size());
+            assert!(relative_error(&one.matmul(&one.tr()), &other.matmul(&other.tr())).unwrap() < 1e-9, "{rank}");
+        }
+    }
+
+    /// The Gram matrix of the rows would have 300 GB.
+    #[test]
+    fn a_long_matrix_has_orthonormal_vectors_of_any_rank() {
+        let matrix = random(1, &[200_000, 4]);
+        let whole = principal(&matrix, 4).unwrap();
+        for rank in [2, 4, 6] {
+            let vectors = principal(&matrix, rank).unwrap();
+            assert_eq!(vectors.size(), [200_000, rank as i64]);
+            assert!(relative_error(&identity(rank as i64).unwrap(), &vectors.tr().matmul(&vectors)).unwrap() < 1e-9);
+            // Whatever comes behind the columns' own subspace is outside of it.
+            let known = rank.min(4) as i64;
+            let inside = energy(&whole.tr().matmul(&vectors)).unwrap();
+            assert!((inside - known as f64).abs() < 1e-9, "{rank}: {inside}");
+        }
+    }
 }

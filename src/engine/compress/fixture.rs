@@ -130,6 +130,12 @@ pub fn shared() -> Graph {
         .finish(6)
 }
 
+/// One linear layer with far more outputs than inputs.
+pub fn tall() -> Graph {
+    let gemm = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };
+    Builder::new(&[12]).add("head", gemm, &[("head.weight", &[3000, 12])]).finish(3000)
+}
+
 /// One large linear layer, in which nearly all of the time goes, and a small one.
 pub fn wide() -> Graph {
     let gemm = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };

@@ -20,8 +20,9 @@ use crate::domain::problem::Problem;
 pub enum Measure {
     /// Of a matrix W: E[W x (W x)ᵀ] over its inputs x, (out, out).
     Responses(Tensor),
-    /// Of a kernel: E[x xᵀ] over the patches x that it reads, taken as a Kronecker product of one moment over channels (in, in)
-    /// and one over taps (taps, taps) of trace 1. Whitening then acts within the modes, so that channel ranks keep their meaning.
+    /// Of a kernel, or of a matrix with many more outputs than inputs: E[x xᵀ] over the patches x that it reads, taken as a
+    /// Kronecker product of one moment over channels (in, in) and one over taps (taps, taps) of trace 1. Whitening then acts
+    /// within the modes, so that channel ranks keep their meaning.
     Inputs { channels: Tensor, taps: Tensor },
 }
 
@@ -41,7 +42,9 @@ pub fn loss(lost: f64, total: f64) -> f64 {
 pub fn spectrum(matrix: &Tensor, measure: Option<&Measure>) -> Result<Vec<f64>, Problem> {
     Ok(match measure {
         Some(Measure::Responses(moment)) => algebra::spectrum_of(moment)?,
-        _ => algebra::spectrum(matrix)?,
+        // A matrix has one tap, whose moment is 1.
+        Some(Measure::Inputs { channels, .. }) => algebra::spectrum(&matrix.f_matmul(&root(channels)?)?)?,
+        None => algebra::spectrum(matrix)?,
     })
 }
 

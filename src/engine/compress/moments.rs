@@ -8,6 +8,7 @@ use super::{
     algebra,
     layer::{Layer, layers},
     measure::{Measure, Measures},
+    target,
 };
 use crate::{
     domain::problem::Problem,
@@ -29,6 +30,10 @@ const MOST_MACS: u64 = 1 << 38;
 /// Inputs beyond which moments change no rank.
 const MOST_INPUTS: u64 = 2000;
 
+/// Outputs up to which the moment of a matrix's responses (out, out) is small, whatever its inputs. Beyond, a matrix with fewer
+/// inputs is measured by the moment of these, (in, in): a classifier of 20,000 classes would need gigabytes for the other.
+const MANY_OUTPUTS: usize = 1024;
+
 /// Fewest inputs: a layer that is applied at one place learns no more directions than there are inputs.
 const LEAST_INPUTS: u64 = 32;
 
@@ -40,14 +45,17 @@ pub struct Meter<'g> {
 }
 
 impl<'g> Meter<'g> {
-    /// For the layers of `graph` that can be decomposed; `executor` runs it, or one that makes the
-    /// same values by the same names.
+    /// For the layers of `graph` that can be decomposed, without those that are to be kept by these names; `executor` runs it,
+    /// or one that makes the same values by the same names.
     ///
     /// # Errors
-    /// `invalid_model` where nodes do not fit together, `invalid_weights` for a weight with NaN or infinity.
-    pub fn new(graph: &'g Graph, executor: &'g Executor) -> Result<Self, Problem> {
-        let layers = layers(graph)?.into_iter().filter(|layer| layer.obstacle.is_none());
-        let sums = layers.map(|layer| {
+    /// `invalid_model` where nodes do not fit together, `invalid_weights` for a weight with NaN or infinity,
+    /// `invalid_compression` for names that no layer has.
+    pub fn new(graph: &'g Graph, executor: &'g Executor, keep: &[String]) -> Result<Self, Problem> {
+        let layers = layers(graph)?;
+        let kept = target::kept(&layers, keep)?;
+        let measured = layers.into_iter().zip(kept).filter(|(layer, kept)| !kept && layer.obstacle.is_none());
+        let sums = measured.map(|(layer, _)| {
             let sums = Sums::new(&layer, graph, executor.device())?;
             Ok((layer, sums))
         });
@@ -123,10 +131,15 @@ fn places(layer: &Layer) -> u64 {
     layer.positions_out.max(1)
 }
 
+/// Whether a layer is measured by what it answers, and not by what it reads.
+fn answers(layer: &Layer) -> bool {
+    layer.is_matrix() && layer.outputs <= layer.inputs.max(MANY_OUTPUTS)
+}
+
 /// Multiply-accumulates of a layer's moments for one input.
 fn work(layer: &Layer) -> u64 {
     let (inputs, outputs, taps) = (layer.inputs as u64, layer.outputs as u64, layer.taps() as u64);
-    let each = if layer.is_matrix() { outputs * (inputs + outputs) } else { taps * inputs * (inputs + taps) };
+    let each = if answers(layer) { outputs * (inputs + outputs) } else { taps * inputs * (inputs + taps) };
     places(layer) * each
 }
 
@@ -155,7 +168,7 @@ fn slide(window: &Window, value: &Tensor) -> Result<Tensor, TchError> {
 
 /// Running sums over patches. Each batch in its own precision is exact enough; the sum over batches is not.
 struct Sums {
-    /// The weight (out, in) of a matrix, in float32.
+    /// The weight (out, in) of a matrix that is measured by its responses, in float32.
     matrix: Option<Tensor>,
     /// Of responses (out, out), or of inputs over channels (in, in).
     first: Option<Tensor>,
@@ -168,7 +181,7 @@ struct Sums {
 
 impl Sums {
     fn new(layer: &Layer, graph: &Graph, device: Device) -> Result<Self, Problem> {
-        let matrix = match layer.is_matrix() {
+        let matrix = match answers(layer) {
             true => Some(layer.load(graph)?.f_flatten(1, -1)?.f_to_kind(Kind::Float)?.f_to_device(device)?),
             false => None,
         };
@@ -187,6 +200,10 @@ impl Sums {
     }
 
     /// The mean, shrunk; `None` where the inputs said nothing.
+    ///
+    /// For a matrix W both ways say the same. With the moment S of its inputs, of trace `energy / rows`, its responses have
+    /// (1 − λ) W S Wᵀ + λ e W Wᵀ = W ((1 − λ) S + λ e I) Wᵀ, where e is the trace over the inputs' number: `channels` below, of
+    /// which the root Σ^½ gives W Σ^½ the same squared singular values.
     fn measure(self, layer: &Layer, graph: &Graph) -> Result<Option<Measure>, Problem> {
         let Self { first: Some(first), rows, energy, .. } = self else { return Ok(None) };
         let extent = (layer.inputs * layer.taps()) as f64;
@@ -230,7 +247,7 @@ mod tests {
     fn even_inputs_say_what_the_weight_says() {
         let graph = fixture::wide();
         let executor = Executor::new(&graph, Device::Cpu).unwrap();
-        let mut meter = Meter::new(&graph, &executor).unwrap();
+        let mut meter = Meter::new(&graph, &executor, &[]).unwrap();
         meter.read(&Tensor::eye(1024, (Kind::Float, Device::Cpu))).unwrap();
         let measures = meter.measures().unwrap();
         let layer = layers(&graph).unwrap().remove(0);
@@ -249,7 +266,7 @@ mod tests {
         }
         let inputs = fixture::random(5, &[300, 3, 12, 10]).to_kind(Kind::Float);
         let executor = Executor::new(&graph, Device::Cpu).unwrap();
-        let mut meter = Meter::new(&graph, &executor).unwrap();
+        let mut meter = Meter::new(&graph, &executor, &[]).unwrap();
         meter.read(&inputs).unwrap();
         let measures = meter.measures().unwrap();
         let layers: Vec<Layer> = layers(&graph).unwrap().into_iter().filter(|layer| layer.obstacle.is_none()).collect();
@@ -277,7 +294,7 @@ mod tests {
     fn answers_that_overflow_say_nothing() {
         let graph = fixture::wide();
         let executor = Executor::new(&graph, Device::Cpu).unwrap();
-        let mut meter = Meter::new(&graph, &executor).unwrap();
+        let mut meter = Meter::new(&graph, &executor, &[]).unwrap();
         meter.read(&Tensor::full([4, 1024], 1e37, (Kind::Float, Device::Cpu))).unwrap();
         assert!(meter.measures().unwrap().is_empty());
     }
@@ -286,7 +303,48 @@ mod tests {
     fn large_networks_get_fewer_inputs() {
         let graph = fixture::network();
         let executor = Executor::new(&graph, Device::Cpu).unwrap();
-        let meter = Meter::new(&graph, &executor).unwrap();
+        let meter = Meter::new(&graph, &executor, &[]).unwrap();
         assert_eq!(meter.inputs(), MOST_INPUTS);
+    }
+
+    /// The responses' moment is AᵀA of these rows A: the answers and, for what is shrunk, the weight once more.
+    #[test]
+    fn many_outputs_are_measured_by_their_inputs_and_have_the_spectrum_of_their_responses() {
+        let graph = fixture::tall();
+        let executor = Executor::new(&graph, Device::Cpu).unwrap();
+        let mut meter = Meter::new(&graph, &executor, &[]).unwrap();
+        let inputs = fixture::random(5, &[50, 12]);
+        meter.read(&inputs.to_kind(Kind::Float)).unwrap();
+        let measures = meter.measures().unwrap();
+        let Some(known @ Measure::Inputs { channels, .. }) = measures.get("head") else { panic!("{measures:?}") };
+        assert_eq!(channels.size(), [12, 12]);
+
+        let weight = layers(&graph).unwrap().remove(0).load(&graph).unwrap();
+        let even = algebra::energy(&inputs).unwrap() / 50.0 / 12.0;
+        let answers = inputs.matmul(&weight.tr()) * ((1.0 - SHRINKAGE) / 50.0).sqrt();
+        let rows = Tensor::cat(&[answers, weight.tr() * (SHRINKAGE * even).sqrt()], 0);
+        let expected = algebra::spectrum(&rows).unwrap();
+        let found = measure::spectrum(&weight, Some(known)).unwrap();
+        assert_eq!(found.len(), 12);
+        // Batches are summed in float32.
+        assert!(
+            found.iter().zip(&expected).all(|(found, one)| (found / one - 1.0).abs() < 1e-5),
+            "{found:?} {expected:?}"
+        );
+        assert!(expected[12] < 1e-9 * expected[0]);
+    }
+
+    #[test]
+    fn what_is_kept_is_not_measured() {
+        let graph = fixture::tall();
+        let executor = Executor::new(&graph, Device::Cpu).unwrap();
+        let keep = |names: &[&str]| -> Result<Measures, Problem> {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let mut meter = Meter::new(&graph, &executor, &names)?;
+            meter.read(&fixture::random(5, &[50, 12]).to_kind(Kind::Float))?;
+            meter.measures()
+        };
+        assert!(keep(&["head"]).unwrap().is_empty());
+        assert_eq!(keep(&["tail"]).unwrap_err().param.as_deref(), Some("config.compression.keep"));
     }
 }

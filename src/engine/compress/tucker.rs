@@ -183,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_linear_layer_has_the_error_of_its_spectrum() {
+        let weight = random(5, &[3000, 40]);
+        let spectrum = algebra::spectrum(&weight).unwrap();
+        // The smaller rank decides, whichever side has it.
+        for (input, output) in [(20, 30), (30, 20), (40, 20)] {
+            let tucker = decompose(&weight, Ranks { input, output }).unwrap();
+            assert_eq!(tucker.factor_out.as_ref().unwrap().size(), [3000, output as i64]);
+            let expected = (spectrum[20..].iter().sum::<f64>() / spectrum.iter().sum::<f64>()).sqrt();
+            assert!((tucker.error - expected).abs() < 1e-9, "{} {expected}", tucker.error);
+        }
+    }
+
+    #[test]
     fn takes_a_matrix_as_the_kernel_of_a_linear_layer() {
         let weight = random(5, &[8, 6]);
         let tucker = decompose(&weight, Ranks { input: 3, output: 4 }).unwrap();
