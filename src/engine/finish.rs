@@ -205,7 +205,8 @@ impl Networks<'_> {
         device: Device,
         observer: &mut dyn Observer,
     ) -> Result<Accuracy, Stop> {
-        let set = EvalSet::read(eval, &self.teacher.input.shape, self.teacher.classes(), &settings.input, device)?;
+        let input = (self.teacher.input.shape.as_slice(), self.teacher.layout);
+        let set = EvalSet::read(eval, input, self.teacher.classes(), &settings.input, device)?;
         let mut ticker = Ticker::new(observer, Phase::Evaluating, (AUDITED, EVALUATED), 3 * pieces_of(set.count()));
         let mut of = |graph: &Graph| -> Result<f64, Stop> {
             let executor = Executor::new(graph, device)?;

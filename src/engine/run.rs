@@ -26,7 +26,9 @@ use crate::{
     engine::compress::{self, Network},
     formats::{
         facts, file,
+        graph::Graph,
         imported::{ImportOptions, Imported},
+        layout,
         sniff::{self, Format},
     },
     protocol::Role,
@@ -108,19 +110,20 @@ impl Model {
         };
         let graph = &imported.graph;
         let (macs, _) = facts::facts(graph)?;
-        let shape = std::iter::once(None).chain(graph.input.shape.iter().copied().map(Some)).collect();
+        let shape = std::iter::once(None).chain(graph.declared_shape().into_iter().map(Some)).collect();
+        let (name, layout) = (graph.input.name.clone(), graph.layout);
         let facts = ModelFacts {
             format: format.name().to_owned(),
             bytes: bytes.len() as u64 + imported.side_bytes,
             sha256: super::files::sha256(&bytes),
             parameters: graph.parameters(),
             macs,
-            input: InputFacts { name: graph.input.name.clone(), shape, dtype: "float32".to_owned() },
+            input: InputFacts { name, shape, dtype: "float32".to_owned(), layout },
             classes: graph.classes(),
             has_batch_norm: imported.has_batch_norm,
             ends_in_softmax: imported.ends_in_softmax,
         };
-        check_settings(&facts, spec)?;
+        check_settings(graph, spec)?;
         Ok(Self { imported, facts })
     }
 }
@@ -151,25 +154,25 @@ fn unknown(
 }
 
 /// What a configuration says of the model must fit the model.
-fn check_settings(facts: &ModelFacts, spec: &TaskSpec) -> Result<(), Problem> {
-    let settings = &spec.settings;
+fn check_settings(graph: &Graph, spec: &TaskSpec) -> Result<(), Problem> {
+    let (settings, classes) = (&spec.settings, graph.classes());
     if let Some(names) = &settings.classes
-        && names.len() != facts.classes
+        && names.len() != classes
     {
-        let detail = format!("config.classes has {} names, but the model has {} classes", names.len(), facts.classes);
+        let detail = format!("config.classes has {} names, but the model has {classes} classes", names.len());
         return Err(Problem::new(ErrorCode::InvalidConfig, detail)
             .param("config.classes")
             .hint("Give one name for each output of the model, or leave `classes` out."));
     }
-    let channels = facts.input.shape.get(1).copied().flatten().unwrap_or(0);
+    let channels = graph.input.shape.first().copied().unwrap_or(0);
     if let Some(mean) = &settings.input.mean
         && mean.len() != channels
     {
         let detail =
             format!("config.input.mean has {} values, but the model's input has {channels} channels", mean.len());
-        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
-            .param("config.input.mean")
-            .hint("Give one mean and one standard deviation for each channel."));
+        return Err(Problem::new(ErrorCode::InvalidConfig, detail).param("config.input.mean").hint(
+            layout::doubt(graph).unwrap_or("Give one mean and one standard deviation for each channel.".into()),
+        ));
     }
     Ok(())
 }
@@ -202,7 +205,7 @@ fn inspect(
 ) -> Result<(), Stop> {
     let graph = &model.imported.graph;
     if let Some(name) = &spec.eval {
-        evalset::check_headers(&dir.join(name), &graph.input.shape)?;
+        evalset::check_headers(&dir.join(name), (&graph.input.shape, graph.layout))?;
     }
     let (_, layers) = facts::facts(graph)?;
     let given = given::read(spec, dir, graph)?;

@@ -218,7 +218,14 @@ mod tests {
         ];
         let port = |name: &str, shape: &[usize]| Port { name: name.to_owned(), shape: shape.to_vec() };
         let weights = [("fc.weight".to_owned(), Constant::f32(vec![4, 2], vec![1.0; 8]))].into();
-        let graph = Graph { input: port("x", &[3, 2]), output: port("y", &[12]), nodes, weights, opset: 17 };
+        let graph = Graph {
+            input: port("x", &[3, 2]),
+            layout: Default::default(),
+            output: port("y", &[12]),
+            nodes,
+            weights,
+            opset: 17,
+        };
         let layer = &layers(&graph).unwrap()[0];
         assert_eq!((layer.positions_in, layer.positions_out, layer.cost().macs), (3, 3, 24));
         assert_eq!(facts::facts(&graph).unwrap().0, 24);

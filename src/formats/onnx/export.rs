@@ -19,6 +19,7 @@ use crate::{
     formats::{
         dim::Dim,
         graph::{Data, Graph, Op, Port, Tensor},
+        layout,
         lowering::pool::pad_average,
         safetensors::to_bytes,
         shapes,
@@ -39,6 +40,7 @@ const PRECISE_AVERAGE: i64 = 19;
 /// # Errors
 /// `invalid_model` where the shapes of the graph do not fit together.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    let graph = &*layout::as_declared(graph);
     let extents = shapes::infer(graph, 1)?;
     let graph = &without_partial_windows(graph, &extents);
     let opset = opset(graph);
