@@ -12,6 +12,7 @@ pub mod ids;
 pub mod job;
 pub mod latent;
 pub mod layer_choice;
+pub mod layout;
 pub mod metric;
 pub mod model;
 pub mod operators;

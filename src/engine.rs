@@ -2,6 +2,7 @@
 
 mod adam;
 mod audit;
+mod axes;
 mod beginning;
 mod checkpoint;
 pub mod compress;

@@ -15,6 +15,7 @@ pub(crate) mod free_names;
 pub mod graph;
 pub mod imported;
 pub mod interpolation;
+pub mod layout;
 mod lowering;
 pub mod onnx;
 mod problems;

@@ -65,7 +65,7 @@ fn answers(opset: i64, (rows, columns): (i64, i64), node: impl FnOnce(Model) -> 
     for uploaded in [Format::Onnx, Format::Pt2, Format::TorchScript] {
         // Not every operator can be written in every format.
         let Ok(files) = write(&graph, uploaded, &About::default()) else { continue };
-        let options = ImportOptions { input_shape: Some(graph.input.shape.clone()), ..Default::default() };
+        let options = ImportOptions { input_shape: Some(graph.declared_shape()), ..Default::default() };
         near(&file::read(&files[0].bytes, &options).unwrap().1.graph);
     }
 }

@@ -9,7 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
-use kegd::{engine::evalset, imaging::npz::Npz};
+use kegd::{domain::layout::Layout, engine::evalset, imaging::npz::Npz};
 use libfuzzer_sys::fuzz_target;
 
 /// On a file system of memory.
@@ -17,10 +17,11 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| PathBuf::from(format!("/dev/sh
 
 fuzz_target!(|bytes: &[u8]| {
     File::create(&*FILE).and_then(|mut file| file.write_all(bytes)).unwrap();
-    for shape in [&[1, 8, 8][..], &[3, 8, 8], &[4]] {
-        if evalset::check_headers(&FILE, shape).is_ok() {
+    let (first, last) = (Layout::ChannelsFirst, Layout::ChannelsLast);
+    for wanted in [(&[1, 8, 8][..], first), (&[3, 8, 8], first), (&[3, 8, 8], last), (&[4], first)] {
+        if evalset::check_headers(&FILE, wanted).is_ok() {
             let input = kegd::domain::config::InputConfig::default();
-            let _ = evalset::EvalSet::read(&FILE, shape, 10, &input, tch::Device::Cpu);
+            let _ = evalset::EvalSet::read(&FILE, wanted, 10, &input, tch::Device::Cpu);
         }
     }
     let Ok(mut bank) = Npz::open(Cursor::new(bytes)) else { return };

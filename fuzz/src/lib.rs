@@ -31,7 +31,7 @@ pub fn digest_file(bytes: &[u8], options: &ImportOptions) {
     facts::facts(graph).expect("an imported graph has shapes");
     shapes::infer(graph, 5).expect("for any batch");
     let written = file::write(graph, format, &About::default()).expect("and can be written");
-    let shape = ImportOptions { input_shape: Some(graph.input.shape.clone()), ..ImportOptions::default() };
+    let shape = ImportOptions { input_shape: Some(graph.declared_shape()), ..ImportOptions::default() };
     for again in written.iter().filter(|again| again.format != Format::Safetensors) {
         file::read(&again.bytes, &shape).expect("and read again");
     }

@@ -51,8 +51,9 @@ fn all() -> Vec<Format> {
         operators: crate::formats::onnx::operators(),
         architectures: Vec::new(),
         notes: "Opset 7 to 23, one float32 input with a free or fixed batch, one output (batch, classes), \
-                 with or without axes of extent 1 behind. Weights may lie in side files, sent as external_data. The student \
-                 keeps the names of input and output.",
+                 with or without axes of extent 1 behind. Weights may lie in side files, sent as external_data. Images are \
+                 (batch, channels, height, width), or (batch, height, width, channels) where a Transpose puts the channels first. \
+                 The student keeps names, shapes and types of input and output.",
     };
     let pt2 = Format {
         name: "pt2",

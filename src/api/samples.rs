@@ -212,7 +212,8 @@ fn contents(job: &Job, class: Option<&str>, per_class: usize, scale: usize) -> A
         Some(class) => vec![class_number(job, class, model.classes)?],
     };
     let input = &job.settings.input;
-    Ok(Contents { classes, per_class, scale, mean: input.mean.clone(), std: input.std.clone() })
+    let channels_last = !model.input.layout.is_channels_first();
+    Ok(Contents { classes, per_class, scale, channels_last, mean: input.mean.clone(), std: input.std.clone() })
 }
 
 /// A class by its name in the configuration, or by its number.
@@ -255,7 +256,8 @@ pub struct SliceQuery {
     n: Option<usize>,
 }
 
-/// Up to 2,000 inputs of the job's generators with the teacher's answers, as a data set: `x`, `y`, `teacher_logits`.
+/// Up to 2,000 inputs of the job's generators with the teacher's answers, as a data set: `x` as the model takes it, `y`,
+/// `teacher_logits`.
 ///
 /// With `paper` the student learned from such inputs, with `fast` and `best` from others. A job whose `sampler` is
 /// a kind of noise has no generators, and gives such noise.
@@ -352,7 +354,8 @@ pub async fn latent(
         input: job.settings.input.clone(),
         classes: model.classes,
         latent_dim: job.settings.extraction.latent_dim as usize,
-        shape: model.input.shape.iter().skip(1).copied().flatten().collect(),
+        shape: model.input.inside(),
+        layout: model.input.layout,
         class: query.class.is_some().then(|| contents.classes[0] as usize),
         mode: query.mode,
         rows: query.rows,

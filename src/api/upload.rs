@@ -55,7 +55,8 @@ pub struct UploadForm {
     /// whether it keeps its weights.
     #[schema(value_type = Option<String>, format = Binary)]
     student: Option<Vec<u8>>,
-    /// `.npz` with `x` and `y`: real inputs and their classes, read after training and for the report alone.
+    /// `.npz` with `x` and `y`: real inputs in the model's own layout and their classes, read after training and for the
+    /// report alone.
     #[schema(value_type = Option<String>, format = Binary)]
     eval: Option<Vec<u8>>,
     /// Side files of an ONNX model, by the names it uses.

@@ -79,7 +79,9 @@ impl Samples {
         }
         let classes = self.class.map_or((0..classes as i64).collect(), |class| vec![class as i64]);
         let (mean, std) = (facts.settings.input.mean.clone(), facts.settings.input.std.clone());
-        Ok(Contents { classes, per_class: usize::from(self.count), scale: usize::from(self.scale), mean, std })
+        let (per_class, scale) = (usize::from(self.count), usize::from(self.scale));
+        let channels_last = !facts.model.input.layout.is_channels_first();
+        Ok(Contents { classes, per_class, scale, channels_last, mean, std })
     }
 
     fn sheet(&self, facts: &Facts) -> anyhow::Result<Vec<u8>> {
@@ -103,7 +105,8 @@ impl Samples {
             input: facts.settings.input.clone(),
             classes: facts.model.classes,
             latent_dim: facts.settings.extraction.latent_dim as usize,
-            shape: facts.model.input.shape.iter().skip(1).copied().flatten().collect(),
+            shape: facts.model.input.inside(),
+            layout: facts.model.input.layout,
             class: self.class,
             mode: if self.interpolate { LatentMode::Interpolate } else { LatentMode::Vary },
             rows,

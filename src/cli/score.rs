@@ -15,8 +15,9 @@ pub struct Score {
     #[command(flatten)]
     inputs: Inputs,
 
-    /// Real inputs and their classes: .npz with `x`, (N, C, H, W), (N, H, W) or (N, F), and `y`. Bytes are scaled to 0..1
-    /// and normalised by the configuration's `input`; images are resized to the model's input.
+    /// Real inputs and their classes: .npz with `x`, (N, C, H, W) or (N, H, W, C) as the model takes it, (N, H, W) or (N, F),
+    /// and `y`. Bytes are scaled to 0..1 and normalised by the configuration's `input`; images are resized to the model's
+    /// input.
     #[arg(long, value_name = "FILE")]
     eval: PathBuf,
 

@@ -65,7 +65,7 @@ pub enum Method {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
-    /// Without the batch: `[channels, height, width]` or `[features]`.
+    /// Without the batch, as the model takes it: `[channels, height, width]`, `[height, width, channels]` or `[features]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<usize>>,
     /// Per channel, in units of the 0..1 image, as `std` is; for images from -2 to 2.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{Form, InputConfig};
+use super::{
+    config::{Form, InputConfig},
+    layout::Layout,
+};
 
 /// How the latent vector z changes along a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -24,8 +27,10 @@ pub struct LatentRequest {
     pub input: InputConfig,
     pub classes: usize,
     pub latent_dim: usize,
-    /// One input of the teacher, without the batch.
+    /// One input of the teacher, without the batch, of images (C, H, W).
     pub shape: Vec<usize>,
+    /// How the teacher takes images, and the file of the answer has them.
+    pub layout: Layout,
     /// One class for every row; without it each row has the next class.
     pub class: Option<usize>,
     pub mode: LatentMode,

@@ -2,12 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::Layout;
+
 /// The input of a model as a client sees it; `null` in `shape` is the free batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct InputFacts {
     pub name: String,
+    /// As the file declares it: an evaluation set, generated samples and the student's own inputs are of this shape.
     pub shape: Vec<Option<usize>>,
     pub dtype: String,
+    /// Of images: `channels_last` where `shape` is (N, H, W, C). Absent where it is (N, C, H, W).
+    #[serde(default, skip_serializing_if = "Layout::is_channels_first")]
+    pub layout: Layout,
+}
+
+impl InputFacts {
+    /// One input without the batch, of images (C, H, W).
+    pub fn inside(&self) -> Vec<usize> {
+        let declared: Vec<usize> = self.shape.iter().skip(1).copied().flatten().collect();
+        self.layout.inside(&declared)
+    }
 }
 
 /// What the importer found out about a model.

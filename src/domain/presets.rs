@@ -242,7 +242,8 @@ fn check_input(settings: &Settings) -> Result<(), Problem> {
         return Err(invalid(
             "input.shape",
             &format!("{shape:?} is no shape of one input"),
-            "Give [channels, height, width] or [features], each from 1 to 4096, without the batch.",
+            "Give one input as the model takes it, [channels, height, width] or [features], each from 1 to 4096, without \
+             the batch.",
         ));
     }
     match (&input.mean, &input.std) {

@@ -6,13 +6,14 @@ use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, ReadableElement};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{npz_headers, observer::Stop};
+use super::{axes, npz_headers, observer::Stop};
 use crate::domain::{
     config::InputConfig,
+    layout::Layout,
     problem::{ErrorCode, Problem},
 };
 
-/// Inputs as they were sent, and their classes.
+/// Inputs as they were sent, images with their channels first, and their classes.
 #[derive(Debug)]
 pub struct EvalSet {
     x: Tensor,
@@ -20,7 +21,7 @@ pub struct EvalSet {
     /// Pixels from 0 to 255, which are normalised as declared.
     bytes: bool,
     input: InputConfig,
-    /// One input of the teacher, without the batch.
+    /// One input of the teacher's graph, without the batch.
     shape: Vec<usize>,
     device: Device,
 }
@@ -28,8 +29,8 @@ pub struct EvalSet {
 /// Rows that are made inputs of the teacher at once: bytes become floats, and images as large as the teacher's.
 const ROWS: i64 = 1000;
 
-const HINT: &str =
-    "Send an .npz with `x` (N,C,H,W), (N,H,W) or (N,F), floats as the model takes it or uint8, and `y` (N) integers.";
+const HINT: &str = "Send an .npz with `x` in the model's own layout, (N,C,H,W) or (N,H,W,C), (N,H,W) or (N,F), floats as the model \
+    takes it or uint8, and `y` (N) integers.";
 
 /// What can be read of inputs and of labels.
 const INPUTS: [&str; 3] = ["float32", "float64", "uint8"];
@@ -58,11 +59,12 @@ fn open(path: &Path) -> Result<Reader, Stop> {
     NpzReader::new(file).map_err(|error| invalid(format!("the evaluation set is no .npz file: {error}")).into())
 }
 
-/// Refuses a set whose arrays cannot be read or cannot fit the input `shape`, from the arrays' headers alone: no value is read.
+/// Refuses a set whose arrays cannot be read or cannot fit a graph's input `shape` in the `layout` of its file, from the arrays'
+/// headers alone: no value is read.
 ///
 /// # Errors
 /// `invalid_eval`, naming what does not fit.
-pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
+pub fn check_headers(path: &Path, (shape, layout): (&[usize], Layout)) -> Result<(), Stop> {
     let headers = npz_headers::read(path, &["x", "y"]).map_err(|error| match error {
         npz_headers::Error::Io(error) => Stop::from(error),
         npz_headers::Error::Invalid(detail) => invalid(format!("the evaluation set cannot be read: {detail}")).into(),
@@ -83,11 +85,12 @@ pub fn check_headers(path: &Path, shape: &[usize]) -> Result<(), Stop> {
     }
     let grey_image = shape.len() == 3 && shape[0] == 1 && x.len() == 3;
     let fits = match shape.len() {
-        3 => x.len() == 4 && x[1] == shape[0],
+        3 => x.len() == 4 && layout.inside(&x[1..])[0] == shape[0],
         _ => x[1..] == *shape,
     };
     if !fits && !grey_image {
-        return Err(invalid(format!("`x` is {x:?}, but one input of the model is {shape:?}")).into());
+        let declared = layout.outside(shape);
+        return Err(invalid(format!("`x` is {x:?}, but one input of the model is {declared:?}")).into());
     }
     check_size(x, shape)
 }
@@ -118,24 +121,25 @@ fn names(reader: &mut Reader) -> Result<(String, String), Problem> {
 }
 
 impl EvalSet {
-    /// Reads a set for the input `shape` (without the batch) of a teacher with `classes` classes.
+    /// Reads a set for a teacher with `classes` classes, whose graph's input is `shape` (without the batch), and whose file has
+    /// images in `layout`.
     ///
     /// # Errors
     /// `invalid_eval`, naming what does not fit.
     pub fn read(
         path: &Path,
-        shape: &[usize],
+        (shape, layout): (&[usize], Layout),
         classes: usize,
         input: &InputConfig,
         device: Device,
     ) -> Result<Self, Stop> {
         // Reading allocates what the headers claim.
-        check_headers(path, shape)?;
+        check_headers(path, (shape, layout))?;
         let mut reader = open(path)?;
         let (x_name, y_name) = names(&mut reader)?;
         let y = read_labels(&mut reader, &y_name)?;
         let (x, bytes) = read_inputs(&mut reader, &x_name)?;
-        let x = fit(x, shape)?;
+        let x = fit(&x, (shape, layout))?;
         if x.size()[0] != y.size()[0] || x.size()[0] == 0 {
             return Err(invalid(format!("`x` has {} rows and `y` {}", x.size()[0], y.size()[0])).into());
         }
@@ -213,12 +217,10 @@ fn flat<T: Clone>(array: ArrayD<T>) -> Vec<T> {
     if array.is_standard_layout() { array.into_raw_vec_and_offset().0 } else { array.iter().cloned().collect() }
 }
 
-/// Adds the channel axis where it is missing.
-fn fit(x: Tensor, shape: &[usize]) -> Result<Tensor, Stop> {
-    let mut x = x;
-    if shape.len() == 3 && x.dim() == 3 {
-        x = x.f_unsqueeze(1)?;
-    }
+/// Puts the channel axis first, and adds it where it is missing.
+fn fit(x: &Tensor, (shape, layout): (&[usize], Layout)) -> Result<Tensor, Stop> {
+    let is_grey = shape.len() == 3 && x.dim() == 3;
+    let x = if is_grey { x.f_unsqueeze(1)? } else { axes::inside(x, layout)? };
     let wrong = |x: &Tensor| invalid(format!("`x` is {:?}, but one input of the model is {shape:?}", x.size()));
     let channels = shape.first().copied().unwrap_or(0) as i64;
     let matches = x.dim() == shape.len() + 1
@@ -231,7 +233,8 @@ fn fit(x: Tensor, shape: &[usize]) -> Result<Tensor, Stop> {
 
 /// Scales bytes to 0..1, resizes images, and normalises bytes.
 fn prepare(x: &Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Result<Tensor, TchError> {
-    let mut x = x.f_to_kind(Kind::Float)?;
+    // Turned images lie as they were sent.
+    let mut x = x.f_to_kind(Kind::Float)?.f_contiguous()?;
     if bytes {
         x = x.f_div_scalar(255.0)?;
     }

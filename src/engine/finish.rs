@@ -209,7 +209,8 @@ impl Networks<'_> {
         device: Device,
         observer: &mut dyn Observer,
     ) -> Result<Accuracy, Stop> {
-        let set = EvalSet::read(eval, &self.teacher.input.shape, self.teacher.classes(), &settings.input, device)?;
+        let input = (self.teacher.input.shape.as_slice(), self.teacher.layout);
+        let set = EvalSet::read(eval, input, self.teacher.classes(), &settings.input, device)?;
         let all = [self.teacher, self.compressed, self.student];
         let pieces = all.into_iter().map(|graph| Ok(set.pieces(at_once(graph)?))).sum::<Result<u64, Problem>>()?;
         let mut ticker = Ticker::new(observer, Phase::Evaluating, (AUDITED, EVALUATED), pieces);

@@ -18,6 +18,7 @@ use crate::{
         facts, file,
         graph::{Graph, Node, Op},
         imported::{ImportOptions, Imported},
+        layout,
         sniff::Format,
     },
 };
@@ -44,7 +45,8 @@ pub fn read(spec: &TaskSpec, dir: &Path, teacher: &Graph) -> Result<Option<Given
         (None, Some(name)) => {
             let bytes = std::fs::read(dir.join(name))?;
             let (format, imported) = import(&bytes, &files::side_files(spec, dir)?, teacher)?;
-            Given { graph: imported.graph, how, warnings: imported.warnings, format: Some(format) }
+            let warnings = imported.warnings.into_iter().chain(other_layout(&imported.graph, teacher)).collect();
+            Given { graph: imported.graph, how, warnings, format: Some(format) }
         }
         (None, None) => {
             return Err(Problem::new(ErrorCode::Internal, "the student's file is not there").into());
@@ -130,28 +132,54 @@ impl Given {
 fn import(bytes: &[u8], external: &BTreeMap<String, Vec<u8>>, teacher: &Graph) -> Result<(Format, Imported), Problem> {
     let options = |shape| ImportOptions { input_shape: shape, external: external.clone(), ..ImportOptions::default() };
     let wanted = &teacher.input.shape;
-    let read = file::read(bytes, &options(Some(wanted.clone())));
-    let problem = match read {
-        Ok((format, imported)) if imported.graph.input.shape == *wanted => return Ok((format, imported)),
-        Ok((_, imported)) => other_inputs(wanted, &imported.graph.input.shape),
-        // It may be that alone: what does it take?
-        Err(problem) if problem.param.as_deref() == Some("config.input.shape") => {
-            match file::read(bytes, &options(None)) {
-                Ok((_, imported)) => other_inputs(wanted, &imported.graph.input.shape),
-                Err(_) => other_inputs(wanted, &[]),
+    // The file may say itself what it takes, or leave it open, and have the channels where the teacher's file has not.
+    let shapes = [Some(teacher.declared_shape()), None, Some(teacher.layout.other().outside(wanted))];
+    let mut reason = None;
+    for shape in shapes {
+        let read = file::read(bytes, &options(shape)).map(|(format, imported)| (format, as_taken(imported, teacher)));
+        let other = match read {
+            Ok((format, imported)) if imported.graph.input.shape == *wanted => return Ok((format, imported)),
+            Ok((_, imported)) => Some(other_inputs(teacher, Some(&imported.graph))),
+            Err(problem) if problem.param.as_deref() == Some("config.input.shape") => None,
+            Err(problem) => {
+                let detail = format!("The student cannot be taken: {}", problem.detail);
+                Some(Problem { detail, ..problem })
             }
-        }
-        Err(problem) => {
-            let detail = format!("The student cannot be taken: {}", problem.detail);
-            Problem { detail, ..problem }
-        }
-    };
-    Err(problem.param("student"))
+        };
+        reason = reason.or(other);
+    }
+    Err(reason.unwrap_or_else(|| other_inputs(teacher, None)).param("student"))
 }
 
-fn other_inputs(teacher: &[usize], student: &[usize]) -> Problem {
-    let takes = if student.is_empty() { "others".to_owned() } else { format!("inputs of {student:?}") };
-    let detail = format!("The student takes {takes}, and the teacher inputs of {teacher:?} (batch left out).");
+/// A teacher of which it cannot be seen where its channels are takes images as its file declares, and so does its student.
+fn as_taken(student: Imported, teacher: &Graph) -> Imported {
+    let takes_declared = teacher.layout.is_channels_first() && teacher.input.shape == student.graph.declared_shape();
+    if !takes_declared || student.graph.layout.is_channels_first() {
+        return student;
+    }
+    Imported { graph: layout::as_declared(&student.graph).into_owned(), ..student }
+}
+
+/// What is to be said where the student's file has its channels elsewhere than the teacher's.
+fn other_layout(student: &Graph, teacher: &Graph) -> Option<String> {
+    (student.layout != teacher.layout).then(|| {
+        let (own, theirs) = (student.declared_shape(), teacher.declared_shape());
+        format!(
+            "The student takes images as {own:?} (batch left out), as its file does, and the teacher as {theirs:?}."
+        )
+    })
+}
+
+fn other_inputs(teacher: &Graph, student: Option<&Graph>) -> Problem {
+    let wanted = teacher.declared_shape();
+    let takes = student.map_or("others".to_owned(), |student| format!("inputs of {:?}", student.declared_shape()));
+    if student.is_some_and(|student| student.declared_shape() == wanted) {
+        let detail = format!(
+            "It cannot be seen that the last axis of the student's inputs, {wanted:?}, is that of the channels."
+        );
+        return Problem::new(ErrorCode::InvalidConfig, detail).hint(layout::REMEDY);
+    }
+    let detail = format!("The student takes {takes}, and the teacher inputs of {wanted:?} (batch left out).");
     Problem::new(ErrorCode::InvalidConfig, detail)
         .hint("Export the student for the teacher's inputs: it learns from what the teacher is shown.")
 }
@@ -166,7 +194,7 @@ fn named(arch: Architecture, teacher: &Graph) -> Result<Graph, Problem> {
                     `student`.";
         problem.param("config.student.arch").hint(hint)
     })?;
-    let mut graph = blueprint.blank()?;
+    let mut graph = Graph { layout: teacher.layout, ..blueprint.blank()? };
     if let Some(op) = teacher.softmax() {
         let output = "probabilities".to_owned();
         let inputs = vec![std::mem::replace(&mut graph.output.name, output.clone())];

@@ -172,7 +172,15 @@ mod tests {
         let (inputs, outputs) = (vec!["left".to_owned(), "x".to_owned()], vec!["y".to_owned()]);
         let weights = [("left".to_owned(), Tensor::f32(vec![50, 200], vec![0.0; 10_000]))].into();
         let nodes = vec![Node { name: "mix".to_owned(), op: Op::MatMul, inputs, outputs }];
-        let mut graph = Graph { input: port("x"), output: port("y"), nodes, weights, opset: 17, metadata: [].into() };
+        let mut graph = Graph {
+            input: port("x"),
+            layout: Default::default(),
+            output: port("y"),
+            nodes,
+            weights,
+            opset: 17,
+            metadata: [].into(),
+        };
         initialise(&mut graph, 1);
         let values = graph.weights["left"].as_f32().unwrap();
         let square = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / values.len() as f64;

@@ -83,6 +83,7 @@ mod tests {
         let weights = ["wa", "wb", "wc"].map(|name| (name.to_owned(), Tensor::f32(vec![3, 3], vec![1.0; 9])));
         Graph {
             input: Port { name: "x".to_owned(), shape: vec![3] },
+            layout: Default::default(),
             output: Port { name: "logits".to_owned(), shape: vec![3] },
             nodes: vec![
                 node(linear(), &["x", "wa"], "a"),

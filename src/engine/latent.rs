@@ -5,7 +5,7 @@ use std::path::Path;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    npz,
+    axes, npz,
     observer::Stop,
     sampler::{Draw, Trained, pixels},
     seed::{Stream, seed},
@@ -40,7 +40,7 @@ pub fn render(request: &LatentRequest, dir: &Path) -> Result<(), Stop> {
     let y = classes.f_repeat_interleave_self_int(COLUMNS, 0, None::<i64>)?;
     let z = latent(request.mode, rows, shape.latent)?;
     let labels = y.f_one_hot(shape.classes)?.f_to_kind(Kind::Float)?;
-    let x = generator.sample(&Draw { labels, z })?;
+    let x = axes::outside(&generator.sample(&Draw { labels, z })?, request.layout)?;
     npz::write(&dir.join("latent.npz"), &[("x", &x), ("y", &y)])
 }
 

@@ -49,6 +49,7 @@ mod tests {
         let constant = |values: &[f32]| Tensor::f32(vec![values.len()], values.to_vec());
         Graph {
             input: port("x"),
+            layout: Default::default(),
             output: port("logits"),
             nodes: vec![add("x", "bias", "a"), add("a", "epsilon", "b"), add("b", "mask", "c"), slope],
             weights: [

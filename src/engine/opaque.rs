@@ -9,7 +9,7 @@ use crate::{
     formats::{
         graph::{Graph, Node, Op, Opaque, Port, Unary},
         imported::{ImportOptions, Imported},
-        torchscript,
+        layout, torchscript,
     },
 };
 
@@ -37,10 +37,11 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, Problem
     let (nodes, output) =
         if are_probabilities(&answer)? { with_logits(op, &input.name) } else { alone(op, &input.name) };
     let output = Port { name: output.to_owned(), shape: vec![classes] };
-    let graph = Graph { input, output, nodes, weights: [].into(), opset: OPSET, metadata: [].into() };
+    let (layout, weights) = Default::default();
+    let graph = Graph { input, layout, output, nodes, weights, opset: OPSET, metadata: [].into() };
     let warning = "The module has operators that are not known: it teaches as it is, nothing in it can be compressed, and its \
         multiply-accumulates are not counted.";
-    Ok(Imported::new(graph, vec![warning.to_owned()]))
+    Ok(layout::settle(Imported::new(graph, vec![warning.to_owned()])))
 }
 
 /// The module of an archive, as after `.eval()`; no gradient reaches its weights.

@@ -89,6 +89,8 @@ pub mod tests {
             nodes,
             weights: BTreeMap::from([("weight".to_owned(), weight)]),
             opset: 17,
+            layout: Default::default(),
+            metadata: BTreeMap::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
-    npz,
+    axes, npz,
     observer::{Observer, Stop},
     sampler::{Draw, Trained, noise, shape},
     samples::MOST_ELEMENTS,
@@ -14,7 +14,7 @@ use super::{
     ticker::Ticker,
 };
 use crate::{
-    domain::{config::Settings, job::Phase},
+    domain::{config::Settings, job::Phase, layout::Layout},
     protocol::Role,
 };
 
@@ -25,12 +25,14 @@ const POOL_ELEMENTS: i64 = 512 << 20;
 const BANK: i64 = 2000;
 
 pub struct Pool {
-    /// (N, …), as the teacher takes it.
+    /// (N, …), as the teacher's graph takes it.
     pub x: Tensor,
     /// (N, classes).
     pub logits: Tensor,
     /// Generators, or 1 for noise: each gave as many inputs, one after the other.
     sources: i64,
+    /// How the teacher's file has images.
+    layout: Layout,
 }
 
 impl Pool {
@@ -67,7 +69,7 @@ impl Pool {
         let mut ticker =
             Ticker::new(observer, Phase::Distilling, share, pieces(teacher.executor(), &x)).with_checkpoints(0);
         let logits = answer_paced(teacher.executor(), &x, || ticker.tick())?;
-        Ok(Self { x, logits, sources })
+        Ok(Self { x, logits, sources, layout: teacher.graph.layout })
     }
 
     pub fn len(&self) -> i64 {
@@ -103,7 +105,7 @@ impl Pool {
         Ok((self.x.f_index_select(0, indices)?, self.logits.f_index_select(0, indices)?))
     }
 
-    /// Writes `bank.npz`: an even choice of the pool with the teacher's classes and logits.
+    /// Writes `bank.npz`: an even choice of the pool, as the teacher's file takes it, with the teacher's classes and logits.
     ///
     /// # Errors
     /// What libtorch or the file system reports.
@@ -114,6 +116,7 @@ impl Pool {
             .f_mul_scalar(self.len())?
             .f_div_scalar_mode(count, "floor")?;
         let (x, logits) = self.pick(&indices)?;
+        let x = axes::outside(&x, self.layout)?;
         let path = dir.join("bank.npz");
         npz::write(&path, &[("x", &x), ("y", &logits.f_argmax(-1, false)?), ("teacher_logits", &logits)])?;
         observer.artifact(&path, Role::Bank);

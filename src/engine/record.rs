@@ -119,11 +119,9 @@ mod tests {
         let affine: [(&str, &[f32]); 2] = [("scale", &[1.0, 1.0]), ("bias", &[0.0, 0.0])];
         let weights = affine.iter().chain(weights).map(|(name, values)| ((*name).to_owned(), tensor(values)));
         let (input, output) = (port("x"), port("logits"));
-        Teacher::new(
-            Graph { input, output, nodes, weights: weights.collect(), opset: 17, metadata: [].into() },
-            Device::Cpu,
-        )
-        .unwrap()
+        let (layout, weights) = (Default::default(), weights.collect());
+        Teacher::new(Graph { input, layout, output, nodes, weights, opset: 17, metadata: [].into() }, Device::Cpu)
+            .unwrap()
     }
 
     fn norm(input: &str) -> Node {

@@ -27,7 +27,9 @@ use crate::{
     engine::compress::{self, Network},
     formats::{
         facts, file,
+        graph::Graph,
         imported::{ImportOptions, Imported},
+        layout,
         sniff::{self, Format},
     },
     protocol::Role,
@@ -109,19 +111,20 @@ impl Model {
         };
         let graph = &imported.graph;
         let (macs, _) = facts::facts(graph)?;
-        let shape = std::iter::once(None).chain(graph.input.shape.iter().copied().map(Some)).collect();
+        let shape = std::iter::once(None).chain(graph.declared_shape().into_iter().map(Some)).collect();
+        let (name, layout) = (graph.input.name.clone(), graph.layout);
         let facts = ModelFacts {
             format: format.name().to_owned(),
             bytes: bytes.len() as u64 + imported.side_bytes,
             sha256: super::files::sha256(&bytes),
             parameters: graph.parameters(),
             macs,
-            input: InputFacts { name: graph.input.name.clone(), shape, dtype: "float32".to_owned() },
+            input: InputFacts { name, shape, dtype: "float32".to_owned(), layout },
             classes: graph.classes(),
             has_batch_norm: imported.has_batch_norm,
             ends_in_softmax: imported.ends_in_softmax,
         };
-        check_settings(&facts, spec)?;
+        check_settings(graph, spec)?;
         Ok(Self { imported, facts })
     }
 }
@@ -152,35 +155,35 @@ fn unknown(
 }
 
 /// What a configuration says of the model must fit the model.
-fn check_settings(facts: &ModelFacts, spec: &TaskSpec) -> Result<(), Problem> {
-    let settings = &spec.settings;
+fn check_settings(graph: &Graph, spec: &TaskSpec) -> Result<(), Problem> {
+    let (settings, classes) = (&spec.settings, graph.classes());
     if let Some(names) = &settings.classes
-        && names.len() != facts.classes
+        && names.len() != classes
     {
-        let detail = format!("config.classes has {} names, but the model has {} classes", names.len(), facts.classes);
+        let detail = format!("config.classes has {} names, but the model has {classes} classes", names.len());
         return Err(Problem::new(ErrorCode::InvalidConfig, detail)
             .param("config.classes")
             .hint("Give one name for each output of the model, or leave `classes` out."));
     }
-    let channels = facts.input.shape.get(1).copied().flatten().unwrap_or(0);
+    let channels = graph.input.shape.first().copied().unwrap_or(0);
     if let Some(mean) = &settings.input.mean
         && mean.len() != channels
     {
         let detail =
             format!("config.input.mean has {} values, but the model's input has {channels} channels", mean.len());
-        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
-            .param("config.input.mean")
-            .hint("Give one mean and one standard deviation for each channel."));
+        return Err(Problem::new(ErrorCode::InvalidConfig, detail).param("config.input.mean").hint(
+            layout::doubt(graph).unwrap_or("Give one mean and one standard deviation for each channel.".into()),
+        ));
     }
-    check_pixels(facts, &settings.input)
+    check_pixels(&graph.input.shape, &settings.input)
 }
 
 /// The largest mean of a channel of pixels from 0 to 1, and what some subtract before they scale.
 const MOST_MEAN: f64 = 2.0;
 
 /// Refuses a normalisation of images in units of pixels from 0 to 255. Features are no pixels, and have any mean.
-fn check_pixels(facts: &ModelFacts, input: &InputConfig) -> Result<(), Problem> {
-    let is_image = facts.input.shape.len() == 4;
+fn check_pixels(shape: &[usize], input: &InputConfig) -> Result<(), Problem> {
+    let is_image = shape.len() == 3;
     let beyond = input.mean.iter().flatten().find(|mean| is_image && mean.abs() > MOST_MEAN);
     let Some(mean) = beyond else { return Ok(()) };
     Err(Problem::new(ErrorCode::InvalidConfig, format!("config.input.mean: {mean} is no mean of pixels from 0 to 1"))
@@ -216,7 +219,7 @@ fn inspect(
 ) -> Result<(), Stop> {
     let graph = &model.imported.graph;
     if let Some(name) = &spec.eval {
-        evalset::check_headers(&dir.join(name), &graph.input.shape)?;
+        evalset::check_headers(&dir.join(name), (&graph.input.shape, graph.layout))?;
     }
     let (_, layers) = facts::facts(graph)?;
     let given = given::read(spec, dir, graph)?;
@@ -256,29 +259,11 @@ fn inspect(
 mod tests {
     use super::*;
 
-    fn facts(input: &[usize]) -> ModelFacts {
-        ModelFacts {
-            format: "onnx".to_owned(),
-            bytes: 1,
-            sha256: String::new(),
-            parameters: 1,
-            macs: 1,
-            input: InputFacts {
-                name: "x".to_owned(),
-                shape: std::iter::once(None).chain(input.iter().copied().map(Some)).collect(),
-                dtype: "float32".to_owned(),
-            },
-            classes: 2,
-            has_batch_norm: false,
-            ends_in_softmax: false,
-        }
-    }
-
     #[test]
     fn a_normalisation_in_units_of_bytes_is_refused_for_images_alone() {
         let check = |input: &[usize], mean: f64, std: f64| {
             let config = InputConfig { mean: Some(vec![mean; 3]), std: Some(vec![std; 3]), ..InputConfig::default() };
-            check_pixels(&facts(input), &config)
+            check_pixels(input, &config)
         };
         for (mean, std) in [(0.0, 1.0 / 255.0), (0.5, 0.5), (0.408, 1.0 / 255.0), (-2.0, 1.0)] {
             check(&[3, 8, 8], mean, std).unwrap();

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::{
-    npz,
+    axes, npz,
     observer::{Observer, Stop},
     sampler::{Draw, Trained},
     seed::{Stream, seed},
     teacher::Teacher,
 };
-use crate::domain::config::Settings;
+use crate::domain::{config::Settings, layout::Layout};
 
 /// Samples of each class at one epoch, where the inputs are small enough.
 const PER_CLASS: i64 = 10;
@@ -21,6 +21,7 @@ pub const MOST_ELEMENTS: i64 = 16 << 20;
 pub struct Shown {
     draw: Draw,
     index: u32,
+    layout: Layout,
 }
 
 impl Shown {
@@ -32,15 +33,15 @@ impl Shown {
         let elements = shape.elements().max(shape.classes);
         let count = (shape.classes * PER_CLASS).min(MOST_ELEMENTS / elements).max(1);
         seed(settings.seed, Stream::Pool { index: u32::MAX - index });
-        Ok(Self { draw: Draw::balanced(&shape, count, teacher.device())?, index })
+        Ok(Self { draw: Draw::balanced(&shape, count, teacher.device())?, index, layout: teacher.graph.layout })
     }
 
-    /// Writes `samples-g<generator>-e<epoch>.npz` (`x`, `y`) and tells the observer.
+    /// Writes `samples-g<generator>-e<epoch>.npz` (`x`, as the model takes it, and `y`) and tells the observer.
     ///
     /// # Errors
     /// What libtorch or the file system reports.
     pub fn write(&self, generator: &Trained, epoch: u32, dir: &Path, observer: &mut dyn Observer) -> Result<(), Stop> {
-        let x = generator.sample(&self.draw)?;
+        let x = axes::outside(&generator.sample(&self.draw)?, self.layout)?;
         let y = self.draw.labels.f_argmax(-1, false)?;
         let path = dir.join(format!("samples-g{}-e{epoch:04}.npz", self.index));
         npz::write(&path, &[("x", &x), ("y", &y)])?;
@@ -79,7 +80,7 @@ mod tests {
         let asked: Vec<i64> = draw.labels.argmax(-1, false).try_into().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let generator = Trained::fresh(shape, Form::default(), Device::Cpu);
-        Shown { draw, index: 0 }.write(&generator, 1, folder.path(), &mut Silent).unwrap();
+        Shown { draw, index: 0, layout: Layout::default() }.write(&generator, 1, folder.path(), &mut Silent).unwrap();
         let file = std::fs::File::open(folder.path().join("samples-g0-e0001.npz")).unwrap();
         let said: ndarray::Array1<i64> = ndarray_npy::NpzReader::new(file).unwrap().by_name("y").unwrap();
         assert_eq!((said.to_vec(), asked.len()), (asked, 4));

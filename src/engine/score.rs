@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     checkpoint,
-    evalset::{self, EvalSet},
+    evalset::EvalSet,
     executor::Executor,
     observer::Stop,
     run::{Model, device},
@@ -32,8 +32,8 @@ pub fn score(spec: &TaskSpec, dir: &Path, checkpoints: &[PathBuf]) -> Result<Vec
     };
     let Model { imported, facts } = Model::load(spec, dir)?;
     let eval = dir.join(eval);
-    evalset::check_headers(&eval, &imported.graph.input.shape)?;
-    let set = EvalSet::read(&eval, &imported.graph.input.shape, facts.classes, &spec.settings.input, device)?;
+    let input = (imported.graph.input.shape.as_slice(), imported.graph.layout);
+    let set = EvalSet::read(&eval, input, facts.classes, &spec.settings.input, device)?;
     let executor = Executor::new(&imported.graph, device)?;
     let of = |at: Option<String>| -> Result<Score, Stop> {
         let accuracy = set.accuracy(|x| answer(&executor, x))?;

@@ -4,7 +4,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::graph::{Graph, Node, Op};
+use super::{
+    graph::{Graph, Node, Op},
+    layout,
+};
 use crate::domain::architecture::Architecture;
 
 /// Raised when a member changes its meaning.
@@ -30,6 +33,7 @@ pub struct Decomposition {
 
 /// Input, output, layers in the order in which they run, and the shapes of the weights.
 pub fn describe(graph: &Graph, about: &About) -> Value {
+    let graph = &*layout::as_declared(graph);
     let weights: Map<String, Value> =
         graph.weights.iter().map(|(name, tensor)| (name.clone(), json!(tensor.shape))).collect();
     json!({

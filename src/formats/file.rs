@@ -4,7 +4,7 @@ use super::{
     description::About,
     graph::Graph,
     imported::{ImportOptions, Imported},
-    onnx, problems, pt2, safetensors,
+    layout, onnx, problems, pt2, safetensors,
     sniff::{Format, HEAD, sniff},
     torchscript, weights,
 };
@@ -30,6 +30,7 @@ pub fn read(bytes: &[u8], options: &ImportOptions) -> Result<(Format, Imported),
         Format::Safetensors => weights::import(bytes, options)?,
         Format::TorchScript => torchscript::import(bytes, options)?,
     };
+    let imported = layout::settle(imported);
     let graph = &imported.graph;
     problems::check_names(graph.names().chain(graph.nodes.iter().map(|node| &node.name)))?;
     Ok((format, imported))

@@ -13,7 +13,7 @@ use super::{
     problems::{check_finite, invalid, not_a_classifier},
     value::Value,
 };
-use crate::domain::problem::Problem;
+use crate::domain::{layout::Layout, problem::Problem};
 
 /// The number of classes, and the shape that the value named `output` has in the file: (N, classes), or that with axes of
 /// extent 1 behind, which are taken away here.
@@ -84,7 +84,7 @@ pub fn graph(
     let broken: Vec<String> =
         weights.iter().filter(|(_, tensor)| not_finite(tensor)).map(|(name, _)| name.clone()).collect();
     check_finite(&broken)?;
-    Ok((Graph { input, output, nodes, weights, opset, metadata: BTreeMap::new() }, warnings))
+    Ok((Graph { input, layout: Layout::default(), output, nodes, weights, opset, metadata: [].into() }, warnings))
 }
 
 /// Puts a Reshape to (N, classes) behind the value `output`.

@@ -15,6 +15,7 @@ use super::{
     interpolation::{Resizing, Stretch},
     shapes,
 };
+use crate::domain::layout::Layout;
 
 /// A dense constant, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -248,7 +249,10 @@ pub struct Node {
 /// A checked classifier: one float input, one output (N, classes), every name defined before it is used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
+    /// Of images (C, H, W), in whichever layout the file has them.
     pub input: Port,
+    /// How the file takes images, and what is written of this graph.
+    pub layout: Layout,
     pub output: Port,
     pub nodes: Vec<Node>,
     /// Constants by name: the weights, and folded values.
@@ -260,6 +264,11 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Shape of one input as the file declares it, without the batch.
+    pub fn declared_shape(&self) -> Vec<usize> {
+        self.layout.outside(&self.input.shape)
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.output.shape.first().copied().unwrap_or(0)
@@ -357,6 +366,7 @@ mod tests {
         ];
         Graph {
             input: port("x"),
+            layout: Layout::default(),
             output: port("y"),
             nodes,
             weights: BTreeMap::new(),

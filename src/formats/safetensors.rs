@@ -7,6 +7,7 @@ use safetensors::{Dtype, SafeTensors, serialize, tensor::TensorView};
 use super::{
     description::{About, describe as describe_as_json},
     graph::{Data, Graph, Tensor},
+    layout,
     shapes::describe,
 };
 use crate::domain::problem::{ErrorCode, Problem};
@@ -24,6 +25,7 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
 /// # Errors
 /// As [`export`].
 pub fn export_about(graph: &Graph, about: &About) -> Result<Vec<u8>, Problem> {
+    let graph = &*layout::as_declared(graph);
     let bytes: Vec<(&String, &Tensor, Vec<u8>)> =
         graph.weights.iter().map(|(name, tensor)| (name, tensor, to_bytes(tensor))).collect();
     let views = bytes.iter().map(|(name, tensor, bytes)| {

@@ -1,6 +1,9 @@
 //! Contact sheets: small pictures in rows and columns, as PNG.
 
-use std::io::{Read, Seek};
+use std::{
+    borrow::Cow,
+    io::{Read, Seek},
+};
 
 use super::{
     ImagingError,
@@ -90,6 +93,8 @@ pub struct Contents {
     pub classes: Vec<i64>,
     pub per_class: usize,
     pub scale: usize,
+    /// Images lie in the file as (H, W, C), and not as (C, H, W).
+    pub channels_last: bool,
     /// The teacher's normalisation, where the job's configuration gives it.
     pub mean: Option<Vec<f64>>,
     pub std: Option<Vec<f64>>,
@@ -152,9 +157,12 @@ struct Cell {
     column: usize,
 }
 
-fn input_shape(file: &mut Npz<impl Read + Seek>) -> Result<InputShape, ImagingError> {
+fn input_shape(file: &mut Npz<impl Read + Seek>, contents: &Contents) -> Result<InputShape, ImagingError> {
     let header = file.header("x")?;
-    let shape = header.shape.get(1..).and_then(InputShape::new);
+    let shape = match header.shape[..] {
+        [_, height, width, channels] if contents.channels_last => InputShape::new(&[channels, height, width]),
+        _ => header.shape.get(1..).and_then(InputShape::new),
+    };
     shape.ok_or_else(|| ImagingError::array("x", format!("{:?} is no shape of inputs", header.shape)))
 }
 
@@ -164,7 +172,7 @@ fn blank<R: Read + Seek>(
     (rows, columns): (usize, usize),
     contents: &Contents,
 ) -> Result<Sheet, ImagingError> {
-    let shapes = files.iter_mut().map(input_shape).collect::<Result<Vec<_>, _>>()?;
+    let shapes = files.iter_mut().map(|file| input_shape(file, contents)).collect::<Result<Vec<_>, _>>()?;
     let shape = *shapes.first().ok_or_else(|| ImagingError::array("x", "there is no file of samples"))?;
     if shapes.iter().any(|other| *other != shape) {
         return Err(ImagingError::array("x", "has another shape in another file"));
@@ -179,17 +187,24 @@ fn draw(
     cells: &[Cell],
     contents: &Contents,
 ) -> Result<(), ImagingError> {
-    let shape = input_shape(file)?;
+    let shape = input_shape(file, contents)?;
     let channels = if let InputShape::Image { channels, .. } = shape { channels } else { 0 };
     let scaling = Scaling::new(contents.mean.as_deref(), contents.std.as_deref(), channels);
     let indices: Vec<usize> = cells.iter().map(|cell| cell.index).collect();
     let mut cells = cells.iter();
     file.rows("x", &indices, |_, values| {
         if let Some(cell) = cells.next() {
-            sheet.draw(cell.row, cell.column, &picture(values, shape, &scaling));
+            let is_woven = contents.channels_last && channels > 1;
+            let values = if is_woven { Cow::Owned(planes(values, channels)) } else { Cow::Borrowed(values) };
+            sheet.draw(cell.row, cell.column, &picture(&values, shape, &scaling));
         }
         Ok(())
     })
+}
+
+/// The values of an image (H, W, C), in the order of (C, H, W).
+fn planes(values: &[f32], channels: usize) -> Vec<f32> {
+    (0..channels).flat_map(|channel| values.iter().skip(channel).step_by(channels).copied()).collect()
 }
 
 #[cfg(test)]
@@ -213,7 +228,8 @@ mod tests {
     }
 
     fn contents(classes: &[i64], per_class: usize) -> Contents {
-        Contents { classes: classes.to_vec(), per_class, scale: 3, mean: Some(vec![0.0]), std: Some(vec![1.0]) }
+        let (mean, std) = (Some(vec![0.0]), Some(vec![1.0]));
+        Contents { classes: classes.to_vec(), per_class, scale: 3, channels_last: false, mean, std }
     }
 
     /// Size, and the colour in the middle of each cell, row by row.
@@ -253,6 +269,27 @@ mod tests {
     fn a_grid_is_shown_in_its_own_order() {
         let png = by_position(samples(&[0, 1, 0, 0, 1]), 2, &contents(&[], 0)).unwrap();
         assert_eq!(decode(&png, 2, 3).1, [0, 26, 51, 77, 102, BACKGROUND[0]]);
+    }
+
+    #[test]
+    fn channels_may_come_last() {
+        // One image of 1 x 2 pixels: orange, then blue.
+        let values = vec![1.0f32, 0.5, 0.0, 0.0, 0.0, 1.0];
+        let sheet = |shape: [usize; 4], values: Vec<f32>, channels_last: bool| {
+            let mut writer = NpzWriter::new(Cursor::new(Vec::new()));
+            writer.add_array("x", &Array4::from_shape_vec(shape, values).unwrap()).unwrap();
+            writer.add_array("y", &Array1::from(vec![0i64])).unwrap();
+            let three = Contents { mean: Some(vec![0.0; 3]), std: Some(vec![1.0; 3]), ..contents(&[0], 1) };
+            by_position(writer.finish().unwrap(), 1, &Contents { channels_last, ..three }).unwrap()
+        };
+        let last = sheet([1, 1, 2, 3], values, true);
+        assert_eq!(last, sheet([1, 3, 1, 2], vec![1.0, 0.0, 0.5, 0.0, 0.0, 1.0], false));
+        let mut reader = png::Decoder::new(Cursor::new(&last[..])).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        let width = 2 * 3 + 2 * GAP;
+        let at = |column: usize| &pixels[(GAP * width + column) * 3..][..3];
+        assert_eq!((at(GAP), at(GAP + 3)), (&[255, 128, 0][..], &[0, 0, 255][..]));
     }
 
     #[test]

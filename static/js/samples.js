@@ -26,18 +26,24 @@ export function classOptions(job) {
   return names.map((name, index) => [known.has(String(index)) ? name : index, name]);
 }
 
-/** Whether inputs of this job are pictures: [null, channels, height, width]. */
+/** Whether inputs of this job are pictures: [null, channels, height, width], or [null, height, width, channels]. */
 export const isImage = (job) => job.model?.input.shape.length >= 3;
+
+/** Height and width of a picture. */
+function size(job) {
+  const { shape, layout } = job.model.input;
+  return layout === 'channels_last' ? shape.slice(1, 3) : shape.slice(-2);
+}
 
 /** Pixels of a sheet without magnification. */
 function pixels(job, { rows, columns }) {
-  const [height, width] = job.model.input.shape.slice(-2);
+  const [height, width] = size(job);
   return rows * columns * width * height;
 }
 
 /** Magnification that fills a sheet's width and keeps to its pixels: 1 where even the inputs themselves are too many. */
 export function magnification(job, sheet) {
-  const across = Math.floor(SHEET_WIDTH / (sheet.columns * job.model.input.shape.at(-1)));
+  const across = Math.floor(SHEET_WIDTH / (sheet.columns * size(job)[1]));
   const whole = Math.floor(Math.sqrt(SHEET_PIXELS / pixels(job, sheet)));
   return Math.max(1, Math.min(8, across, whole));
 }

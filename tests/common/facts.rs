@@ -23,6 +23,7 @@ pub fn model() -> ModelFacts {
             name: "input".into(),
             shape: vec![None, Some(1), Some(32), Some(32)],
             dtype: "float32".into(),
+            layout: Default::default(),
         },
         classes: 10,
         has_batch_norm: false,

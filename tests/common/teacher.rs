@@ -62,6 +62,7 @@ pub fn small() -> Graph {
     }
     Graph {
         input: Port { name: "input".into(), shape: vec![1, 12, 12] },
+        layout: Default::default(),
         output: Port { name: "fc2.out".into(), shape: vec![10] },
         nodes,
         weights: shapes.iter().map(|(name, shape)| ((*name).to_owned(), formula::weight(name, shape))).collect(),

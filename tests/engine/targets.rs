@@ -118,6 +118,7 @@ fn wide() -> Vec<u8> {
     };
     let graph = Graph {
         input: Port { name: "x".into(), shape: vec![features] },
+        layout: Default::default(),
         output: Port { name: "three.out".into(), shape: vec![classes] },
         nodes: vec![gemm("one", "x"), relu, gemm("two", "relu.out"), gemm("three", "two.out")],
         weights: BTreeMap::from([

@@ -324,7 +324,7 @@ fn picked(cells: &[&Cell], seeds: usize) -> String {
 
 fn counted_percent(shares: &[f64], seeds: usize) -> String {
     let n = if shares.len() < seeds { format!(" (n = {})", shares.len()) } else { String::new() };
-    percent(shares) + &n
+    format!("{}{n}", percent(shares))
 }
 
 /// Figures of a student by one variant on one kind of hardware; none where nothing was finished.

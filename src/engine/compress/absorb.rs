@@ -205,8 +205,15 @@ mod tests {
             ((*name).to_owned(), store(&random(seed as u64, shape)).unwrap())
         };
         let weights = constants.iter().chain(&norm[1..]).enumerate().map(weight).collect();
-        let mut graph =
-            Graph { input: port("x"), output: port("logits"), nodes, weights, opset: 17, metadata: [].into() };
+        let mut graph = Graph {
+            input: port("x"),
+            layout: Default::default(),
+            output: port("logits"),
+            nodes,
+            weights,
+            opset: 17,
+            metadata: [].into(),
+        };
         trained_norms(&mut graph);
         graph
     }

@@ -34,7 +34,15 @@ impl Builder {
     fn new(shape: &[usize]) -> Self {
         let input = Port { name: "input".to_owned(), shape: shape.to_vec() };
         let output = Port { name: "logits".to_owned(), shape: Vec::new() };
-        let graph = Graph { input, output, nodes: Vec::new(), weights: [].into(), opset: 17, metadata: [].into() };
+        let graph = Graph {
+            input,
+            layout: Default::default(),
+            output,
+            nodes: Vec::new(),
+            weights: [].into(),
+            opset: 17,
+            metadata: [].into(),
+        };
         Self { graph, value: "input".to_owned() }
     }
 

@@ -220,6 +220,7 @@ mod tests {
         let weights = [("fc.weight".to_owned(), Constant::f32(vec![4, 2], vec![1.0; 8]))].into();
         let graph = Graph {
             input: port("x", &[3, 2]),
+            layout: Default::default(),
             output: port("y", &[12]),
             nodes,
             weights,

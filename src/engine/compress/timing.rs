@@ -227,7 +227,15 @@ fn alone_with(graph: &Graph, layer: &Layer, shape: &[usize]) -> Option<Graph> {
     }
     let input = Port { name: node.inputs[0].clone(), shape: shape.get(1..)?.to_vec() };
     let output = Port { name: node.outputs[0].clone(), shape: Vec::new() };
-    Some(Graph { input, output, nodes: vec![node], weights, opset: graph.opset, metadata: [].into() })
+    Some(Graph {
+        input,
+        layout: Default::default(),
+        output,
+        nodes: vec![node],
+        weights,
+        opset: graph.opset,
+        metadata: [].into(),
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::{
     domain::{
         config::JobConfig,
         ids::{JobId, TaskId},
+        layout::Layout,
         presets::TeacherKind,
         task::TaskKind,
     },
@@ -26,6 +27,10 @@ fn teacher() -> Graph {
 
 /// A job whose configuration is `config`, and the student's file where there is one.
 fn given(config: &str, file: Option<&Graph>) -> Result<Given, Problem> {
+    given_for(&teacher(), config, file)
+}
+
+fn given_for(teacher: &Graph, config: &str, file: Option<&Graph>) -> Result<Given, Problem> {
     let dir = TempDir::new().unwrap();
     let config = JobConfig::parse(config.as_bytes()).unwrap().with_student_file(file.is_some()).unwrap();
     if let Some(graph) = file {
@@ -49,7 +54,7 @@ fn given(config: &str, file: Option<&Graph>) -> Result<Given, Problem> {
         resume: None,
         checkpoint_seconds: None,
     };
-    match read(&spec, dir.path(), &teacher()) {
+    match read(&spec, dir.path(), teacher) {
         Ok(given) => Ok(given.expect("one was given")),
         Err(Stop::Failed(problem)) => Err(problem),
         Err(stop) => panic!("{stop:?}"),
@@ -125,4 +130,38 @@ fn deep_networks_without_norms_are_warned_of() {
     let warned = given(r#"{"student": {"arch": "mlp"}}"#, None).unwrap().warnings;
     assert!(warned[0].contains("no batch norm"), "{warned:?}");
     assert!(given(r#"{"student": {"arch": "resnet14"}}"#, None).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn a_file_may_have_its_channels_elsewhere_than_the_teachers_and_keeps_them_there() {
+    let student = |layout| Graph { layout, ..network(Architecture::Resnet14, &[1, 32, 32], 10) };
+    let (first, last) = (student(Layout::ChannelsFirst), student(Layout::ChannelsLast));
+    let teacher_last = Graph { layout: Layout::ChannelsLast, ..teacher() };
+    for (teacher, student) in [(teacher(), &last), (teacher_last.clone(), &first)] {
+        let taken = given_for(&teacher, "{}", Some(student)).unwrap();
+        assert_eq!((taken.graph.layout, &taken.graph.input.shape), (student.layout, &teacher.input.shape));
+        let (own, theirs) = (student.declared_shape(), teacher.declared_shape());
+        let words = [format!("as {own:?}"), format!("the teacher as {theirs:?}")];
+        assert!(words.iter().all(|words| taken.warnings[0].contains(words)), "{:?}", taken.warnings);
+    }
+    assert!(given_for(&teacher_last, "{}", Some(&last)).unwrap().warnings.is_empty());
+    let named = given_for(&teacher_last, r#"{"student": {"arch": "resnet14"}}"#, None).unwrap().graph;
+    assert_eq!((named.layout, named.input.shape), (Layout::ChannelsLast, vec![1, 32, 32]));
+}
+
+#[test]
+fn a_file_of_which_it_cannot_be_seen_where_its_channels_are_is_refused() {
+    let colours = Graph { layout: Layout::ChannelsLast, ..network(Architecture::Resnet14, &[3, 32, 32], 10) };
+    let student = network(Architecture::Mlp, &[32, 32, 3], 10);
+    let problem = given_for(&colours, "{}", Some(&student)).err().unwrap();
+    assert_eq!((problem.code, problem.param.as_deref()), (ErrorCode::InvalidConfig, Some("student")));
+    assert!(problem.detail.contains("[32, 32, 3]") && problem.hint.unwrap().contains("nchw"), "{}", problem.detail);
+}
+
+#[test]
+fn a_teacher_of_which_it_cannot_be_seen_may_have_a_student_of_which_it_can() {
+    let teacher = network(Architecture::Mlp, &[32, 32, 3], 10);
+    let student = Graph { layout: Layout::ChannelsLast, ..network(Architecture::Resnet14, &[3, 32, 32], 10) };
+    let taken = given_for(&teacher, "{}", Some(&student)).unwrap().graph;
+    assert_eq!((taken.layout, taken.input.shape), (Layout::ChannelsFirst, vec![32, 32, 3]));
 }

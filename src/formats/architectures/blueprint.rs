@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Shapes;
 use crate::{
-    domain::problem::{ErrorCode, Problem},
+    domain::{
+        layout::Layout,
+        problem::{ErrorCode, Problem},
+    },
     formats::graph::{Graph, Node, Port, Tensor},
 };
 
@@ -26,7 +29,8 @@ pub struct Blueprint {
 impl Blueprint {
     /// The network with these weights, which must be those of [`Self::parameters`].
     pub fn with(self, weights: BTreeMap<String, Tensor>) -> Graph {
-        Graph { input: self.input, output: self.output, nodes: self.nodes, weights, opset: OPSET, metadata: [].into() }
+        let Self { input, output, nodes, .. } = self;
+        Graph { input, layout: Layout::default(), output, nodes, weights, opset: OPSET, metadata: [].into() }
     }
 
     /// The network with weights of zeros, which somebody is about to overwrite.

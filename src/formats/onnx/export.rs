@@ -20,6 +20,7 @@ use crate::{
     formats::{
         dim::Dim,
         graph::{Data, Graph, Op, Port, Tensor},
+        layout,
         lowering::pool::pad_average,
         safetensors::to_bytes,
         shapes,
@@ -43,6 +44,7 @@ const PRECISE_AVERAGE: i64 = 19;
 /// `invalid_model` where the shapes of the graph do not fit together, `invalid_compression` where no runtime would open the file.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
     check_bytes(graph.weights.values().map(bytes).sum())?;
+    let graph = &*layout::as_declared(graph);
     let extents = shapes::infer(graph, 1)?;
     let graph = &without_partial_windows(graph, &extents);
     let opset = opset(graph);

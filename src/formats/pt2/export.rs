@@ -17,6 +17,7 @@ use crate::{
         },
         dim::{Dim, product},
         graph::{Data, Graph, Node, Op},
+        layout,
         safetensors::to_bytes,
         shapes,
     },
@@ -39,6 +40,7 @@ const PROGRAM: &str = "model";
 /// # Errors
 /// `invalid_model` where the shapes of the graph do not fit together, `internal` where a node has no operator of PyTorch's.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    let graph = &*layout::as_declared(graph);
     let ready = prepare(graph, &shapes::infer(graph, 1)?);
     let described = Described { program: Program::of(&ready)?, dims: free_dims(&ready)? };
     let program = &described.program;

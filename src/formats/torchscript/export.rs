@@ -14,6 +14,7 @@ use crate::{
             write::{Operation, Written},
         },
         graph::{Graph, Node, Op},
+        layout,
         safetensors::to_bytes,
         shapes,
     },
@@ -32,6 +33,7 @@ const STUDENT: &str = "Student";
 /// # Errors
 /// `invalid_model` where the shapes of the graph do not fit together, `internal` where a node has no operator of PyTorch's.
 pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
+    let graph = &*layout::as_declared(graph);
     let ready = prepare(graph, &shapes::infer(graph, 1)?);
     let program = Program::of(&ready)?;
     let mut root = Module::new(STUDENT.to_owned());
