@@ -70,7 +70,9 @@ impl Executor {
         }
         let output = *values.get(&graph.output.name).ok_or_else(|| undefined(&graph.output.name, "the output"))?;
         mark_dead(&mut steps, output, values.len());
-        Ok(Self { steps, weights, values, input: 0, output, device, at_once: pieces::at_once(graph)? })
+        // A network for batches of one size has no shapes for one input, and no pieces that are smaller than its batch.
+        let at_once = pieces::at_once(graph).unwrap_or(pieces::MOST);
+        Ok(Self { steps, weights, values, input: 0, output, device, at_once })
     }
 
     /// How many inputs it may run at once, where there are many and no gradients are wanted.

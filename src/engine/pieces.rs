@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Inputs of one piece, where the network is small enough.
-const MOST: u64 = 250;
+pub const MOST: i64 = 250;
 
 /// Elements that a node may read and make of one piece (1 GiB of float32). A network whose widest node has a million for each
 /// input is below it with [`MOST`] of them.
@@ -27,7 +27,7 @@ const LEARNED: u64 = 1 << 29;
 /// `invalid_model` where shapes do not fit.
 pub fn at_once(graph: &Graph) -> Result<i64, Problem> {
     let widest = touched(graph)?.into_iter().max().unwrap_or(1).max(1);
-    Ok((ELEMENTS / widest).clamp(1, MOST) as i64)
+    Ok((ELEMENTS / widest).clamp(1, MOST as u64) as i64)
 }
 
 /// Whether a batch of that many inputs, with gradients, may be too large for a machine on which nothing was tried.
