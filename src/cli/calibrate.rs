@@ -98,7 +98,10 @@ impl Calibrate {
             for name in &alike.0 {
                 let mut own = cells.iter_mut().filter(|cell| cell.teacher == *name).peekable();
                 if own.peek().is_none() {
-                    bail!("--alike names the teacher `{name}`, of which there is no student with accuracy and audit");
+                    bail!(
+                        "--alike names the teacher `{name}`, of which there is no student with accuracy and audit; name each \
+                         teacher once, as its cells do"
+                    );
                 }
                 own.for_each(|cell| cell.teacher = alike.name());
             }

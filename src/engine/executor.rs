@@ -57,7 +57,7 @@ impl Executor {
     /// Puts the graph's weights on `device`.
     ///
     /// # Errors
-    /// `invalid_model` where a node reads a value that nothing defines or shapes do not fit, and what libtorch reports.
+    /// `invalid_model` where a node reads a value that nothing defines, and what libtorch reports.
     pub fn new(graph: &Graph, device: Device) -> Result<Self, Problem> {
         let mut weights = BTreeMap::new();
         for (name, tensor) in &graph.weights {
