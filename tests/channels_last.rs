@@ -14,12 +14,12 @@ use kegd::{
         file::{self, write},
         graph::{Graph, Op},
         imported::{ImportOptions, Imported},
-        onnx,
+        layout, onnx,
         sniff::Format,
     },
 };
 use networks::{BEGINNINGS, Beginning, HEIGHT, WIDTH, first, last};
-use tch::{CModule, Device, Tensor};
+use tch::{CModule, Device, Kind, Tensor};
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -147,8 +147,9 @@ fn grey_images_may_be_reshaped() {
 /// Flattens (H, W, 3) before anything else: rows of a matrix, not pixels, say what is what.
 fn flattened(shape: &[i64]) -> Vec<u8> {
     let size: i64 = shape[1..].iter().product();
+    let weight: Vec<f32> = (0..size * 3).map(|place| (place as f32).cos()).collect();
     let model = Model::empty().input("x", shape).node("flatten", "Flatten", &["x"], &["f"]);
-    model.weight("w", &[size, 3], &vec![0.1; 3 * size as usize]).node("fc", "Gemm", &["f", "w"], &["y"]).bytes()
+    model.weight("w", &[size, 3], &weight).node("fc", "Gemm", &["f", "w"], &["y"]).bytes()
 }
 
 #[test]
@@ -169,6 +170,19 @@ fn what_only_looks_so_is_left_as_it_is_and_warned_of() {
         .node("fc", "Gemm", &["d", "w"], &["y"]);
     let imported = read(&two.bytes());
     assert!(imported.graph.layout.is_channels_first() && imported.warnings.iter().any(|one| one.contains("nchw")));
+}
+
+/// Nine sensors at a time look like a grey image; nine means tell that they are not.
+#[test]
+fn a_normalisation_tells_which_axis_has_the_channels() {
+    let read = |channels| layout::by_normalisation(read(&flattened(&[-1, 9, 16, 1])), channels).graph;
+    let taken = read(None);
+    assert_eq!((taken.layout, &*taken.input.shape), (Layout::ChannelsLast, &[1, 9, 16][..]));
+    assert_eq!((read(Some(1)), read(Some(3))), (taken.clone(), taken.clone()));
+    let declared = read(Some(9));
+    assert_eq!((declared.layout, &*declared.input.shape), (Layout::ChannelsFirst, &[9, 16, 1][..]));
+    let x = Tensor::arange(2 * 9 * 16, (Kind::Float, Device::Cpu)) / 100.0;
+    near(&answer(&declared, &x.view([2, 9, 16, 1])), &answer(&taken, &x.view([2, 1, 9, 16])));
 }
 
 #[test]

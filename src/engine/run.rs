@@ -24,12 +24,12 @@ use crate::{
         targets::Target,
         task::{TaskKind, TaskSpec},
     },
-    engine::compress::{self, Network},
+    engine::compress::{self, Network, plan::Plan},
     formats::{
         facts, file,
         graph::Graph,
         imported::{ImportOptions, Imported},
-        layout,
+        layout, onnx,
         sniff::{self, Format},
     },
     protocol::Role,
@@ -109,6 +109,7 @@ impl Model {
             }
             read => read?,
         };
+        let imported = layout::by_normalisation(imported, settings.input.mean.as_ref().map(Vec::len));
         let graph = &imported.graph;
         let (macs, _) = facts::facts(graph)?;
         let shape = std::iter::once(None).chain(graph.declared_shape().into_iter().map(Some)).collect();
@@ -197,6 +198,16 @@ struct Sketch {
     parameters: u64,
 }
 
+impl Sketch {
+    /// # Errors
+    /// `invalid_compression` where no file can hold the student: told here, before anything is trained for it.
+    fn new(plan: &Plan, whole: &Graph) -> Result<Self, Problem> {
+        let parameters = plan.parameters(whole);
+        onnx::check_parameters(parameters)?;
+        Ok(Self { plan: plan.rows(), parameters })
+    }
+}
+
 /// The plans by their targets, where there are several.
 fn sweep(targets: &[Target], plans: Vec<Sketch>) -> Vec<PlannedStudent> {
     if targets.len() < 2 {
@@ -236,7 +247,7 @@ fn inspect(
             let measures = reading::measures((&Teacher::new(graph.clone(), device)?, whole), &spec.settings)?;
             let network = Network { uploaded: graph, whole };
             let plans = compress::plans(network, compression, &measures, &mut || ticker.tick())?;
-            plans.iter().map(|plan| Sketch { plan: plan.rows(), parameters: plan.parameters(whole) }).collect()
+            plans.iter().map(|plan| Sketch::new(plan, whole)).collect::<Result<_, _>>()?
         }
     };
     let warnings = given.iter().flat_map(|given| &given.warnings).chain(&model.imported.warnings).cloned().collect();

@@ -68,6 +68,18 @@ pub fn as_declared(graph: &Graph) -> Cow<'_, Graph> {
     Cow::Owned(declared)
 }
 
+/// The network as its file declares it where a normalisation has a value for each of the channels that come first there, and
+/// not for each of those that were taken for channels: series of one value at a time, (N, C, T, 1), look like grey images.
+pub fn by_normalisation(imported: Imported, channels: Option<usize>) -> Imported {
+    let graph = &imported.graph;
+    let first = |shape: &[usize]| shape.first().copied();
+    let is_declared = channels.is_some() && channels == first(&graph.declared_shape());
+    if !is_declared || channels == first(&graph.input.shape) {
+        return imported;
+    }
+    Imported { graph: as_declared(graph).into_owned(), ..imported }
+}
+
 fn looks_channels_last(graph: &Graph) -> bool {
     // So few pixels are rather a count of channels.
     let is_side = |extent: usize| extent > 4;

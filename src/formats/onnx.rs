@@ -18,7 +18,7 @@ mod write;
 use super::{array, fold, lowering};
 
 pub use super::imported::{ImportOptions, Imported};
-pub use export::export;
+pub use export::{check_parameters, export};
 pub use import::import;
 pub use model::OPSETS;
 pub use ops::names as operators;

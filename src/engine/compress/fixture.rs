@@ -153,3 +153,15 @@ pub fn wide() -> Graph {
         .add("last", gemm, &[("last.weight", &[8, 1024])])
         .finish(8)
 }
+
+/// One convolution with 69 billion multiply-accumulates, as wide as memory allows, and a small linear layer: not to be run.
+pub fn heavy() -> Graph {
+    let gemm = Op::Gemm { alpha: 1.0, beta: 1.0, trans_b: true };
+    let point = Op::Conv { window: window(1, 1, 1, [[0, 0], [0, 0]]), groups: 1 };
+    Builder::new(&[512, 512, 512])
+        .add("body", point, &[("body.weight", &[512, 512, 1, 1])])
+        .add("pool", Op::GlobalAveragePool, &[])
+        .add("flatten", Op::Reshape { shape: vec![-1, 512] }, &[])
+        .add("head", gemm, &[("head.weight", &[8, 512])])
+        .finish(8)
+}

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     domain::problem::Problem,
     engine::executor::Executor,
-    formats::graph::{Graph, Op, Window},
+    formats::{
+        facts,
+        graph::{Graph, Op, Window},
+    },
 };
 
 /// How far every moment is drawn towards that of inputs without any direction, (1 − λ) Σ + λ tr(Σ) / d · I: the inputs are
@@ -42,6 +45,8 @@ pub struct Meter<'g> {
     graph: &'g Graph,
     executor: &'g Executor,
     layers: Vec<(Layer, Sums)>,
+    /// Multiply-accumulates of the whole network for one input: it runs through what is kept as well.
+    network: u64,
 }
 
 impl<'g> Meter<'g> {
@@ -59,13 +64,19 @@ impl<'g> Meter<'g> {
             let sums = Sums::new(&layer, graph, executor.device())?;
             Ok((layer, sums))
         });
-        Ok(Self { graph, executor, layers: sums.collect::<Result<_, Problem>>()? })
+        let (network, _) = facts::facts(graph)?;
+        Ok(Self { graph, executor, layers: sums.collect::<Result<_, Problem>>()?, network })
+    }
+
+    /// Whether there is no layer to measure.
+    pub fn is_idle(&self) -> bool {
+        self.layers.is_empty()
     }
 
     /// How many inputs are enough, and bearable.
     pub fn inputs(&self) -> u64 {
-        let macs: u64 = self.layers.iter().map(|(layer, _)| work(layer) + layer.cost().macs).sum();
-        (MOST_MACS / macs.max(1)).clamp(LEAST_INPUTS, MOST_INPUTS)
+        let moments = self.layers.iter().map(|(layer, _)| work(layer)).fold(self.network, u64::saturating_add);
+        (MOST_MACS / moments.max(1)).clamp(LEAST_INPUTS, MOST_INPUTS)
     }
 
     /// Elements that one input takes while it is read.
@@ -76,14 +87,19 @@ impl<'g> Meter<'g> {
         read + widest.unwrap_or(0)
     }
 
+    /// Inputs of one batch: what is kept has its widest place too.
+    fn at_once(&self) -> i64 {
+        let room = (MOST_ELEMENTS / self.elements().max(1)).max(1);
+        i64::try_from(room).unwrap_or(i64::MAX).min(self.executor.at_once())
+    }
+
     /// Takes in `inputs` (N, …), on the executor's device.
     ///
     /// # Errors
     /// What libtorch reports.
     pub fn read(&mut self, inputs: &Tensor) -> Result<(), TchError> {
-        let batch = (MOST_ELEMENTS / self.elements().max(1)).clamp(1, inputs.size()[0].max(1) as u64);
         no_grad(|| {
-            for batch in inputs.f_split(batch as i64, 0)? {
+            for batch in inputs.f_split(self.at_once(), 0)? {
                 let values = self.values(&batch)?;
                 for (layer, sums) in &mut self.layers {
                     let node = &self.graph.nodes[layer.node];
@@ -346,5 +362,16 @@ mod tests {
         };
         assert!(keep(&["head"]).unwrap().is_empty());
         assert_eq!(keep(&["tail"]).unwrap_err().param.as_deref(), Some("config.compression.keep"));
+    }
+    /// An image runs through what is kept too, whose cost and width bound how many there are.
+    #[test]
+    fn what_is_kept_costs_as_much_as_ever() {
+        let graph = fixture::heavy();
+        let executor = Executor::new(&graph, Device::Cpu).unwrap();
+        let meter = |keep: &[String]| Meter::new(&graph, &executor, keep).unwrap();
+        let kept = meter(&["body".to_owned()]);
+        assert_eq!((kept.layers.len(), kept.inputs(), kept.at_once()), (1, LEAST_INPUTS, 1));
+        assert_eq!(meter(&[]).inputs(), LEAST_INPUTS);
+        assert!(!kept.is_idle() && meter(&["body".to_owned(), "head".to_owned()]).is_idle());
     }
 }

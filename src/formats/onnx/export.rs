@@ -71,6 +71,14 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, Problem> {
     Ok(model.encode_to_vec())
 }
 
+/// Whether one file can hold a student that is planned with that many parameters, of four bytes each.
+///
+/// # Errors
+/// `invalid_compression` where no runtime would open the file.
+pub fn check_parameters(parameters: u64) -> Result<(), Problem> {
+    check_bytes(parameters.saturating_mul(size_of::<f32>() as u64))
+}
+
 fn bytes(tensor: &Tensor) -> u64 {
     let each = match tensor.data {
         Data::F32(_) => size_of::<f32>(),
@@ -169,6 +177,14 @@ mod tests {
         assert_eq!(problem.code, ErrorCode::InvalidCompression);
         assert!(problem.detail.contains("2146435072 bytes; one ONNX file holds 2146435071"), "{problem}");
         assert!(problem.hint.unwrap().contains("smaller student"));
+    }
+
+    #[test]
+    fn a_student_is_refused_by_its_plan_already() {
+        check_parameters(MOST_BYTES / 4).unwrap();
+        for parameters in [MOST_BYTES / 4 + 1, u64::MAX] {
+            assert_eq!(check_parameters(parameters).unwrap_err().code, ErrorCode::InvalidCompression);
+        }
     }
 
     #[test]
