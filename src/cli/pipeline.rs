@@ -1,6 +1,7 @@
 //! A job without a server: the same tasks as a worker runs, one after the other, in this process.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     time::Instant,
@@ -195,7 +196,13 @@ impl Pipeline {
         if self.spec.generators.is_empty() {
             self.extract(terminal)?;
         } else {
-            self.spec.settings.extraction.generators = u32::try_from(self.spec.generators.len())?;
+            let (given, wanted) = (self.spec.generators.len(), &mut self.spec.settings.extraction.generators);
+            if given < *wanted as usize {
+                eprintln!(
+                    "warning: the configuration asks for {wanted} generators, and the student learns from the {given} given"
+                );
+            }
+            *wanted = u32::try_from(given)?;
         }
         // Every boundary of the student's training is told; the terminal keeps those that were asked for.
         self.spec.checkpoint_seconds = terminal.keeps_checkpoints().then_some(0.0);
@@ -224,7 +231,8 @@ impl Pipeline {
     }
 
     /// Moves what was made, apart from what only the next task needs, into `out`, and returns the names. Generators take the
-    /// place of all that an earlier run left there, with their samples: nobody could tell afterwards which belong together.
+    /// place of all that an earlier run left there, with their samples, and students that of their reports, even where they
+    /// have none of their own yet: nobody could tell afterwards which belong together.
     ///
     /// # Errors
     /// A file cannot be moved.
@@ -238,6 +246,12 @@ impl Pipeline {
             fs::rename(self.directory.path().join(name), &target)
                 .with_context(|| format!("{} cannot be written", target.display()))?;
             names.push(name.to_owned());
+        }
+        for report in unreported(&names) {
+            let earlier = out.join(report);
+            if earlier.exists() {
+                fs::remove_file(&earlier).with_context(|| format!("{} cannot be removed", earlier.display()))?;
+            }
         }
         Ok(names)
     }
@@ -258,8 +272,10 @@ impl Pipeline {
             Ok(names) => {
                 eprintln!("{} files that were finished are in {}", names.len(), out.display());
                 if trained > 0 {
+                    let use_them =
+                        if trained < wanted { "makes a student of these alone" } else { "goes on from there" };
                     eprintln!(
-                        "{trained} of {wanted} generators among them: `--generators {}` goes on from there",
+                        "{trained} of {wanted} generators among them: `kegd distill --generators {}` {use_them}",
                         out.display()
                     );
                 }
@@ -285,6 +301,15 @@ impl Pipeline {
 /// Whether a file belongs to no generator whose training was stopped, given those that were trained.
 fn is_whole(name: &str, trained: &[String]) -> bool {
     generators::of_samples(name).is_none_or(|(generator, _)| trained.contains(&generators::name(generator as usize)))
+}
+
+/// What the reports of these students would be called, as far as they are not among the files.
+fn unreported(names: &[String]) -> BTreeSet<String> {
+    let report = |name: &String| {
+        let (target, _) = name.strip_prefix("student")?.rsplit_once('.')?;
+        Some(format!("report{target}.json"))
+    };
+    names.iter().filter_map(report).filter(|report| !names.contains(report)).collect()
 }
 
 fn failure(stop: Stop) -> anyhow::Error {
@@ -343,4 +368,21 @@ fn device(wanted: &str) -> String {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_student_that_nothing_was_measured_of_is_known_by_its_files() {
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            unreported(&names).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["bank.npz", "student.onnx", "student.safetensors", "student.json"]), ["report.json"]);
+        assert_eq!(of(&["student.onnx", "report.json", "generator-0.safetensors"]), [""; 0]);
+        let sweep = ["student-ratio-4.onnx", "report-ratio-4.json", "student-ratio-4.5.onnx"];
+        assert_eq!(of(&sweep), ["report-ratio-4.5.json"]);
+    }
 }
