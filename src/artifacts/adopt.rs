@@ -86,6 +86,10 @@ async fn open_plain(path: &FilePath, claimed: &Claimed) -> Result<tokio::fs::Fil
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
             return Err(AdoptError::Untrue(format!("`{name}` is a link, not a file")));
         }
+        // Whoever made it may also keep everybody from reading it, and a socket is never opened.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || error.raw_os_error() == Some(libc::ENXIO) => {
+            return Err(AdoptError::Untrue(format!("`{name}` cannot be read: {error}")));
+        }
         Err(error) => return Err(ArtifactError::from(error).into()),
     };
     let facts = file.metadata().await.map_err(ArtifactError::from)?;

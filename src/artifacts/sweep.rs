@@ -27,6 +27,12 @@ pub struct Found {
 }
 
 impl Artifacts {
+    /// Whether there are no files of any job: where one ought to have some, the folder is away, as that of a disk that is not
+    /// mounted.
+    pub fn is_away(&self) -> bool {
+        !holds_jobs(&self.root).unwrap_or(false)
+    }
+
     /// All files of all jobs, also those that are still being written.
     ///
     /// # Errors

@@ -224,11 +224,21 @@ async fn carry_on(tx: &mut Tx, mut job: Job, verdict: Verdict) -> Result<(), Sto
             let ended = tx.tasks(job.id).await?.iter().all(|task| task.status.is_final());
             if ended { tx.end_job_canceled(job.id).await } else { Ok(()) }
         }
-        Verdict::GivenBack { .. } | Verdict::TriedAgain { .. } => {
-            let running = tx.tasks(job.id).await?.iter().any(|task| task.status == TaskStatus::Running);
-            if running { Ok(()) } else { wait(tx, job).await }
+        Verdict::GivenBack { detail: Some(detail), .. } => {
+            warnings::add(&mut job.warnings, vec![format!("{HINDERED}: {detail}")]);
+            pause(tx, job).await
         }
+        Verdict::GivenBack { detail: None, .. } | Verdict::TriedAgain { .. } => pause(tx, job).await,
     }
+}
+
+/// What a job says whose runs wait for the service's own trouble to end.
+const HINDERED: &str = "A run could not go on, for a reason that is the service's own, and is tried again until it can";
+
+/// The job waits where none of its tasks runs.
+async fn pause(tx: &mut Tx, job: Job) -> Result<(), StoreError> {
+    let running = tx.tasks(job.id).await?.iter().any(|task| task.status == TaskStatus::Running);
+    if running { tx.put_job(&job).await } else { wait(tx, job).await }
 }
 
 /// Enqueues a task of a job that is under way: at the job's own age, before everything that was submitted after it.

@@ -10,7 +10,7 @@ use std::{
 use super::{Shop, checkpoints, slot::SlotPlan};
 use crate::{
     artifacts::ArtifactError,
-    domain::task::TaskSpec,
+    domain::{artifact::Artifact, task::TaskSpec},
     protocol::TASK_FILE,
     queue::{Claim, Ending},
 };
@@ -25,6 +25,11 @@ pub(super) enum LayoutError {
     Io(#[from] io::Error),
     #[error("its inputs cannot be laid out: {0}")]
     Input(#[from] ArtifactError),
+    /// In words that are the same at each attempt: they become a warning of the job.
+    #[error("the disk has no room for the {0} bytes of its inputs")]
+    NoRoom(u64),
+    #[error("its inputs cannot be laid out: the folder of all jobs' files is empty, or not there")]
+    Away,
 }
 
 impl From<LayoutError> for Ending {
@@ -34,7 +39,9 @@ impl From<LayoutError> for Ending {
         let lasts = |input: &ArtifactError| input.is_missing() || matches!(input, ArtifactError::Damaged { .. });
         match error {
             LayoutError::Input(input) if lasts(&input) => Self::Lost(why),
-            LayoutError::Input(_) | LayoutError::Io(_) => Self::Hindered(why),
+            LayoutError::Input(_) | LayoutError::Io(_) | LayoutError::NoRoom(_) | LayoutError::Away => {
+                Self::Hindered(why)
+            }
         }
     }
 }
@@ -46,8 +53,10 @@ impl RunDirectory {
         let path = shop.config.runs.join(format!("{}-{}", fence.task, fence.run));
         DirBuilder::new().mode(0o700).create(&path)?;
         let directory = Self(path);
+        check_room(&claim.inputs.files, directory.path())?;
         for input in &claim.inputs.files {
-            shop.artifacts.copy_to(input, &directory.path().join(input.name.as_str())).await?;
+            let copied = shop.artifacts.copy_to(input, &directory.path().join(input.name.as_str())).await;
+            copied.map_err(|error| if shop.artifacts.is_away() { LayoutError::Away } else { error.into() })?;
         }
         let resume = checkpoints::lay_out(shop, claim.inputs.checkpoint.as_ref(), directory.path()).await;
         let checkpoint_seconds = Some(shop.config.checkpoint_every.as_secs_f64());
@@ -69,6 +78,15 @@ impl Drop for RunDirectory {
             tracing::warn!(directory = %self.0.display(), %error, "a run's directory is left behind");
         }
     }
+}
+
+/// Begins no copy that does not fit: on its way it would take the last byte from the files of everybody else, again at each
+/// attempt.
+fn check_room(inputs: &[Artifact], directory: &Path) -> Result<(), LayoutError> {
+    let needed = inputs.iter().map(|input| input.bytes).sum();
+    let disk = nix::sys::statvfs::statvfs(directory).map_err(io::Error::from)?;
+    let free = disk.blocks_available() as u64 * disk.fragment_size() as u64;
+    if free < needed { Err(LayoutError::NoRoom(needed)) } else { Ok(()) }
 }
 
 fn spec(plan: &SlotPlan, claim: &Claim) -> TaskSpec {

@@ -14,7 +14,7 @@ use crate::{
     },
     protocol::FileRef,
     queue::{Claim, Hold, Product, QueueError},
-    store::SampleRow,
+    store::{SampleRow, StoreError},
 };
 
 /// The generator and epoch of a file of samples.
@@ -64,6 +64,10 @@ async fn keep(shop: &Shop, claim: &Claim, file: &Artifact, sample: Option<&Sampl
     Err(match refused {
         QueueError::LeaseLost => Cause::LeaseLost,
         QueueError::NameTaken(_) => Cause::Misbehaved(refused.to_string()),
+        // A number that no column can hold.
+        QueueError::Store(error @ StoreError::Corrupt { .. }) => {
+            Cause::Misbehaved(format!("it sent what cannot be kept: {error}"))
+        }
         QueueError::Store(error) => Cause::Trouble(format!("its files cannot be recorded: {error}")),
     })
 }

@@ -10,7 +10,6 @@ use super::{
     directory::RunDirectory,
     files,
     lease::held,
-    log::RunLog,
     outcome::{Ended, LastWord, Memory, Outcome, outcome},
     process::{Exit, Process},
     recorded::recorded,
@@ -38,23 +37,31 @@ async fn attempt(shop: &Shop, plan: &SlotPlan, claim: &Claim) {
         Ok(directory) => directory,
         Err(error) => return finish(shop, claim, error.into()).await,
     };
-    let (end, made, log) = match Process::start(shop, plan, &directory).await {
+    let (outcome, made, log) = match Process::start(shop, plan, &directory).await {
         Ok((process, events)) => {
             let log = process.log.clone();
-            let (end, made) = Attempt::new(shop, claim, &directory, process).supervise(events).await;
-            (end, made, log)
+            let (outcome, made) = Attempt::new(shop, claim, &directory, process).supervise(events).await;
+            (outcome, made, log)
         }
-        Err(error) => (Outcome::Hindered(format!("it could not be started: {error}")), Vec::new(), RunLog::default()),
+        // Nothing was printed, and what has no log leaves none: there may be many such runs.
+        Err(error) => {
+            let why = Outcome::Hindered(format!("it could not be started: {error}"));
+            return end(shop, claim, why, &[]).await;
+        }
     };
-    if matches!(end, Outcome::Failed(_) | Outcome::Lost(_)) {
+    if matches!(outcome, Outcome::Failed(_) | Outcome::Lost(_)) {
         tracing::warn!(last_words = log.last_words(), "a run ended badly");
     }
-    if end != Outcome::Abandoned
+    if outcome != Outcome::Abandoned
         && let Err(error) = files::keep_log(shop, claim, &log).await
     {
         tracing::warn!(?error, "a log is lost");
     }
-    if let Some(ending) = ending(shop, claim, end, &made).await {
+    end(shop, claim, outcome, &made).await;
+}
+
+async fn end(shop: &Shop, claim: &Claim, outcome: Outcome, made: &[Artifact]) {
+    if let Some(ending) = ending(shop, claim, outcome, made).await {
         finish(shop, claim, ending).await;
     }
     files::tidy(shop, claim.fence()).await;

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod facts;
 pub mod house;
 pub mod ledger;
+pub mod rights;
 pub mod script;
 pub mod service;
 pub mod teacher;

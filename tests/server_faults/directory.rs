@@ -8,8 +8,8 @@ use sqlx::{
 };
 use tempfile::TempDir;
 
-use super::server::{KEGD, Server, check, fails, files, is_root, kegd, serve};
-use crate::common::wait::until;
+use super::server::{KEGD, Server, check, fails, files, kegd, serve};
+use crate::common::{rights::is_root, wait::until};
 
 #[rstest::rstest]
 #[case::deleted(|data: &Path| std::fs::remove_dir_all(data).unwrap())]

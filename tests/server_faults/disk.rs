@@ -14,8 +14,8 @@ use reqwest::{Client, Method, multipart};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::server::{LONG, SMALL, Server, accepted, check, is_root, serve};
-use crate::common::{teacher::small_file, wait::until};
+use super::server::{LONG, SMALL, Server, accepted, check, serve};
+use crate::common::{rights::is_root, teacher::small_file, wait::until};
 
 /// A service on a disk of its own, and that disk as seen from here.
 struct Small {
@@ -143,6 +143,8 @@ async fn too_full_for_the_inputs_of_a_run() {
     .await;
     assert_eq!(outcomes, ["interrupted"], "no loss that could fail the job");
     let job = server.json(&format!("/jobs/{waiting}")).await;
+    let warnings = job["warnings"].to_string();
+    assert!(warnings.contains("the disk has no room for the 84"), "no copy was begun: {warnings}");
     assert_eq!((&job["status"], &job["error"]), (&"queued".into(), &serde_json::Value::Null));
 
     std::fs::remove_file(ballast).unwrap();

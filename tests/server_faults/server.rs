@@ -192,12 +192,6 @@ pub fn kegd(data: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Whether we are the one whom no rights bind.
-pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}
-
 /// Files below `directory`, by path.
 pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

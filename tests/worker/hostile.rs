@@ -18,7 +18,7 @@ use kegd::{
 use rstest::rstest;
 use serde_json::json;
 
-use crate::common::{child, house::House, script};
+use crate::common::{child, house::House, rights::is_root, script};
 
 /// What the child of these tests is to do.
 const BEHAVIOUR: &str = "KEGD_TEST_BEHAVIOUR";
@@ -152,6 +152,32 @@ async fn a_lie_about_a_file_fails_the_job(#[case] lie: &str, #[case] said: &str)
     assert_eq!(code, ErrorCode::Internal);
     assert!(detail.contains(said), "{detail}");
     assert!(house.store.artifacts_of_role(job.id, Role::Report).await.unwrap().is_empty());
+}
+
+/// More samples than any column can count, of a file that is as it says.
+#[tokio::test]
+async fn a_count_that_cannot_be_kept_fails_the_job() {
+    let house = House::living().await;
+    let body = r#"hello; printf ab > f
+        say '{"type":"sample","generator":0,"epoch":1,"count":18446744073709551615,"file":'"$(file f)"'}'; finish"#;
+    let job = survived(&house, body, |_| ()).await;
+    let Problem { code, detail, .. } = job.error.expect("the job failed");
+    assert_eq!(code, ErrorCode::Internal);
+    assert!(detail.contains("cannot be kept"), "{detail}");
+}
+
+/// A file that its maker lets nobody read. Root reads it all the same.
+#[tokio::test]
+async fn a_file_that_nobody_may_read_fails_the_job() {
+    if is_root() {
+        return eprintln!("skipped: root may read everything");
+    }
+    let house = House::living().await;
+    let body = r#"hello; umask 777; : > f
+        say '{"type":"artifact","role":"report","file":{"name":"f","bytes":0,"sha256":"00"}}'; finish"#;
+    let job = survived(&house, body, |_| ()).await;
+    let detail = job.error.expect("the job failed").detail;
+    assert!(detail.contains("cannot be read"), "{detail}");
 }
 
 #[rstest]

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use kegd::{
-    domain::{ids::JobId, job::JobStatus, problem::ErrorCode},
+    domain::{artifact::Role, ids::JobId, job::JobStatus, problem::ErrorCode},
     store::Run,
 };
 use rstest::rstest;
@@ -82,12 +82,35 @@ async fn what_a_run_needs_is_away_for_a_while(#[case] what: &str, #[case] told: 
     let away = Away::take(&house, what);
     go(&house);
     tried_often(&house, id).await;
+    let warnings = house.job(id).await.warnings;
+    let logs = house.store.artifacts_of_role(id, Role::Log).await.unwrap();
     away.put_back();
     let runs = succeeded(&house, id).await;
     work.stop().await;
     for told in told {
         assert!(tells(&runs, told), "{told}: {runs:#?}");
+        let said = |warning: &&String| warning.contains(told);
+        assert_eq!(warnings.iter().filter(said).count(), 1, "{told}, once: {warnings:#?}");
     }
+    assert!(logs.len() < 2, "what never ran leaves no log: {logs:#?}");
+}
+
+/// As where the disk of the files is not mounted: its place is there, and empty.
+#[tokio::test]
+async fn the_files_of_all_jobs_are_away_for_a_while() {
+    let house = House::living().await;
+    let id = house.submit(json!({})).await;
+    let worker = script::worker(&house, "hello; work; finish").await;
+    let (place, aside) = (house.directory.path().join("artifacts"), house.directory.path().join("aside"));
+    fs::rename(&place, &aside).unwrap();
+    fs::create_dir(&place).unwrap();
+    let work = house.work(worker);
+    tried_often(&house, id).await;
+    fs::remove_dir(&place).unwrap();
+    fs::rename(&aside, &place).unwrap();
+    let runs = succeeded(&house, id).await;
+    work.stop().await;
+    assert!(tells(&runs, "the folder of all jobs' files is empty"), "{runs:#?}");
 }
 
 #[tokio::test]
