@@ -67,8 +67,9 @@ pub async fn create(
     mut form: Multipart,
 ) -> ApiResult<Response> {
     let Admitted { key, known, announced } = admitted(&app, &caller, &headers).await?;
-    // Kept once, and laid out once more for each run.
-    let mut draft = Draft::new(&app, announced.saturating_mul(2))?;
+    // Kept once, and laid out once more for each run; what is sent again gets no run of its own.
+    let copies = if known { 1 } else { 2 };
+    let mut draft = Draft::new(&app, announced.saturating_mul(copies))?;
     if !known {
         draft = draft.within(app.room_for(&headers).await?);
     }

@@ -127,12 +127,10 @@ impl Draft {
     /// # Errors
     /// Storage fails.
     pub async fn become_job(&self, job: &mut NewJob) -> ApiResult<()> {
-        job.id = JobId::new();
+        job.id = *self.job.get_or_init(JobId::new);
         let reused = job.reused.iter_mut().map(|reused| &mut reused.artifact);
         let files = job.uploads.iter_mut().chain(reused).collect();
-        self.app.artifacts.hand_over(self.id, job.id, files).await?;
-        self.job.get_or_init(|| job.id);
-        Ok(())
+        Ok(self.app.artifacts.hand_over(self.id, job.id, files).await?)
     }
 
     /// The job is there now, and the files are its own.
@@ -140,11 +138,14 @@ impl Draft {
         self.discard.store(false, Ordering::Relaxed);
     }
 
+    /// All that its files may lie under: they may have been on their way from one id to the other.
+    fn ids(&self) -> Vec<JobId> {
+        [Some(self.id), self.job.get().copied()].into_iter().flatten().collect()
+    }
+
     /// Deletes the files before the answer goes out.
     pub async fn discard(&self) {
-        if let Err(error) = self.app.artifacts.delete_job(self.id()).await {
-            tracing::error!(%error, "the files of a refused upload could not be deleted");
-        }
+        delete(&self.app, self.ids()).await;
         // Only now: until here a client that goes away leaves them to `drop`.
         self.keep();
     }
@@ -154,8 +155,16 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if *self.discard.get_mut() {
-            let (app, id) = (self.app.clone(), self.id());
-            tokio::spawn(async move { app.artifacts.delete_job(id).await });
+            let (app, ids) = (self.app.clone(), self.ids());
+            tokio::spawn(async move { delete(&app, ids).await });
+        }
+    }
+}
+
+async fn delete(app: &App, ids: Vec<JobId>) {
+    for id in ids {
+        if let Err(error) = app.artifacts.delete_job(id).await {
+            tracing::error!(%error, "the files of a refused upload could not be deleted");
         }
     }
 }
