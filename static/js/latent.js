@@ -56,8 +56,8 @@ export function latentRows(path) {
       sheet.close();
     },
     async update(job) {
-      // A picture without an answer is asked for again the next time that the page looks at the job.
-      if (failed) draw();
+      // A picture without an answer is asked for again when the page looks at the job, if that is not too soon.
+      if (failed && sheet.isDue()) draw();
       const key = `${job.status}/${job.phase}`;
       if (generator !== null || key === asked || !isImage(job)) return;
       asked = key;

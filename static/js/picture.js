@@ -3,9 +3,13 @@
 import { Failure, getBlob } from './api.js';
 import { h, setText, show } from './dom.js';
 
+/** How long a failure is left alone, doubled with each further one: what failed may be what is short on the server. */
+const PATIENCE_MS = 2_000;
+const LONGEST_MS = 60_000;
+
 /**
  * `alt` describes it. `load` answers what came of it: `shown`; `refused`, as it would be again; `failed`, where asking again
- * may help; or `overtaken` by another one. It fetches by itself, since an `<img>` would keep the old picture of an address
+ * may help once `isDue` says so; or `overtaken` by another one. It fetches by itself, since an `<img>` would keep the old picture of an address
  * whose picture has changed, and would not tell why there is none.
  */
 export function picture(alt) {
@@ -13,14 +17,19 @@ export function picture(alt) {
   const message = h('p', { class: 'muted', hidden: true });
   const element = h('div', { class: 'picture' }, image, message);
   let loading = new AbortController();
+  let patience = PATIENCE_MS;
+  let due = 0;
 
   function fail(error) {
     if (!(error instanceof Failure)) throw error;
     setText(message, error.problem.detail ?? error.problem.title);
     show(message, true);
     show(image, false);
-    // Our own fault is none that passes by itself.
-    return error.problem.status <= 500 ? 'refused' : 'failed';
+    // Our own fault is none that passes by itself, and on a full disk each attempt takes what is left of it.
+    if (error.problem.status <= 500 || error.problem.status === 507) return 'refused';
+    due = Date.now() + patience;
+    patience = Math.min(2 * patience, LONGEST_MS);
+    return 'failed';
   }
 
   async function swap(blob) {
@@ -31,11 +40,13 @@ export function picture(alt) {
     image.src = next.src;
     show(image, true);
     show(message, false);
+    patience = PATIENCE_MS;
     return 'shown';
   }
 
   return {
     element,
+    isDue: () => Date.now() >= due,
     async load(url) {
       // Nobody waits for the picture before any more: it would only hold a connection, and the server.
       loading.abort();

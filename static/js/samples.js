@@ -121,6 +121,8 @@ export function sampleGrid(path) {
   let status = null;
   /** The sheet that is shown, or on its way. */
   let shown = null;
+  /** Whether there is no sheet for want of an answer. */
+  let failed = false;
 
   async function draw() {
     const query = chosen.query(job);
@@ -129,10 +131,14 @@ export function sampleGrid(path) {
     if (key === shown?.key) return;
     const asked = { key };
     shown = asked;
+    failed = false;
     const rows = query.has('class') ? [chosen.className()] : classNames(job);
     const outcome = await sheet.load(`${path}/samples.png?${query}`);
     if (outcome === 'shown') labels.replaceChildren(...rows.map((name) => h('li', {}, name)));
-    if (outcome === 'failed' && shown === asked) status = shown = null;
+    if (outcome === 'failed' && shown === asked) {
+      shown = null;
+      failed = true;
+    }
     show(frame, true);
     show(waiting, false);
   }
@@ -157,7 +163,7 @@ export function sampleGrid(path) {
       sheet.close();
     },
     update(next) {
-      const news = !job?.model || next.status !== status;
+      const news = !job?.model || next.status !== status || (failed && sheet.isDue());
       job = next;
       status = next.status;
       show(element, Boolean(job.model) || !isFinal(job));
