@@ -14,7 +14,8 @@ use tracing_subscriber::{
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Installs the process's logger.
+/// Installs the process's logger. Where whoever reads the log goes away, the lines are lost and nothing else: told of that on
+/// standard error too, as loggers do by default, the process would panic wherever it has something to say.
 ///
 /// # Errors
 /// Where the filter cannot be read, or a logger is already installed.
@@ -23,7 +24,8 @@ pub fn init(config: &LogConfig) -> anyhow::Result<()> {
         .with_context(|| format!("--log: `{}` is no filter; write for example info,sqlx=warn", config.filter))?;
     let installed = match config.format {
         LogFormat::Text => {
-            let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+            let logger = tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter);
+            let logger = logger.with_writer(std::io::stderr);
             logger.with_ansi(std::io::stderr().is_terminal()).finish().try_init()
         }
         LogFormat::Json => json_lines(filter, std::io::stderr).try_init(),
@@ -37,6 +39,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     tracing_subscriber::fmt()
+        .log_internal_errors(false)
         .fmt_fields(JsonFields::new())
         .event_format(json::Lines)
         .with_env_filter(filter)

@@ -8,4 +8,5 @@ mod database;
 mod directory;
 mod disk;
 mod killed;
+mod log;
 mod server;

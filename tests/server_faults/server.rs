@@ -62,11 +62,23 @@ impl Server {
     }
 
     /// Starts a command that becomes the service. `Err` with what it said, where it ends without.
-    pub fn run(mut command: Command) -> Result<Self, String> {
+    pub fn run(command: Command) -> Result<Self, String> {
         let logs = TempDir::new().unwrap();
         let log = logs.path().join("log");
-        let mut process =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let file = File::create(&log).unwrap();
+        Self::logging_to(file.into(), command, (log, logs))
+    }
+
+    /// The same, with its log where nobody looks for it.
+    pub fn logging_elsewhere(log: Stdio, command: Command) -> Self {
+        let logs = TempDir::new().unwrap();
+        Self::logging_to(log, command, (logs.path().join("none"), logs)).expect("it starts")
+    }
+
+    fn logging_to(stderr: Stdio, mut command: Command, (log, logs): (PathBuf, TempDir)) -> Result<Self, String> {
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        // Nobody but the service holds the other end of a pipe.
+        drop(command);
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(start) = line.find("http://") else {
