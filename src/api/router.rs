@@ -20,8 +20,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     access_log, artifacts, assets, caller, drain, error, events, formats, gates, inspect, jobs, metrics, openapi,
-    operations, prometheus, readiness, report, request_id, samples, security, semantics, service, state::App, student,
-    submit, traffic, usage, workers,
+    operations, prometheus, readiness, report, request_id, retry, samples, security, semantics, service, state::App,
+    student, submit, traffic, usage, workers,
 };
 
 /// The whole service.
@@ -35,7 +35,7 @@ pub fn router(app: App) -> Router {
         .merge(uploads)
         .routes(routes!(jobs::get, jobs::delete)) //           /jobs/{id}
         .routes(routes!(jobs::cancel)) //                      /jobs/{id}/cancel
-        .routes(routes!(jobs::retry)) //                       /jobs/{id}/retry
+        .routes(routes!(retry::retry)) //                      /jobs/{id}/retry
         .routes(routes!(events::get)) //                       /jobs/{id}/events
         .routes(routes!(metrics::get)) //                      /jobs/{id}/metrics
         .routes(routes!(report::layers)) //                    /jobs/{id}/layers

@@ -16,6 +16,7 @@ use super::{
     disk::Reserved,
     error::{ApiError, ApiResult},
     extract::{Delivered, Multipart},
+    forgotten_at,
     state::App,
 };
 use crate::{
@@ -291,7 +292,7 @@ impl Parts<'_> {
             let detail = format!("The part `{part}` was sent more than {most} times.");
             return Err(Problem::new(ErrorCode::InvalidRequest, detail).param(part).into());
         }
-        let name = file_name(&field, role, part)?;
+        let (name, is_file) = (file_name(&field, role, part)?, field.file_name().is_some());
         if self.files.iter().any(|file| file.name == name) {
             // Checked before it is written: it would replace the other one.
             let detail = format!("Two files of the upload are called `{name}`.");
@@ -316,6 +317,10 @@ impl Parts<'_> {
             .hint("Check the path that you gave; with curl: -F model=@path/to/model.onnx")
             .into());
         }
+        if !is_file && artifact.bytes <= forgotten_at::MOST as u64 {
+            let content = draft.app.artifacts.read_whole(&artifact, artifact.bytes).await?;
+            forgotten_at::problem(part, &content).map_or(Ok(()), Err)?;
+        }
         self.files.push(artifact);
         Ok(())
     }
@@ -326,6 +331,7 @@ impl Parts<'_> {
                 .param("config")
                 .into());
         }
+        let is_file = field.file_name().is_some();
         let mut json = Vec::new();
         let mut stream = Box::pin(self.counted(field, "config"));
         while let Some(chunk) = stream.try_next().await? {
@@ -336,6 +342,9 @@ impl Parts<'_> {
             json.extend_from_slice(&chunk);
         }
         drop(stream);
+        if !is_file && let Some(problem) = forgotten_at::problem("config", &json) {
+            return Err(problem.into());
+        }
         self.config = Some(JobConfig::parse(&json)?);
         Ok(())
     }

@@ -63,7 +63,7 @@ pub enum Method {
 
 /// `input`: what the model takes, where the file does not say, and how its training data was normalised.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object, as {\"mean\": [0.5], \"std\": [0.5]}")]
 pub struct InputConfig {
     /// Without the batch, as the model takes it: `[channels, height, width]`, `[height, width, channels]` or `[features]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ pub struct InputConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object, as {\"ratio\": 4}")]
 pub struct CompressionConfig {
     pub method: Option<Method>,
     /// Teacher parameters divided by student parameters. Here as in the four targets below, a list of up to eight asks for a
@@ -98,7 +98,7 @@ pub struct CompressionConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object, as {\"generators\": 3}")]
 pub struct ExtractionConfig {
     pub sampler: Option<Sampler>,
     pub form: Option<Form>,
@@ -125,7 +125,7 @@ pub struct ExtractionConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object, as {\"epochs\": 10}")]
 pub struct DistillationConfig {
     /// Inputs drawn of each generator once: what `epochs` learn from, and what a student is judged by.
     pub samples_per_generator: Option<u32>,
@@ -155,7 +155,7 @@ pub struct DistillationConfig {
 
 /// `config`, as a client sends it. Unknown members are an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object, as {\"preset\": \"fast\"}")]
 pub struct JobConfig {
     pub name: Option<String>,
     /// The network of a file of bare weights (safetensors), which has none with it. `GET /formats` tells more of each.

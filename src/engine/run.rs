@@ -107,7 +107,7 @@ impl Model {
             Err(problem) if problem.code == ErrorCode::UnsupportedOperators => {
                 unknown(problem, &bytes, &options, spec)?
             }
-            read => read?,
+            read => read.map_err(|problem| doubt_shape(problem, settings.input.shape.as_deref()))?,
         };
         let imported = layout::by_normalisation(imported, settings.input.mean.as_ref().map(Vec::len));
         let graph = &imported.graph;
@@ -127,6 +127,16 @@ impl Model {
         };
         check_settings(graph, spec)?;
         Ok(Self { imported, facts })
+    }
+}
+
+/// Where a model does not fit together by the shape that somebody gave for its input, the shape may be what is wrong.
+fn doubt_shape(problem: Problem, given: Option<&[usize]>) -> Problem {
+    match given {
+        Some(given) if problem.code == ErrorCode::InvalidModel && problem.hint.is_none() => problem
+            .param("config.input.shape")
+            .hint(format!("The input was taken to be {given:?}, by config.input.shape: is that what the model takes?")),
+        _ => problem,
     }
 }
 
@@ -269,6 +279,17 @@ fn inspect(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shape_that_somebody_gave_is_doubted_where_the_model_does_not_fit_together() {
+        let broken = || Problem::new(ErrorCode::InvalidModel, "a weight does not fit");
+        let doubted = doubt_shape(broken(), Some(&[1, 12, 12]));
+        assert_eq!(doubted.param.as_deref(), Some("config.input.shape"));
+        assert!(doubted.hint.unwrap().contains("[1, 12, 12], by config.input.shape"));
+        assert_eq!(doubt_shape(broken(), None).param, None);
+        let told = doubt_shape(broken().hint("known better"), Some(&[1, 12, 12]));
+        assert_eq!((told.hint.as_deref(), told.param), (Some("known better"), None));
+    }
 
     #[test]
     fn a_normalisation_in_units_of_bytes_is_refused_for_images_alone() {

@@ -21,10 +21,10 @@ use crate::domain::{layout::Layout, problem::Problem};
 /// # Errors
 /// `not_a_classifier`, and `invalid_model` where nothing makes it.
 pub fn classes(lowering: &mut Lowering, output: &str) -> Result<(usize, Vec<Dim>), Problem> {
-    let refuse = |detail: String| {
-        not_a_classifier(detail)
-            .hint("A classifier answers with one row of two or more class scores for each input: (N, classes).")
-    };
+    const WANTED: &str = "A classifier answers with one row of two or more class scores for each input: (N, classes).";
+    const ONE_SCORE: &str = "Is it one score z for two classes? Export both: torch.cat([torch.zeros_like(z), z], 1), with z (N, 1) \
+        before any sigmoid. Regression is not supported.";
+    let refuse = |detail: String| not_a_classifier(detail).hint(WANTED);
     let dims = match lowering.value(output) {
         Some(Value::Runtime { dims, .. }) => dims.clone(),
         Some(_) => return Err(refuse(format!("The output \"{output}\" does not depend on the input."))),
@@ -35,7 +35,11 @@ pub fn classes(lowering: &mut Lowering, output: &str) -> Result<(usize, Vec<Dim>
         _ => None,
     };
     let classes = classes.filter(|classes| *classes >= 2);
-    let classes = classes.ok_or_else(|| refuse(format!("The output \"{output}\" has the shape {}.", show(&dims))))?;
+    let classes = classes.ok_or_else(|| {
+        let refused = refuse(format!("The output \"{output}\" has the shape {}.", show(&dims)));
+        let is_one_score = dims.first() == Some(&Dim::N) && dims[1..].iter().all(|dim| *dim == Dim::ONE);
+        if is_one_score { refused.hint(ONE_SCORE) } else { refused }
+    })?;
     if dims.len() > 2 {
         lowering.warnings.push(format!(
             "The output \"{output}\" is {}; the student's is (N, {classes}), without the axes of extent 1.",

@@ -123,9 +123,18 @@ pub fn input_shape(
     });
     if contradicts || given.is_empty() || given.contains(&0) {
         let detail = format!("config.input.shape is {given:?}, but the file declares {input} (batch first).");
-        return Err(Problem::new(ErrorCode::InvalidConfig, detail)
-            .param("config.input.shape")
-            .hint("Leave it out where the file declares every extent."));
+        let declared = declared.unwrap_or_default();
+        let open = |extent: &Option<usize>| extent.map_or_else(|| "…".to_owned(), |extent| extent.to_string());
+        let hint = if declared.iter().all(Option::is_some) {
+            "Leave it out: the file declares every extent.".to_owned()
+        } else {
+            let pattern: Vec<String> = declared.iter().map(open).collect();
+            format!(
+                "Give it without the batch, as [{}], with numbers for what the file leaves open.",
+                pattern.join(", ")
+            )
+        };
+        return Err(Problem::new(ErrorCode::InvalidConfig, detail).param("config.input.shape").hint(hint));
     }
     Ok(given.to_vec())
 }
@@ -149,5 +158,18 @@ mod tests {
         );
         assert!(problem.detail.ends_with("aten.op099 (1), …."), "{}", problem.detail);
         assert_eq!(problem.errors[99].detail, "number 49");
+    }
+
+    #[test]
+    fn a_shape_that_contradicts_the_file_is_told_what_fits() {
+        let hint = |declared: &[Option<usize>], given: &[usize]| {
+            let refused = input_shape("\"x\"", Some(declared.to_vec()), Some(given)).unwrap_err();
+            assert_eq!(refused.param.as_deref(), Some("config.input.shape"));
+            refused.hint.unwrap()
+        };
+        let open = hint(&[Some(3), None, None], &[224, 224, 3]);
+        assert!(open.contains("as [3, …, …], with numbers"), "{open}");
+        let all = hint(&[Some(3), Some(32), Some(32)], &[3, 224, 224]);
+        assert!(all.starts_with("Leave it out"), "{all}");
     }
 }

@@ -53,6 +53,31 @@ async fn what_is_no_configuration(#[case] config: &str, #[case] code: &str, #[ca
     refused(&[model(), Part::text("config", config)], 422, code, param).await;
 }
 
+/// As curl sends it where the @ before the name was forgotten.
+#[rstest]
+#[case::a_model("model", "nets/net.onnx")]
+#[case::a_configuration("config", "config.json")]
+#[case::a_set("eval", "test.npz")]
+#[tokio::test]
+async fn the_name_of_a_file_in_its_place(#[case] part: &str, #[case] name: &str) {
+    let model = Part::file("model", "m.onnx", LENET);
+    let parts = [Part::text(part, name), model];
+    let parts = if part == "model" { &parts[..1] } else { &parts[..] };
+    refused(parts, 400, "invalid_request", part).await;
+    let service = Service::new().await;
+    let hint = service.upload("/jobs", parts, &[]).await.json()["hint"].as_str().unwrap().to_owned();
+    assert!(hint.ends_with(&format!("-F {part}=@{name}")), "{hint}");
+}
+
+#[tokio::test]
+async fn a_number_where_members_are_wanted() {
+    let service = Service::new().await;
+    let answer = service.upload("/jobs", &[model(), Part::text("config", r#"{"compression": 4}"#)], &[]).await;
+    assert_eq!(answer.problem(422), "invalid_config");
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(r#"expected an object, as {"ratio": 4}"#), "{detail}");
+}
+
 #[tokio::test]
 async fn a_missing_model() {
     refused(&[Part::text("config", "{}")], 400, "missing_model", "model").await;

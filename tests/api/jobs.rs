@@ -241,6 +241,12 @@ async fn retry_starts_a_finished_job_again() {
     let id = service.succeeded().await;
     let path = format!("/jobs/{id}/retry");
     let json = [("content-type", "application/json")];
+    for nothing_said in ["", "null", "{}"] {
+        let refused = service.ask(Method::POST, &path, &json, nothing_said).await;
+        assert_eq!(refused.problem(409), "conflict", "{nothing_said}");
+        assert!(refused.json()["hint"].as_str().unwrap().contains("delete the student"), "{}", refused.json());
+    }
+    assert_eq!(service.get(&format!("/jobs/{id}/student")).await.status, StatusCode::OK, "it is still there");
     let answer = service.ask(Method::POST, &path, &json, r#"{"from":"start"}"#).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.json());
     let job = answer.json();

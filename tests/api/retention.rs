@@ -157,14 +157,14 @@ const STATES: [&str; 6] = ["queued", "running", "canceling", "canceled", "failed
 
 #[tokio::test]
 async fn every_request_has_its_answer_in_every_state() {
-    // As api.md has them: cancel, retry, delete, delete with force.
+    // As api.md has them: cancel, retry without a word, delete, delete with force.
     let expected = [
         [200, 409, 204, 204],
         [202, 409, 409, 204],
         [202, 409, 409, 204],
         [200, 202, 204, 204],
         [409, 202, 204, 204],
-        [409, 202, 204, 204],
+        [409, 409, 204, 204],
     ];
     for (state, expected) in STATES.into_iter().zip(expected) {
         let requests = [
@@ -266,7 +266,10 @@ async fn a_retry_leaves_no_file_of_the_attempt_before() {
     assert_eq!(claim.kind(), TaskKind::Distill { target: 0 });
     let report = Box::new(crate::common::facts::report(claim.settings.clone()));
     service.house.queue.finish(&claim, Ending::Succeeded(Product::Distilled(report))).await.unwrap();
-    assert_eq!(service.post(&format!("/jobs/{id}/retry")).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        service.ask(Method::POST, &format!("/jobs/{id}/retry"), &[], r#"{"from":"start"}"#).await.status,
+        StatusCode::ACCEPTED
+    );
     let kept = service.kept();
     assert_eq!(kept.iter().filter(|path| path.ends_with(".npz")).count(), 0, "{kept:?}");
     assert_eq!(kept.iter().filter(|path| path.ends_with("lenet5.onnx")).count(), 1, "{kept:?}");

@@ -219,7 +219,10 @@ async fn a_job_that_starts_anew_has_its_generators_still() {
     let service = Service::new().await;
     let source = service.finished(&json!({"extraction": {"generators": 2}})).await;
     let id = service.finished(&json!({"from_job": source})).await;
-    assert_eq!(service.post(&format!("/jobs/{id}/retry")).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        service.ask(Method::POST, &format!("/jobs/{id}/retry"), &[], r#"{"from":"start"}"#).await.status,
+        StatusCode::ACCEPTED
+    );
     assert_eq!(service.step().await.unwrap().kind().name(), "inspect");
     let claim = service.house.claim().await.unwrap();
     assert_eq!((claim.kind().student(), claim.inputs.generators.len()), (Some(0), 2));
