@@ -70,6 +70,16 @@ pub fn check_headers(path: &Path, (shape, layout): (&[usize], Layout)) -> Result
         npz_headers::Error::Invalid(detail) => invalid(format!("the evaluation set cannot be read: {detail}")).into(),
     })?;
     let [x, y] = &headers[..] else { return Err(invalid("the evaluation set has not two arrays").into()) };
+    // Before its type: classes as rows of zeros and a one are mostly floats.
+    if !matches!(y.shape[..], [_] | [_, 1]) {
+        return Err(Problem::new(
+            ErrorCode::InvalidEval,
+            format!("`y` is {:?}, and can be (N): a class for each input", y.shape),
+        )
+        .param("eval")
+        .hint("Where it has a row of scores for each input, with a one for the right class, send y.argmax(1).")
+        .into());
+    }
     for (name, array, known) in [("x", x, &INPUTS[..]), ("y", y, &LABELS[..])] {
         let found = type_name(&array.kind);
         if !known.contains(&found.as_str()) {
@@ -77,7 +87,7 @@ pub fn check_headers(path: &Path, (shape, layout): (&[usize], Layout)) -> Result
         }
     }
     let (x, y) = (&x.shape, &y.shape);
-    if y.len() != 1 || x.first() != y.first() {
+    if x.first() != y.first() {
         return Err(invalid(format!("`x` is {x:?} and `y` {y:?}: they must have the same number of rows")).into());
     }
     if x.contains(&0) {
@@ -149,7 +159,19 @@ impl EvalSet {
                 invalid(format!("labels run from {least} to {most}, but the model has {classes} classes")).into()
             );
         }
+        if let Some(row) = (!bytes).then(|| not_finite(&x)).transpose()?.flatten() {
+            return Err(invalid(format!("`x` is NaN or infinite in row {row} (the first is 0)")).into());
+        }
         Ok(Self { x, y, bytes, input: input.clone(), shape: shape.to_vec(), device })
+    }
+
+    /// What may make accuracy lower than it is, in words.
+    pub fn doubt(&self) -> Option<String> {
+        (self.bytes && self.input.mean.is_none()).then(|| {
+            "`x` of the evaluation set is uint8. It was scaled to 0..1 and not normalised, since the configuration has no \
+             `input.mean` and `input.std`: if the model learned from normalised images, its accuracy is higher than measured."
+                .to_owned()
+        })
     }
 
     /// Rows.
@@ -178,6 +200,18 @@ impl EvalSet {
         }
         Ok(hits as f64 / self.count() as f64)
     }
+}
+
+/// The first row that has a number which is none.
+fn not_finite(x: &Tensor) -> Result<Option<usize>, TchError> {
+    for (piece, x) in x.f_split(ROWS, 0)?.iter().enumerate() {
+        let finite = x.f_isfinite()?.f_flatten(1, -1)?.f_all_dim(1, false)?;
+        if !finite.f_all()?.f_int64_value(&[]).is_ok_and(|all| all == 1) {
+            let row = finite.f_to_kind(Kind::Int64)?.f_argmin(-1, false)?.f_int64_value(&[])?;
+            return Ok(Some(piece * ROWS as usize + row as usize));
+        }
+    }
+    Ok(None)
 }
 
 fn read_labels(reader: &mut Reader, name: &str) -> Result<Tensor, Stop> {
@@ -254,5 +288,72 @@ fn prepare(x: &Tensor, bytes: bool, shape: &[usize], input: &InputConfig) -> Res
             x.f_sub(&per_channel(mean)?)?.f_div(&per_channel(std)?)
         }
         _ => Ok(x),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array, Array1, Array2};
+    use ndarray_npy::{NpzWriter, WritableElement};
+    use tempfile::NamedTempFile;
+
+    use super::*;
+
+    /// Four inputs of three features, with a NaN in this row.
+    fn features(nan: Option<usize>) -> Array2<f32> {
+        Array::from_shape_fn((4, 3), |(row, feature)| match nan {
+            Some(nan) if (row, feature) == (nan, 2) => f32::NAN,
+            _ => (row + feature) as f32,
+        })
+    }
+
+    fn labels() -> Array1<i64> {
+        Array1::from(vec![0, 1, 1, 0])
+    }
+
+    fn read<X, Y, D: ndarray::Dimension>(x: &Array2<X>, y: &Array<Y, D>, input: &InputConfig) -> Result<EvalSet, String>
+    where
+        X: WritableElement,
+        Y: WritableElement,
+    {
+        let file = NamedTempFile::new().unwrap();
+        let mut writer = NpzWriter::new(file.reopen().unwrap());
+        writer.add_array("x", x).unwrap();
+        writer.add_array("y", y).unwrap();
+        writer.finish().unwrap();
+        EvalSet::read(file.path(), (&[3], Layout::default()), 2, input, Device::Cpu).map_err(|stop| match stop {
+            Stop::Failed(problem) => format!("{problem} {}", problem.hint.clone().unwrap_or_default()),
+            stop => panic!("{stop:?}"),
+        })
+    }
+
+    #[test]
+    fn inputs_that_are_no_numbers_are_refused_by_their_row() {
+        let read = |nan| read(&features(nan), &labels(), &InputConfig::default());
+        assert_eq!(read(None).unwrap().count(), 4);
+        let why = read(Some(2)).unwrap_err();
+        assert!(why.contains("NaN or infinite in row 2"), "{why}");
+    }
+
+    #[test]
+    fn labels_may_be_a_column_and_no_scores() {
+        let read = |y: Array2<f64>| read(&features(None), &y, &InputConfig::default()).unwrap_err();
+        let column = labels().into_shape_with_order((4, 1)).unwrap();
+        let set = super::tests::read(&features(None), &column, &InputConfig::default()).unwrap();
+        assert_eq!(Vec::<i64>::try_from(&set.y).unwrap(), [0, 1, 1, 0]);
+        let why = read(Array2::zeros((4, 2)));
+        assert!(why.contains("`y` is [4, 2]") && why.contains("y.argmax(1)"), "{why}");
+        let why = read(Array2::zeros((4, 1)));
+        assert!(why.contains("float64, and can be int64"), "{why}");
+    }
+
+    #[test]
+    fn bytes_that_nothing_normalises_are_told() {
+        let bytes = features(None).mapv(|value| value as u8);
+        let doubt = |input: &InputConfig| read(&bytes, &labels(), input).unwrap().doubt();
+        assert!(doubt(&InputConfig::default()).is_some_and(|doubt| doubt.contains("input.mean")));
+        let given = InputConfig { mean: Some(vec![0.5; 3]), std: Some(vec![0.5; 3]), ..InputConfig::default() };
+        assert_eq!(doubt(&given), None);
+        assert_eq!(read(&features(None), &labels(), &InputConfig::default()).unwrap().doubt(), None);
     }
 }

@@ -115,7 +115,10 @@ pub fn finish(mut inputs: Inputs, spec: &TaskSpec, dir: &Path, observer: &mut dy
                 inputs.warnings.push(unmeasured(&problem));
                 None
             }
-            accuracy => accuracy.transpose()?,
+            measured => measured.transpose()?.map(|(accuracy, doubt)| {
+                inputs.warnings.extend(doubt);
+                accuracy
+            }),
         };
 
     keeper.watch.begin("exporting");
@@ -202,13 +205,14 @@ struct Networks<'a> {
 }
 
 impl Networks<'_> {
+    /// With what there is to be said of it.
     fn accuracy(
         &self,
         eval: &Path,
         settings: &Settings,
         device: Device,
         observer: &mut dyn Observer,
-    ) -> Result<Accuracy, Stop> {
+    ) -> Result<(Accuracy, Option<String>), Stop> {
         let input = (self.teacher.input.shape.as_slice(), self.teacher.layout);
         let set = EvalSet::read(eval, input, self.teacher.classes(), &settings.input, device)?;
         let all = [self.teacher, self.compressed, self.student];
@@ -218,12 +222,13 @@ impl Networks<'_> {
             let executor = Executor::new(graph, device)?;
             set.accuracy(|x| answer_paced(&executor, x, || ticker.tick()))
         };
-        Ok(Accuracy {
+        let accuracy = Accuracy {
             teacher: of(self.teacher)?,
             compressed: of(self.compressed)?,
             student: of(self.student)?,
             n: set.count(),
-        })
+        };
+        Ok((accuracy, set.doubt()))
     }
 }
 

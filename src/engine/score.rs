@@ -34,6 +34,9 @@ pub fn score(spec: &TaskSpec, dir: &Path, checkpoints: &[PathBuf]) -> Result<Vec
     let eval = dir.join(eval);
     let input = (imported.graph.input.shape.as_slice(), imported.graph.layout);
     let set = EvalSet::read(&eval, input, facts.classes, &spec.settings.input, device)?;
+    if let Some(doubt) = set.doubt() {
+        eprintln!("warning: {doubt}");
+    }
     let executor = Executor::new(&imported.graph, device)?;
     let of = |at: Option<String>| -> Result<Score, Stop> {
         let accuracy = set.accuracy(|x| answer(&executor, x))?;
