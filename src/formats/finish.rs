@@ -22,8 +22,8 @@ use crate::domain::{layout::Layout, problem::Problem};
 /// `not_a_classifier`, and `invalid_model` where nothing makes it.
 pub fn classes(lowering: &mut Lowering, output: &str) -> Result<(usize, Vec<Dim>), Problem> {
     const WANTED: &str = "A classifier answers with one row of two or more class scores for each input: (N, classes).";
-    const ONE_SCORE: &str = "Is it one score z for two classes? Export both: torch.cat([torch.zeros_like(z), z], 1), with z (N, 1) \
-        before any sigmoid. Regression is not supported.";
+    const ONE_SCORE: &str = "A classifier answers with two or more scores for each input. Is it one score z for two classes? Export \
+        both: torch.cat([torch.zeros_like(z), z], 1), with z (N, 1) before any sigmoid. Regression is not supported.";
     let refuse = |detail: String| not_a_classifier(detail).hint(WANTED);
     let dims = match lowering.value(output) {
         Some(Value::Runtime { dims, .. }) => dims.clone(),
