@@ -7,6 +7,7 @@
 mod adopt;
 mod error;
 mod reuse;
+mod room;
 mod sweep;
 mod tidy;
 mod upload;
@@ -22,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 pub use self::{
     adopt::Claimed,
     error::{AdoptError, ArtifactError, PutError},
+    room::free,
     sweep::{Found, holds_jobs},
 };
 pub use crate::domain::artifact::hexadecimal;

@@ -80,7 +80,7 @@ async fn a_job_goes_when_its_time_is_over_and_others_stay() {
     assert_eq!(collector.plan().await.unwrap(), []);
 
     house.clock.advance(DAY);
-    assert_eq!(house.store.retry_from_start(retried, u64::MAX).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(retried, u64::MAX, true).await.unwrap(), Retry::Queued);
     let plan = collector.plan().await.unwrap();
     let found: Vec<_> = plan.iter().map(|expired| (expired.job.id, expired.what, expired.reason)).collect();
     assert_eq!(found, [(old, What::Job, Reason::RetainJobs)]);
@@ -119,7 +119,7 @@ async fn uploads_go_before_their_job() {
     assert_eq!(policy.upload_expires(&job), None);
     assert_eq!(files(&house), ["student.onnx"]);
     assert_eq!(house.store.artifacts(id).await.unwrap().len(), 1);
-    assert_eq!(house.store.retry_from_start(id, u64::MAX).await.unwrap(), Retry::NoUpload);
+    assert_eq!(house.store.retry_from_start(id, u64::MAX, true).await.unwrap(), Retry::NoUpload);
     assert_eq!(house.job(id).await.status, JobStatus::Succeeded, "what could not be retried is as it was");
     assert_eq!(collector.plan().await.unwrap(), []);
 }
@@ -145,7 +145,7 @@ async fn a_job_that_keeps_no_upload_loses_it_with_its_success() {
     let claim = house.claim().await.unwrap();
     house.queue.finish(&claim, Ending::Failed(facts::problem())).await.unwrap();
     assert_eq!(house.store.artifacts(failed).await.unwrap().len(), 2, "a failed job can be tried again");
-    assert_eq!(house.store.retry_from_start(failed, u64::MAX).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(failed, u64::MAX, true).await.unwrap(), Retry::Queued);
 }
 
 #[tokio::test]
@@ -178,8 +178,8 @@ async fn a_plan_that_is_overtaken_does_no_harm() {
     house.clock.advance(DAY);
     let plan = collector.plan().await.unwrap();
     assert_eq!(plan.len(), 2);
-    house.store.retry_from_start(retried, u64::MAX).await.unwrap();
-    house.store.retry_from_start(finished_again, u64::MAX).await.unwrap();
+    house.store.retry_from_start(retried, u64::MAX, true).await.unwrap();
+    house.store.retry_from_start(finished_again, u64::MAX, true).await.unwrap();
     house.store.cancel(finished_again).await.unwrap();
     for expired in &plan {
         assert_eq!(house.store.expire_job(&expired.job, expired.reason).await.unwrap(), None);

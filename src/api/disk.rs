@@ -10,6 +10,7 @@ use std::{
 
 use super::error::{ApiError, ApiResult};
 use crate::{
+    artifacts,
     config::ByteSize,
     domain::problem::{ErrorCode, Problem},
 };
@@ -37,8 +38,7 @@ impl Disk {
     /// # Errors
     /// The file system does not tell.
     pub fn free(&self) -> ApiResult<u64> {
-        let disk = nix::sys::statvfs::statvfs(&self.folder).map_err(ApiError::internal)?;
-        Ok(disk.blocks_available() as u64 * disk.fragment_size() as u64)
+        artifacts::free(&self.folder).map_err(ApiError::internal)
     }
 
     /// Whether uploads may begin.

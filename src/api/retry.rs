@@ -19,7 +19,6 @@ use super::{
 use crate::{
     domain::{
         ids::JobId,
-        job::JobStatus,
         presets::TeacherKind,
         problem::{ErrorCode, Problem},
     },
@@ -59,9 +58,9 @@ impl RetryRequest {
 
 /// Runs a finished job again, under the same id.
 ///
-/// From the start (the default, but for a job that has succeeded), everything that it made is forgotten. From its checkpoint, a failed or canceled job goes on:
-/// tasks that succeeded keep their results, and the others start where their runs last wrote a checkpoint, or anew where
-/// they wrote none. `can_resume` of the job says whether there is anything to go on from.
+/// From the start (the default, but for a job that has succeeded), everything that it made is forgotten. From its checkpoint,
+/// a failed or canceled job goes on: tasks that succeeded keep their results, and the others start where their runs last
+/// wrote a checkpoint, or anew where they wrote none. `can_resume` of the job says whether there is anything to go on from.
 ///
 /// The body is JSON, whatever its `Content-Type`; none at all asks for the default.
 #[utoipa::path(
@@ -87,17 +86,12 @@ pub async fn retry(
     app.may_change(id, &caller).await?;
     let RetryRequest { from } = RetryRequest::parse(&body)?;
     if from != Some(RetryFrom::Checkpoint) {
-        let job = app.job(id).await?;
-        check_again(&job)?;
-        if from.is_none() && job.status == JobStatus::Succeeded && job.upload_deleted_at.is_none() {
-            return Err(not_retried(id, Retry::Succeeded).into());
-        }
+        check_again(&app.job(id).await?)?;
     }
-    let from = from.unwrap_or(RetryFrom::Start);
     let most = app.limits.max_queue;
     let retry = match from {
-        RetryFrom::Start => app.store.retry_from_start(id, most).await?,
-        RetryFrom::Checkpoint => app.store.retry_from_checkpoint(id, most).await?,
+        Some(RetryFrom::Checkpoint) => app.store.retry_from_checkpoint(id, most).await?,
+        said => app.store.retry_from_start(id, most, said.is_some()).await?,
     };
     match retry {
         Retry::Queued => bury(&app).await,
@@ -117,18 +111,17 @@ fn check_again(job: &Job) -> Result<(), Problem> {
 
 fn not_retried(id: JobId, retry: Retry) -> Problem {
     let conflict = |detail: String| Problem::new(ErrorCode::Conflict, detail);
-    let from_start =
-        r#"Send {"from":"start"} to run it again from its upload, and to delete the student that it made."#;
+    let from_start = r#"Send {"from":"start"} to run it again from its upload"#;
     match retry {
         Retry::NotFinished(status) => {
             conflict(format!("The job is {status}; only a finished one can be retried.")).hint("Cancel it first.")
         }
-        Retry::Succeeded => {
-            conflict("The job has succeeded: nothing of it is left to do.".to_owned()).param("from").hint(from_start)
-        }
+        Retry::Succeeded => conflict("The job has succeeded: nothing of it is left to do.".to_owned())
+            .param("from")
+            .hint(format!("{from_start}, and to delete the student that it made.")),
         Retry::NothingLeft => {
             let detail = "None of the job's tasks has succeeded or left a checkpoint: there is nothing to go on from.";
-            conflict(detail.to_owned()).param("from").hint(from_start)
+            conflict(detail.to_owned()).param("from").hint(format!("{from_start}."))
         }
         Retry::NoUpload => conflict("The job's uploads were deleted; there is nothing to start from.".to_owned())
             .hint("Submit the model again: POST /jobs."),

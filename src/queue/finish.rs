@@ -232,8 +232,9 @@ async fn carry_on(tx: &mut Tx, mut job: Job, verdict: Verdict) -> Result<(), Sto
     }
 }
 
-/// What a job says whose runs wait for the service's own trouble to end.
-const HINDERED: &str = "A run could not go on, for a reason that is the service's own, and is tried again until it can";
+/// What a job says whose runs wait, or waited, for the service's own trouble to end.
+const HINDERED: &str =
+    "A run could not go on, for a reason that is the service's own, and was given back to be tried again";
 
 /// The job waits where none of its tasks runs.
 async fn pause(tx: &mut Tx, job: Job) -> Result<(), StoreError> {

@@ -25,11 +25,12 @@ pub enum Retry {
 }
 
 impl Store {
-    /// Starts a finished job from its upload again, as one of at most `most` that wait or run. What the attempt before made and measured is forgotten.
+    /// Starts a finished job from its upload again, as one of at most `most` that wait or run. What the attempt before made and
+    /// measured is forgotten; of a job that has succeeded only `even_succeeded`.
     ///
     /// # Errors
     /// `too_many_requests` where the queue is full, or the owner's quota is used up; the database fails.
-    pub async fn retry_from_start(&self, id: JobId, most: u64) -> Result<Retry, StoreError> {
+    pub async fn retry_from_start(&self, id: JobId, most: u64, even_succeeded: bool) -> Result<Retry, StoreError> {
         let mut tx = self.begin().await?;
         let Some(mut job) = tx.job(id).await? else { return Ok(Retry::NotFound) };
         if !job.status.is_final() {
@@ -37,6 +38,9 @@ impl Store {
         }
         if job.upload_deleted_at.is_some() {
             return Ok(Retry::NoUpload);
+        }
+        if job.status == JobStatus::Succeeded && !even_succeeded {
+            return Ok(Retry::Succeeded);
         }
         tx.take_place(most, job.owner.as_ref(), 0).await?;
         for artifact in tx.made_artifacts(id).await? {

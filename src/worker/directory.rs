@@ -9,7 +9,7 @@ use std::{
 
 use super::{Shop, checkpoints, slot::SlotPlan};
 use crate::{
-    artifacts::ArtifactError,
+    artifacts::{self, ArtifactError},
     domain::{artifact::Artifact, task::TaskSpec},
     protocol::TASK_FILE,
     queue::{Claim, Ending},
@@ -84,9 +84,7 @@ impl Drop for RunDirectory {
 /// attempt.
 fn check_room(inputs: &[Artifact], directory: &Path) -> Result<(), LayoutError> {
     let needed = inputs.iter().map(|input| input.bytes).sum();
-    let disk = nix::sys::statvfs::statvfs(directory).map_err(io::Error::from)?;
-    let free = disk.blocks_available() as u64 * disk.fragment_size() as u64;
-    if free < needed { Err(LayoutError::NoRoom(needed)) } else { Ok(()) }
+    if artifacts::free(directory)? < needed { Err(LayoutError::NoRoom(needed)) } else { Ok(()) }
 }
 
 fn spec(plan: &SlotPlan, claim: &Claim) -> TaskSpec {

@@ -9,8 +9,8 @@ const LONGEST_MS = 60_000;
 
 /**
  * `alt` describes it. `load` answers what came of it: `shown`; `refused`, as it would be again; `failed`, where asking again
- * may help once `isDue` says so; or `overtaken` by another one. It fetches by itself, since an `<img>` would keep the old picture of an address
- * whose picture has changed, and would not tell why there is none.
+ * may help once `isDue` says so; or `overtaken` by another one. It fetches by itself, since an `<img>` would keep the old
+ * picture of an address whose picture has changed, and would not tell why there is none.
  */
 export function picture(alt) {
   const image = h('img', { alt, hidden: true });

@@ -293,7 +293,7 @@ async fn a_retry_needs_a_place_in_the_queue() {
     house.store.cancel(id).await.unwrap();
     house.queue.finish(&second, Ending::Canceled).await.unwrap();
     house.submit(json!({})).await;
-    for refused in [house.store.retry_from_start(id, 1).await, house.store.retry_from_checkpoint(id, 1).await] {
+    for refused in [house.store.retry_from_start(id, 1, true).await, house.store.retry_from_checkpoint(id, 1).await] {
         assert_eq!(Problem::from(refused.unwrap_err()).code, ErrorCode::TooManyRequests);
     }
     assert_eq!(
@@ -310,7 +310,7 @@ async fn a_checkpoint_goes_with_its_job_and_with_a_new_start() {
     let (id, second) = half_done(&house).await;
     house.store.cancel(id).await.unwrap();
     house.queue.finish(&second, Ending::Canceled).await.unwrap();
-    assert_eq!(house.store.retry_from_start(id, u64::MAX).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(id, u64::MAX, true).await.unwrap(), Retry::Queued);
     let doomed = house.store.doomed(None).await.unwrap();
     assert!(doomed.iter().any(|entry| entry.key.as_deref() == Some(&file(&second, 5).key)), "{doomed:?}");
     assert!(checkpoints(&house, id).await.is_empty());

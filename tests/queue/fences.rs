@@ -86,7 +86,7 @@ async fn lose(house: &House, way: Way) -> Claim {
         Way::Deleted => assert_eq!(house.store.delete(id, true).await.unwrap(), Deletion::Deleted),
         Way::StartedAgain => {
             house.queue.finish(&sibling, Ending::Failed(problem())).await.unwrap();
-            let retry = house.store.retry_from_start(id, u64::MAX).await.unwrap();
+            let retry = house.store.retry_from_start(id, u64::MAX, true).await.unwrap();
             assert!(matches!(retry, Retry::Queued), "{retry:?}");
         }
     }

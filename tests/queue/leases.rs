@@ -295,7 +295,7 @@ async fn what_was_lost_or_is_retried_keeps_its_place() {
 
     let failed = Ending::Failed(facts::problem());
     house.queue.finish(&again, failed).await.unwrap();
-    assert_eq!(house.store.retry_from_start(old, u64::MAX).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(old, u64::MAX, true).await.unwrap(), Retry::Queued);
     assert_eq!(house.store.queue_position(old).await.unwrap(), Some(1));
     assert_eq!(house.claim().await.unwrap().fence().job, old);
     assert_eq!(house.claim().await.unwrap().fence().job, young);

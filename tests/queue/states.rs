@@ -187,7 +187,10 @@ async fn delete_takes_what_does_not_run_and_with_force_everything() {
                 continue;
             }
             assert_eq!(scene.house.store.cancel(scene.id).await.unwrap(), Cancel::NotFound);
-            assert!(matches!(scene.house.store.retry_from_start(scene.id, u64::MAX).await.unwrap(), Retry::NotFound));
+            assert!(matches!(
+                scene.house.store.retry_from_start(scene.id, u64::MAX, true).await.unwrap(),
+                Retry::NotFound
+            ));
             assert!(scene.house.claim().await.is_none(), "{stand:?}");
             let id = scene.id.to_string();
             let lines = scene.house.ledger().await.lines().await.into_iter();
@@ -204,7 +207,7 @@ async fn retry_starts_what_has_finished_and_nothing_else() {
     for stand in ALL {
         let scene = Scene::set(stand).await;
         let status = scene.house.job(scene.id).await.status;
-        match scene.house.store.retry_from_start(scene.id, u64::MAX).await.unwrap() {
+        match scene.house.store.retry_from_start(scene.id, u64::MAX, true).await.unwrap() {
             Retry::NotFinished(said) => {
                 assert_eq!(said, status);
                 assert!(!status.is_final(), "{stand:?}");

@@ -134,7 +134,7 @@ async fn what_is_done_of_a_sweep_outlives_a_failure_and_a_retry() {
         distilled(&house, &claim).await;
     }
     assert_eq!((house.job(id).await.status, house.job(id).await.results.len()), (JobStatus::Succeeded, 3));
-    assert_eq!(house.store.retry_from_start(id, u64::MAX).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(id, u64::MAX, true).await.unwrap(), Retry::Queued);
     assert!(house.job(id).await.results.is_empty());
     house.ledger().await.check().await;
 }

@@ -74,6 +74,6 @@ async fn a_retry_counts_the_run_that_it_ends() {
 
     let house = House::standing().await;
     let (id, _second) = failing(&house).await;
-    assert_eq!(house.store.retry_from_start(id, u64::MAX).await.unwrap(), Retry::Queued);
+    assert_eq!(house.store.retry_from_start(id, u64::MAX, true).await.unwrap(), Retry::Queued);
     assert_eq!(counted(&house).await, COUNTED, "though their rows are gone");
 }

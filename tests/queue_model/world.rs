@@ -248,7 +248,7 @@ impl World {
 
     async fn retry(&mut self, which: Pick) {
         let Some(id) = pick(&self.model.jobs, which).map(|job| job.id) else { return };
-        let answer = self.store().retry_from_start(id, u64::MAX).await.unwrap();
+        let answer = self.store().retry_from_start(id, u64::MAX, true).await.unwrap();
         let queued = self.model.retry(id);
         assert!(matches!((queued, &answer), (true, Retry::Queued) | (false, Retry::NotFinished(_))), "{answer:?}");
     }
